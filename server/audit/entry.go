@@ -1,0 +1,134 @@
+// Package audit owns the record of a decision and the proof that it was made:
+// the record's format, the RFC 6962 tree over all records, its signed
+// checkpoints, and their verification. It holds no payload, no token and no
+// secret: records carry digests.
+package audit
+
+import (
+	"errors"
+	"time"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Sentinels of a commit. Every other error of a commit means that nothing is
+// known about the record, so there is no answer.
+var (
+	// ErrStale: a guard failed, so the decision rests on facts that are no
+	// longer true. Nothing was written; decide again on a new snapshot.
+	ErrStale = errors.New("the snapshot is stale")
+	// ErrReused: the idempotency key belongs to a request with another digest.
+	// Nothing was written.
+	ErrReused = errors.New("the request id was used for another request")
+	// ErrNotFound: there is no such record.
+	ErrNotFound = errors.New("no such record")
+)
+
+// Kind is what a record is about.
+type Kind uint8
+
+// The kinds.
+const (
+	Decision Kind = iota + 1
+	Settlement
+)
+
+// Row is a record as a store keeps it. Every field but Body is derived from
+// Body, by RowOf; they are kept apart to be searched, and verified against it.
+type Row struct {
+	Tenant string
+	// ID is the record's UUIDv7.
+	ID   [16]byte
+	Kind Kind
+	// Key is the idempotency key, unique within tenant and kind: a decision's
+	// request id, a settlement's decision id.
+	Key string
+	// Digest is that of the request: the same key with another is refused.
+	Digest [32]byte
+	// At is when it was decided, to the microsecond, in UTC.
+	At        time.Time
+	Caller    string
+	Principal string
+	Session   string
+	Purpose   string
+	Phase     decision.Phase // 0 for a settlement
+	Server    string
+	Tool      string
+	Outcome   decision.Outcome // 0 for a settlement
+	Ticket    string
+	Bundle    string
+	// Body is the record itself: a serialised writ.v1.Record, the leaf's data.
+	Body []byte
+	// Leaf is the RFC 6962 hash of Body as a leaf.
+	Leaf [32]byte
+}
+
+// Entry is what is committed at once: the record and what it changes.
+type Entry struct {
+	Row
+	Effects []decision.Effect
+}
+
+// Receipt says that an entry is durable.
+type Receipt struct {
+	// Size is the size of the newest checkpoint when the entry was committed:
+	// the record will stand at an index of at least this.
+	Size int64
+	// Prior is the body of the record that the same key and digest committed
+	// before; nil: this entry is the first. Then nothing was written now.
+	Prior []byte
+}
+
+// Tile is a row of hashes of the tree: height 8, as C2SP tlog-tiles has them.
+type Tile struct {
+	Level int
+	Index int64
+	// Hashes are 1 to 256 hashes of 32 bytes each.
+	Hashes []byte
+}
+
+// Checkpoint is a signed head of the log: a C2SP tlog-checkpoint note.
+type Checkpoint struct {
+	Size int64
+	Note []byte
+}
+
+// Leaf is a sealed record.
+type Leaf struct {
+	Index int64
+	Row
+}
+
+// Extension is what sealing some rows adds to the log.
+type Extension struct {
+	// Tiles are the tiles that are new or longer than before.
+	Tiles      []Tile
+	Checkpoint Checkpoint
+}
+
+// Extend computes the extension of a log by rows, in their order. last is the
+// newest checkpoint, or the zero value for an empty log; tile reads a stored
+// tile. It is pure but for reading tiles.
+type Extend func(last Checkpoint, tile func(level int, index int64) ([]byte, error), rows []Row) (Extension, error)
+
+// Use is what a counter holds.
+type Use struct {
+	Tenant string
+	Key    decision.BudgetKey
+	Used   int64
+}
+
+// Redemption is one use of a ticket.
+type Redemption struct {
+	Tenant, Ticket string
+	// Record is the decision that redeemed it.
+	Record [16]byte
+}
+
+// UsedToken is a token that was accepted.
+type UsedToken struct {
+	Token [32]byte
+	// Record is the decision that used it up.
+	Record  [16]byte
+	Expires time.Time
+}

@@ -1,0 +1,157 @@
+package decision
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Unit is what a budget counts.
+type Unit uint8
+
+// The units, with the numbers of writ.v1.Unit.
+const (
+	Calls Unit = iota + 1
+	Tokens
+	Micros
+)
+
+// Window is how long a budget lasts.
+type Window uint8
+
+// The windows. Hour and Day are of the calendar in the budget's time zone.
+const (
+	Lifetime Window = iota + 1
+	Hour
+	Day
+)
+
+// Dimension is what a budget is kept apart by.
+type Dimension uint8
+
+// The dimensions.
+const (
+	ByTenant Dimension = iota + 1
+	ByAgent
+	ByHuman
+	ByTool
+	ByServer
+	ByPurpose
+	ByVendor
+)
+
+// BudgetRule is one budget of the bundle: a cap on one unit in each window, kept
+// apart for every combination of the dimensions in Per.
+type BudgetRule struct {
+	ID       string
+	Unit     Unit
+	Currency string // of Micros
+	Cap      int64
+	Window   Window
+	Zone     *time.Location // of Hour and Day
+	Per      []Dimension
+	// Purposes, Tools and Agents, where not empty, are the only ones counted.
+	Purposes []string
+	Tools    []ToolPattern
+	Agents   []string
+}
+
+// BudgetKey names one counter: a budget, whose share of it, and the window.
+type BudgetKey struct {
+	Budget  string
+	Subject string
+	// Start is the window's first second in Unix time; 0 for Lifetime.
+	Start int64
+}
+
+// Counts reports whether a budget counts a request at all.
+func (b BudgetRule) Counts(req *Request) bool {
+	if req.Phase != Call && req.Phase != Prompt && req.Phase != Connect {
+		return false
+	}
+	if len(b.Purposes) > 0 && !slices.Contains(b.Purposes, req.Purpose) {
+		return false
+	}
+	if len(b.Agents) > 0 && !slices.Contains(b.Agents, req.Principal.Subject) {
+		return false
+	}
+	return len(b.Tools) == 0 || slices.ContainsFunc(b.Tools, func(p ToolPattern) bool { return p.Match(req.Tool.ToolName) })
+}
+
+// Need is how much of the budget a cost takes. Money in another currency than
+// the budget's cannot be compared: ok is false.
+func (b BudgetRule) Need(c Cost) (n int64, ok bool) {
+	switch b.Unit {
+	case Calls:
+		return c.Calls, true
+	case Tokens:
+		return c.Tokens, true
+	case Micros:
+		return c.Micros, c.Micros == 0 || c.Currency == b.Currency
+	}
+	return math.MaxInt64, false
+}
+
+// Key is the counter that a request falls into at a time.
+func (b BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
+	parts := make([]string, len(b.Per))
+	for i, d := range b.Per {
+		// Quoted, so that no value can imitate two.
+		parts[i] = fmt.Sprintf("%q", dimension(d, req, vendor))
+	}
+	start, _ := b.span(at)
+	return BudgetKey{Budget: b.ID, Subject: strings.Join(parts, ","), Start: start}
+}
+
+// Resets is when the window around a time ends; zero: never.
+func (b BudgetRule) Resets(at time.Time) time.Time {
+	_, end := b.span(at)
+	return end
+}
+
+func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
+	local := at.In(b.Zone)
+	y, m, d := local.Date()
+	switch b.Window {
+	case Hour:
+		// By elapsed time since local midnight would break where the clock is
+		// set back, so an hour is an hour of Unix time shifted by the zone's
+		// minutes.
+		_, offset := local.Zone()
+		first := floor(at.Unix()+int64(offset), 3600) - int64(offset)
+		return first, time.Unix(first+3600, 0)
+	case Day:
+		return time.Date(y, m, d, 0, 0, 0, 0, b.Zone).Unix(), time.Date(y, m, d+1, 0, 0, 0, 0, b.Zone)
+	}
+	return 0, time.Time{}
+}
+
+func floor(n, step int64) int64 {
+	if rest := n % step; rest < 0 {
+		return n - rest - step
+	} else {
+		return n - rest
+	}
+}
+
+func dimension(d Dimension, req *Request, vendor string) string {
+	switch d {
+	case ByTenant:
+		return req.Caller.Tenant
+	case ByAgent:
+		return req.Principal.Subject
+	case ByHuman:
+		return req.Principal.OnBehalfOf
+	case ByTool:
+		return req.Tool.String()
+	case ByServer:
+		return req.Tool.Server
+	case ByPurpose:
+		return req.Purpose
+	case ByVendor:
+		return vendor
+	}
+	return ""
+}

@@ -1,0 +1,130 @@
+package decision
+
+import (
+	"time"
+
+	"github.com/writpdp/writ/server/content"
+)
+
+// Bundle is one compiled policy bundle, immutable.
+type Bundle struct {
+	// Digest is the hex SHA-256 of the bundle's content.
+	Digest string
+	// Name is the bundle's name in its manifest.
+	Name     string
+	Tools    map[ToolName]*Tool
+	Purposes map[string]*Purpose
+	Vendors  map[string]*Vendor
+	Budgets  []BudgetRule
+	Policies Policies
+}
+
+// Tool is a pinned tool.
+type Tool struct {
+	ToolName
+	// Digest is the hex SHA-256 of the accepted definition.
+	Digest string
+	// Input checks the tool's arguments.
+	Input *content.Schema
+	// Classes are the operator's words for what the tool does, such as
+	// "read-only" or "destructive".
+	Classes []string
+	// Labels are what the tool's results may hold.
+	Labels []string
+}
+
+// Purpose is why an agent acts, and what that entitles it to.
+type Purpose struct {
+	ID string
+	// Tools are the patterns of tools it grants.
+	Tools []ToolPattern
+	// Vendors are the vendors that data may go to.
+	Vendors []string
+	// Regions, if any, are the only regions that data may go to.
+	Regions []string
+}
+
+// ToolPattern matches tools: a server and a tool name, or * for every tool of
+// the server. The server is never a wildcard.
+type ToolPattern struct{ Server, Name string }
+
+// Match reports whether the pattern covers a tool.
+func (p ToolPattern) Match(t ToolName) bool {
+	return p.Server == t.Server && (p.Name == "*" || p.Name == t.Name)
+}
+
+// Vendor is somebody data may be sent to.
+type Vendor struct {
+	ID string
+	// Endpoints are its hosts by region, in order of preference.
+	Endpoints []Endpoint
+}
+
+// Endpoint is a vendor's host in a region.
+type Endpoint struct{ Region, Host string }
+
+// Policies are a bundle's Cedar policies. Implementations are pure and safe for
+// concurrent use.
+type Policies interface {
+	// Judge evaluates the deciding and the obligating policies. It never fails:
+	// what cannot be evaluated is in the ruling and denies.
+	Judge(Query) Ruling
+	// Explain returns the policies that did not match, nearest first.
+	Explain(Query) []Near
+}
+
+// Query is what the policies are asked: the request, and the facts that the
+// stages found before.
+type Query struct {
+	Request *Request
+	At      time.Time
+	// Tool is the pinned tool; nil where the phase has none or it is unknown.
+	Tool *Tool
+	// Vendor is the id of the destination's vendor; empty: none.
+	Vendor string
+	// Ticket is the valid ticket that covers the request; nil: none.
+	Ticket *Ticket
+}
+
+// Ruling is what the policies say.
+type Ruling struct {
+	// Permits and Forbids are the policies that matched, by id.
+	Permits, Forbids []Match
+	// Errors are policies that could not be evaluated; any denies.
+	Errors []Match
+	// Refused says why the request could not be put to the policies at all;
+	// an empty Code: it could.
+	Refused Reason
+	// Obligations are what matching obligating policies ask for.
+	Obligations []Obligation
+	// Routes are the constraints that matching routing policies set.
+	Routes []RouteRule
+}
+
+// Match is one policy's part in a ruling.
+type Match struct {
+	Policy string
+	// Ticket says that the policy is a forbid which a ticket lifts.
+	Ticket bool
+	// Text is the policy's own @reason for a person; may be empty.
+	Text string
+}
+
+// RouteRule constrains where data may go.
+type RouteRule struct {
+	Policy string
+	// Region and Vendor are required where not empty.
+	Region, Vendor string
+}
+
+// Near is a policy that did not match.
+type Near struct {
+	Policy string
+	Forbid bool
+	// Held and Clauses count the clauses that held, and all.
+	Held, Clauses int
+	// Failed is the first clause that did not, in Cedar.
+	Failed string
+	// Position is file:line:column.
+	Position string
+}

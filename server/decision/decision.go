@@ -1,0 +1,256 @@
+// Package decision is the pure core of Writ: from a request and a snapshot to a
+// decision, with no context, I/O, clock or randomness. The same request and
+// snapshot give the same decision, always; that is why explaining, replaying,
+// what-if and list filtering need no code of their own.
+package decision
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Verdict is what a stage makes of a request. The zero value denies.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Deny    Verdict = iota // the stage refuses
+	Abstain                // no objection, and no grant
+	Permit                 // the stage grants
+)
+
+// Reason is one ground for a decision.
+type Reason struct {
+	// Code is stable and published in docs/reasons.md.
+	Code string
+	// Text is a sentence for a person. It never holds argument values.
+	Text string
+	// Policy is the id of the policy that decided; empty: none did.
+	Policy string
+	// Lift says what would lift a denial; empty in other reasons.
+	Lift string
+	// Requestable says that a valid ticket would lift the denial.
+	Requestable bool
+}
+
+// Finding is what one stage found.
+type Finding struct {
+	Stage       string
+	Verdict     Verdict
+	Reasons     []Reason
+	Obligations []Obligation
+	Effects     []Effect
+	Budgets     []BudgetLine
+	// Routes and Ticket are facts for later stages.
+	Routes []RouteRule
+	Ticket *Ticket
+}
+
+// Stage judges one aspect of a request, given what earlier stages found.
+type Stage struct {
+	Name  string
+	Judge func(*Request, *Snapshot, *Decision) Finding
+}
+
+// Pipeline is the stages in the order in which they are asked.
+type Pipeline []Stage
+
+// Decision is its findings: verdict, obligations and effects are derived from
+// them, so they cannot disagree.
+type Decision struct {
+	Findings []Finding
+}
+
+// Decide asks every stage, so that the person refused sees every reason.
+func (p Pipeline) Decide(req *Request, snap *Snapshot) Decision {
+	d := Decision{Findings: make([]Finding, 0, len(p))}
+	for _, stage := range p {
+		f := stage.Judge(req, snap, &d)
+		f.Stage = stage.Name
+		d.Findings = append(d.Findings, f)
+	}
+	return d
+}
+
+// Allowed reports whether some stage permits and none denies.
+func (d *Decision) Allowed() bool {
+	permitted := false
+	for _, f := range d.Findings {
+		switch f.Verdict {
+		case Permit:
+			permitted = true
+		case Abstain:
+		default:
+			return false
+		}
+	}
+	return permitted
+}
+
+// Outcome is the summary of a decision.
+type Outcome uint8
+
+// The outcomes, with the numbers of writ.v1.Effect.
+const (
+	Denied Outcome = iota + 1
+	Allowed
+	Redacted
+	Routed
+)
+
+// Outcome summarises: denied, else routed, else redacted, else allowed.
+func (d *Decision) Outcome() Outcome {
+	if !d.Allowed() {
+		return Denied
+	}
+	outcome := Allowed
+	for _, o := range d.Obligations() {
+		switch o.Duty.(type) {
+		case Route:
+			return Routed
+		case Redact:
+			outcome = Redacted
+		}
+	}
+	return outcome
+}
+
+// Obligations are those of all findings; none when denied. Their ids are unique.
+func (d *Decision) Obligations() []Obligation {
+	if !d.Allowed() {
+		return nil
+	}
+	obligations := d.asked()
+	count := map[string]int{}
+	for i := range obligations {
+		kind := obligations[i].Duty.Type()
+		count[kind]++
+		obligations[i].ID = fmt.Sprintf("%s-%d", kind, count[kind])
+	}
+	return obligations
+}
+
+// asked are the obligations of all findings, whatever the verdict.
+func (d *Decision) asked() []Obligation {
+	var all []Obligation
+	for _, f := range d.Findings {
+		all = append(all, f.Obligations...)
+	}
+	return all
+}
+
+// Unmet are the types of obligation that a caller with these abilities cannot
+// meet, in order, each once.
+func (d *Decision) Unmet(supports []string) []string {
+	var unmet []string
+	for _, o := range d.asked() {
+		if kind := o.Duty.Type(); !slices.Contains(supports, kind) && !slices.Contains(unmet, kind) {
+			unmet = append(unmet, kind)
+		}
+	}
+	return unmet
+}
+
+// Effects are what the commit must apply; none when denied.
+func (d *Decision) Effects() []Effect {
+	if !d.Allowed() {
+		return nil
+	}
+	var all []Effect
+	for _, f := range d.Findings {
+		all = append(all, f.Effects...)
+	}
+	return all
+}
+
+// Budgets are the budgets that counted. A denied decision reserves nothing.
+func (d *Decision) Budgets() []BudgetLine {
+	allowed := d.Allowed()
+	var all []BudgetLine
+	for _, f := range d.Findings {
+		for _, line := range f.Budgets {
+			if !allowed {
+				line.Remaining += line.Reserved
+				line.Reserved = 0
+			}
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// Ticket is the ticket that a stage found to cover the request; nil: none.
+func (d *Decision) Ticket() *Ticket {
+	for _, f := range d.Findings {
+		if f.Ticket != nil {
+			return f.Ticket
+		}
+	}
+	return nil
+}
+
+// Routes are the routing constraints found so far.
+func (d *Decision) Routes() []RouteRule {
+	var all []RouteRule
+	for _, f := range d.Findings {
+		all = append(all, f.Routes...)
+	}
+	return all
+}
+
+// RetryAfter is how long to wait before a denial by budgets alone can be lifted;
+// ok is false when waiting does not help.
+func (d *Decision) RetryAfter(at time.Time) (wait time.Duration, ok bool) {
+	for _, f := range d.Findings {
+		if f.Verdict == Deny && len(f.Budgets) == 0 {
+			return 0, false
+		}
+		for _, line := range f.Budgets {
+			if !line.Exhausted {
+				continue
+			}
+			if line.Resets.IsZero() || line.Never {
+				return 0, false
+			}
+			wait, ok = max(wait, line.Resets.Sub(at)), true
+		}
+	}
+	return wait, ok
+}
+
+// Requestable are the policies that ask for a ticket, when a ticket is all that
+// the decision lacks; else nil.
+func (d *Decision) Requestable() []string {
+	var policies []string
+	for _, f := range d.Findings {
+		if f.Verdict != Deny {
+			continue
+		}
+		for _, r := range f.Reasons {
+			if r.Lift != "" && !r.Requestable {
+				return nil
+			}
+			if r.Requestable && r.Policy != "" {
+				policies = append(policies, r.Policy)
+			}
+		}
+	}
+	return policies
+}
+
+// BudgetLine is one budget's part in a decision.
+type BudgetLine struct {
+	Budget   string
+	Unit     Unit
+	Currency string
+	// Reserved is what the request takes; Remaining what is left then.
+	Reserved, Remaining, Cap int64
+	// Resets is when the window ends; zero: never.
+	Resets    time.Time
+	Exhausted bool
+	// Never says that the request is larger than the cap itself.
+	Never bool
+	// Overrun is what a settlement could not charge.
+	Overrun int64
+}

@@ -1,0 +1,103 @@
+package decision
+
+import "time"
+
+// Snapshot is everything beside the request that a decision depends on, as it
+// was at one moment. Nothing in it changes.
+type Snapshot struct {
+	// At is the moment.
+	At     time.Time
+	Bundle *Bundle
+	Facts
+}
+
+// Facts are what the store knows about a request.
+type Facts struct {
+	// TokenUsed says that the token was accepted for another request.
+	TokenUsed bool
+	// Ticket is the ticket that the request names; nil: there is none.
+	Ticket *Ticket
+	// Call is the decision that a RESULT names; nil: there is none.
+	Call *CallFacts
+	// Used is what each wanted counter holds; a missing one holds 0.
+	Used map[BudgetKey]int64
+}
+
+// Want says which facts a decision will need.
+type Want struct {
+	Tenant    string
+	RequestID [16]byte
+	Token     [32]byte
+	Ticket    string   // empty: none
+	CallID    [16]byte // zero: none
+	Budgets   []BudgetKey
+}
+
+// Want is what the store must be asked for a request.
+func (b *Bundle) Want(req *Request, at time.Time) Want {
+	w := Want{
+		Tenant: req.Caller.Tenant, RequestID: req.ID, Token: req.Principal.Token,
+		Ticket: req.Ticket, CallID: req.CallID,
+	}
+	vendor := b.Vendor(req.Destination)
+	for _, rule := range b.Budgets {
+		if rule.Counts(req) {
+			w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
+		}
+	}
+	return w
+}
+
+// Vendor is the id of the vendor a destination names, or whose host it is;
+// empty: none that the bundle knows.
+func (b *Bundle) Vendor(d Destination) string {
+	if d.Vendor != "" {
+		if _, ok := b.Vendors[d.Vendor]; ok {
+			return d.Vendor
+		}
+		return ""
+	}
+	for id, v := range b.Vendors {
+		for _, e := range v.Endpoints {
+			if e.Host == d.Host { // a host belongs to one vendor: checked at load
+				return id
+			}
+		}
+	}
+	return ""
+}
+
+// CallFacts is an earlier decision on a call.
+type CallFacts struct {
+	Allowed   bool
+	Caller    string
+	Principal string
+	Session   string
+	Purpose   string
+	Tool      ToolName
+	// ArgumentsDigest is that of the call's arguments.
+	ArgumentsDigest [32]byte
+	// Ticket is the ticket that the call redeemed; empty: none.
+	Ticket string
+}
+
+// Ticket is a change approval.
+type Ticket struct {
+	ID string
+	// Principal is the agent it was given to.
+	Principal string
+	// Tool is the tool it covers; ToolDigest, if not empty, pins its definition.
+	Tool       ToolName
+	ToolDigest string
+	// ArgumentsDigest is the hex digest of the only arguments it covers; empty:
+	// any arguments.
+	ArgumentsDigest string
+	// NotBefore and NotAfter bound when it can be used: from the first up to,
+	// not including, the second.
+	NotBefore, NotAfter time.Time
+	// MaxUses is how often it can be redeemed; Uses how often it was.
+	MaxUses, Uses int64
+	// Approvers are who approved it.
+	Approvers []string
+	Revoked   bool
+}
