@@ -15,6 +15,8 @@ type Bundle struct {
 	Tools    map[ToolName]*Tool
 	Purposes map[string]*Purpose
 	Vendors  map[string]*Vendor
+	// Hosts are the vendors' ids by the hosts of their endpoints.
+	Hosts    map[string]string
 	Budgets  []BudgetRule
 	Policies Policies
 }

@@ -15,7 +15,8 @@ type Snapshot struct {
 type Facts struct {
 	// TokenUsed says that the token was accepted for another request.
 	TokenUsed bool
-	// Ticket is the ticket that the request names; nil: there is none.
+	// Ticket is the ticket that the request names, or, for a RESULT, the one
+	// that its call redeemed; nil: there is none.
 	Ticket *Ticket
 	// Call is the decision that a RESULT names; nil: there is none.
 	Call *CallFacts
@@ -51,18 +52,11 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 // Vendor is the id of the vendor a destination names, or whose host it is;
 // empty: none that the bundle knows.
 func (b *Bundle) Vendor(d Destination) string {
-	if d.Vendor != "" {
-		if _, ok := b.Vendors[d.Vendor]; ok {
-			return d.Vendor
-		}
-		return ""
+	if d.Vendor == "" {
+		return b.Hosts[d.Host]
 	}
-	for id, v := range b.Vendors {
-		for _, e := range v.Endpoints {
-			if e.Host == d.Host { // a host belongs to one vendor: checked at load
-				return id
-			}
-		}
+	if _, ok := b.Vendors[d.Vendor]; ok {
+		return d.Vendor
 	}
 	return ""
 }
