@@ -1,0 +1,10 @@
+// Package policies holds the sample bundle, built into the binary so that
+// `writ dev` runs anywhere.
+package policies
+
+import "embed"
+
+// Files are the sample bundle's files.
+//
+//go:embed writ.yaml *.yaml schema.cedarschema entities.json cedar tools/*.json
+var Files embed.FS

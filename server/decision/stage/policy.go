@@ -1,0 +1,65 @@
+package stage
+
+import (
+	"fmt"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Policy asks the Cedar policies. It is the only stage that grants.
+func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision) decision.Finding {
+	if req.Phase == decision.List && req.Tool.ToolName == (decision.ToolName{}) {
+		return abstain() // the list stage asks for each candidate
+	}
+	ruling := snap.Bundle.Policies.Judge(Query(req, snap, d))
+	var f decision.Finding
+	if ruling.Refused.Code != "" {
+		f.Reasons = append(f.Reasons, ruling.Refused)
+	}
+	for _, m := range ruling.Errors {
+		f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.error", Policy: m.Policy,
+			Text: fmt.Sprintf("The policy %q could not be evaluated on this request.", m.Policy),
+			Lift: "Mend the policy: an error denies, whatever the policy would have said."})
+	}
+	for _, m := range ruling.Forbids {
+		f.Reasons = append(f.Reasons, forbidden(m))
+	}
+	switch {
+	case len(f.Reasons) > 0:
+	case len(ruling.Permits) == 0:
+		f = deny("policy.no_permit", "No policy permits this.", "Add or widen a policy that permits it; `writ decide --explain` names the nearest.")
+	default:
+		f.Verdict = decision.Permit
+		for _, m := range ruling.Permits {
+			f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.permit", Policy: m.Policy, Text: or(m.Text, fmt.Sprintf("The policy %q permits this.", m.Policy))})
+		}
+	}
+	f.Obligations, f.Routes = ruling.Obligations, ruling.Routes
+	return f
+}
+
+// Query is what the policy stage puts to the policies.
+func Query(req *decision.Request, snap *decision.Snapshot, d *decision.Decision) decision.Query {
+	return decision.Query{
+		Request: req, At: snap.At, Ticket: d.Ticket(),
+		Tool: snap.Bundle.Tools[req.Tool.ToolName], Vendor: snap.Bundle.Vendor(req.Destination),
+	}
+}
+
+func forbidden(m decision.Match) decision.Reason {
+	if m.Ticket {
+		return decision.Reason{Code: "policy.ticket_required", Policy: m.Policy, Requestable: true,
+			Text: or(m.Text, fmt.Sprintf("The policy %q requires a change ticket.", m.Policy)),
+			Lift: "Have a ticket approved for this agent, tool and arguments."}
+	}
+	return decision.Reason{Code: "policy.forbid", Policy: m.Policy,
+		Text: or(m.Text, fmt.Sprintf("The policy %q forbids this.", m.Policy)),
+		Lift: "Nothing but a change of the policy."}
+}
+
+func or(text, otherwise string) string {
+	if text != "" {
+		return text
+	}
+	return otherwise
+}

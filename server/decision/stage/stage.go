@@ -1,0 +1,34 @@
+// Package stage holds the stages of a decision, one file each, and All, the
+// order in which they are asked. Stages are pure: everything they know is in
+// their arguments.
+package stage
+
+import (
+	"github.com/writpdp/writ/server/decision"
+)
+
+// All is every stage in order. Facts flow forward: the ticket stage finds the
+// ticket that the policy stage shows to the policies, the policy stage finds
+// the constraints that the route stage meets, and comply sees every obligation.
+var All = decision.Pipeline{
+	{Name: "token", Judge: Token},
+	{Name: "purpose", Judge: Purpose},
+	{Name: "tool", Judge: Tool},
+	{Name: "call", Judge: Call},
+	{Name: "ticket", Judge: Ticket},
+	{Name: "policy", Judge: Policy},
+	{Name: "budget", Judge: Budget},
+	{Name: "route", Judge: Route},
+	{Name: "list", Judge: List},
+	{Name: "comply", Judge: Comply},
+}
+
+// deny is a finding with one reason.
+func deny(code, text, lift string) decision.Finding {
+	return decision.Finding{Reasons: []decision.Reason{{Code: code, Text: text, Lift: lift}}}
+}
+
+// abstain is a finding of nothing.
+func abstain() decision.Finding {
+	return decision.Finding{Verdict: decision.Abstain}
+}

@@ -1,0 +1,14 @@
+package stage
+
+import "github.com/writpdp/writ/server/decision"
+
+// Token refuses a token that another request has used, and uses it up.
+func Token(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
+	if snap.TokenUsed {
+		return deny("token.replayed", "The principal token was used for another request before.",
+			"Obtain a fresh token: each is accepted once.")
+	}
+	f := abstain()
+	f.Effects = []decision.Effect{decision.Consume{Token: req.Principal.Token, Expires: req.Principal.Expires}}
+	return f
+}

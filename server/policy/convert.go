@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+)
+
+// record turns a JSON object into a Cedar record of a declared type. Members
+// that the type does not declare stay out; null counts as absent. The error says
+// where and never what.
+func record(typ resolved.RecordType, value any, at string) (cedar.Record, error) {
+	members, ok := value.(map[string]any)
+	if !ok {
+		return cedar.Record{}, fmt.Errorf("%s is not an object", at)
+	}
+	out := make(cedar.RecordMap, len(typ))
+	for name, attribute := range typ {
+		member, ok := members[string(name)]
+		if !ok || member == nil {
+			if !attribute.Optional {
+				return cedar.Record{}, fmt.Errorf("%s.%s is missing", at, name)
+			}
+			continue
+		}
+		converted, err := convert(attribute.Type, member, at+"."+string(name))
+		if err != nil {
+			return cedar.Record{}, err
+		}
+		out[name] = converted
+	}
+	return cedar.NewRecord(out), nil
+}
+
+func convert(typ resolved.IsType, value any, at string) (cedar.Value, error) {
+	switch typ := typ.(type) {
+	case resolved.StringType:
+		if s, ok := value.(string); ok {
+			return cedar.String(s), nil
+		}
+	case resolved.BoolType:
+		if b, ok := value.(bool); ok {
+			return cedar.Boolean(b), nil
+		}
+	case resolved.LongType:
+		if n, ok := value.(json.Number); ok {
+			return long(n, at)
+		}
+	case resolved.ExtensionType:
+		return extension(string(typ), value, at)
+	case resolved.RecordType:
+		return record(typ, value, at)
+	case resolved.SetType:
+		list, ok := value.([]any)
+		if !ok {
+			break
+		}
+		elements := make([]cedar.Value, len(list))
+		for i, element := range list {
+			converted, err := convert(typ.Element, element, at+"["+strconv.Itoa(i)+"]")
+			if err != nil {
+				return nil, err
+			}
+			elements[i] = converted
+		}
+		return cedar.NewSet(elements...), nil
+	case resolved.EntityType:
+		if s, ok := value.(string); ok {
+			return cedar.NewEntityUID(cedar.EntityType(typ), cedar.String(s)), nil
+		}
+	}
+	return nil, fmt.Errorf("%s is not of the declared type", at)
+}
+
+func long(n json.Number, at string) (cedar.Value, error) {
+	if i, err := n.Int64(); err == nil {
+		return cedar.Long(i), nil
+	}
+	f, err := n.Float64() // 1e3 and 1.0 are integers too
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return nil, fmt.Errorf("%s is not an integer", at)
+	}
+	return cedar.Long(int64(f)), nil
+}
+
+func extension(name string, value any, at string) (cedar.Value, error) {
+	if n, ok := value.(json.Number); ok && name == "decimal" {
+		return decimal(n, at)
+	}
+	if s, ok := value.(string); ok {
+		var v cedar.Value
+		var err error
+		switch name {
+		case "ipaddr":
+			v, err = types.ParseIPAddr(s)
+		case "datetime":
+			v, err = types.ParseDatetime(s)
+		case "duration":
+			v, err = types.ParseDuration(s)
+		case "decimal":
+			v, err = types.ParseDecimal(s)
+		default:
+			err = fmt.Errorf("unknown extension")
+		}
+		if err == nil {
+			return v, nil
+		}
+	}
+	return nil, fmt.Errorf("%s is not a %s", at, name)
+}
+
+// decimal rounds a number half to even to the four places that a Cedar decimal
+// has. What does not fit is refused rather than clipped, or an argument could be
+// chosen so that no policy sees it.
+func decimal(n json.Number, at string) (cedar.Value, error) {
+	f, err := n.Float64()
+	scaled := math.RoundToEven(f * 10_000)
+	if err != nil || math.Abs(scaled) >= math.MaxInt64 {
+		return nil, fmt.Errorf("%s is out of the range of a decimal", at)
+	}
+	d, err := cedar.NewDecimal(int64(scaled), -4)
+	if err != nil {
+		return nil, fmt.Errorf("%s is out of the range of a decimal", at)
+	}
+	return d, nil
+}

@@ -1,0 +1,248 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// The files of a bundle. Cedar policies stand in cedar/*.cedar and what servers
+// answered to tools/list in tools/*.json.
+const (
+	fileManifest = "writ.yaml"
+	fileSchema   = "schema.cedarschema"
+	fileEntities = "entities.json"
+	fileTools    = "tools.yaml"
+	filePurposes = "purposes.yaml"
+	fileVendors  = "vendors.yaml"
+	fileBudgets  = "budgets.yaml"
+	globCedar    = "cedar/*.cedar"
+	globTools    = "tools/*.json"
+)
+
+// manifest is writ.yaml.
+type manifest struct {
+	// Version is the version of the bundle's format: 1.
+	Version int `yaml:"version"`
+	// Name says which bundle this is, in records and in logs.
+	Name string `yaml:"name"`
+}
+
+// toolsFile is tools.yaml: the operator's word on tools, by server and tool.
+type toolsFile map[string]map[string]struct {
+	// Classes become groups of Cedar actions.
+	Classes []string `yaml:"classes"`
+	// Labels are what the tool's results may hold.
+	Labels []string `yaml:"labels"`
+	// Resources are the Cedar entity types that the tool acts upon.
+	Resources []string `yaml:"resources"`
+}
+
+// purposesFile is purposes.yaml, by id.
+type purposesFile map[string]struct {
+	Description string `yaml:"description"`
+	// Tools are "server/tool" or "server/*".
+	Tools []string `yaml:"tools"`
+	// Vendors are ids of vendors.yaml.
+	Vendors []string `yaml:"vendors"`
+	// Regions, if any, are the only ones data may go to.
+	Regions []string `yaml:"regions"`
+}
+
+// vendorsFile is vendors.yaml, by id.
+type vendorsFile map[string]struct {
+	Description string `yaml:"description"`
+	// Endpoints are in order of preference.
+	Endpoints []struct {
+		Region string `yaml:"region"`
+		Host   string `yaml:"host"`
+	} `yaml:"endpoints"`
+}
+
+// budgetsFile is budgets.yaml, by id.
+type budgetsFile map[string]struct {
+	Description string `yaml:"description"`
+	// Unit is calls, tokens or money.
+	Unit string `yaml:"unit"`
+	// Currency is the ISO 4217 code of money.
+	Currency string `yaml:"currency"`
+	// Cap is the most in a window: calls, tokens, or millionths of the
+	// currency's main unit.
+	Cap int64 `yaml:"cap"`
+	// Window is hour, day or lifetime.
+	Window string `yaml:"window"`
+	// Zone is the IANA time zone of hour and day; empty: UTC.
+	Zone string `yaml:"zone"`
+	// Per keeps the budget apart by tenant, agent, human, tool, server,
+	// purpose, vendor.
+	Per []string `yaml:"per"`
+	// Purposes, Tools and Agents narrow what is counted.
+	Purposes []string `yaml:"purposes"`
+	Tools    []string `yaml:"tools"`
+	Agents   []string `yaml:"agents"`
+}
+
+// readYAML decodes a strict YAML file: unknown and duplicate keys are errors
+// with line and column. A missing file leaves out as it is when optional.
+func readYAML(files *files, name string, out any, optional bool) error {
+	data, err := files.read(name)
+	if optional && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
+	if err := decoder.Decode(out); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s:%s", name, strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	var more any
+	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: more than one YAML document", name)
+	}
+	return nil
+}
+
+// nameForm is what ids of purposes, vendors, budgets, classes and labels are.
+var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+func checkName(kind, name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("the %s %q is not of the form %s", kind, name, nameForm)
+	}
+	return nil
+}
+
+// patterns reads "server/tool" and "server/*"; the server must be known and so
+// must the tool.
+func patterns(tools map[decision.ToolName]*decision.Tool, texts []string) ([]decision.ToolPattern, error) {
+	var all []decision.ToolPattern
+	for _, text := range texts {
+		server, name, ok := strings.Cut(text, "/")
+		p := decision.ToolPattern{Server: server, Name: name}
+		if !ok || server == "*" {
+			return nil, fmt.Errorf("the tool %q is neither server/tool nor server/*", text)
+		}
+		matched := false
+		for t := range tools {
+			matched = matched || p.Match(t)
+		}
+		if !matched {
+			return nil, fmt.Errorf("the tool %q is in no manifest", text)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func (f purposesFile) purposes(b *decision.Bundle) error {
+	b.Purposes = map[string]*decision.Purpose{}
+	for id, in := range f {
+		if err := checkName("purpose", id); err != nil {
+			return err
+		}
+		tools, err := patterns(b.Tools, in.Tools)
+		if err != nil {
+			return fmt.Errorf("purpose %q: %w", id, err)
+		}
+		for _, v := range in.Vendors {
+			if _, ok := b.Vendors[v]; !ok {
+				return fmt.Errorf("purpose %q: there is no vendor %q", id, v)
+			}
+		}
+		b.Purposes[id] = &decision.Purpose{ID: id, Tools: tools, Vendors: in.Vendors, Regions: in.Regions}
+	}
+	return nil
+}
+
+var hostForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+
+func (f vendorsFile) vendors(b *decision.Bundle) error {
+	b.Vendors, b.Hosts = map[string]*decision.Vendor{}, map[string]string{}
+	for id, in := range f {
+		if err := checkName("vendor", id); err != nil {
+			return err
+		}
+		v := &decision.Vendor{ID: id}
+		for _, e := range in.Endpoints {
+			if !hostForm.MatchString(e.Host) {
+				return fmt.Errorf("vendor %q: %q is not a host name in lower case", id, e.Host)
+			}
+			if err := checkName("region", e.Region); err != nil {
+				return fmt.Errorf("vendor %q: %w", id, err)
+			}
+			if other, taken := b.Hosts[e.Host]; taken {
+				return fmt.Errorf("vendor %q: the host %q belongs to the vendor %q already", id, e.Host, other)
+			}
+			b.Hosts[e.Host] = id
+			v.Endpoints = append(v.Endpoints, decision.Endpoint{Region: e.Region, Host: e.Host})
+		}
+		if len(v.Endpoints) == 0 {
+			return fmt.Errorf("vendor %q has no endpoints", id)
+		}
+		b.Vendors[id] = v
+	}
+	return nil
+}
+
+var (
+	units      = map[string]decision.Unit{"calls": decision.Calls, "tokens": decision.Tokens, "money": decision.Micros}
+	windows    = map[string]decision.Window{"hour": decision.Hour, "day": decision.Day, "lifetime": decision.Lifetime}
+	dimensions = map[string]decision.Dimension{"tenant": decision.ByTenant, "agent": decision.ByAgent, "human": decision.ByHuman,
+		"tool": decision.ByTool, "server": decision.ByServer, "purpose": decision.ByPurpose, "vendor": decision.ByVendor}
+	currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
+)
+
+func (f budgetsFile) budgets(b *decision.Bundle) error {
+	for id, in := range f {
+		rule := decision.BudgetRule{ID: id, Unit: units[in.Unit], Currency: in.Currency, Cap: in.Cap,
+			Window: windows[in.Window], Agents: in.Agents, Purposes: in.Purposes}
+		zone, zoneErr := time.LoadLocation(in.Zone)
+		rule.Zone = zone
+		tools, toolsErr := patterns(b.Tools, in.Tools)
+		rule.Tools = tools
+		for _, p := range in.Per {
+			rule.Per = append(rule.Per, dimensions[p])
+		}
+		var err error
+		switch {
+		case checkName("budget", id) != nil:
+			err = checkName("budget", id)
+		case rule.Unit == 0:
+			err = fmt.Errorf("the unit %q is not calls, tokens or money", in.Unit)
+		case rule.Unit == decision.Micros && !currencyForm.MatchString(in.Currency), rule.Unit != decision.Micros && in.Currency != "":
+			err = fmt.Errorf("money has a currency of three capitals, and nothing else has one")
+		case in.Cap < 0:
+			err = fmt.Errorf("the cap %d is negative", in.Cap)
+		case rule.Window == 0:
+			err = fmt.Errorf("the window %q is not hour, day or lifetime", in.Window)
+		case zoneErr != nil || in.Zone == "Local":
+			err = fmt.Errorf("the zone %q is not a time zone", in.Zone)
+		case toolsErr != nil:
+			err = toolsErr
+		case slices.Contains(rule.Per, 0):
+			err = fmt.Errorf("per %q: not all are tenant, agent, human, tool, server, purpose or vendor", in.Per)
+		}
+		for _, p := range in.Purposes {
+			if _, ok := b.Purposes[p]; !ok && err == nil {
+				err = fmt.Errorf("there is no purpose %q", p)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("budget %q: %w", id, err)
+		}
+		b.Budgets = append(b.Budgets, rule)
+	}
+	slices.SortFunc(b.Budgets, func(x, y decision.BudgetRule) int { return strings.Compare(x.ID, y.ID) })
+	return nil
+}

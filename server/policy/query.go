@@ -1,0 +1,195 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// question is a decision.Query as Cedar takes it.
+type question struct {
+	entities                    overlay
+	principal, action, resource cedar.EntityUID // a zero resource is unknown
+	context                     cedar.Record
+}
+
+// overlay adds the entities of one request to those of the bundle, which come
+// first: a request cannot redefine what the operator declared.
+type overlay struct {
+	bundle  cedar.EntityMap
+	request [2]cedar.Entity // the principal and the resource
+}
+
+// Get finds an entity; it cannot fail, everything is in memory.
+func (o overlay) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+	if e, ok := o.bundle[uid]; ok {
+		return e, true
+	}
+	for _, e := range o.request {
+		if e.UID == uid {
+			return e, true
+		}
+	}
+	return cedar.Entity{}, false
+}
+
+// ask builds the question. A reason with a code says why it cannot be put.
+func (s *Set) ask(q decision.Query) (question, decision.Reason) {
+	req := q.Request
+	ask := question{
+		principal: cedar.NewEntityUID(typeAgent, cedar.String(req.Principal.Subject)),
+		action:    cedar.NewEntityUID(typeAction, cedar.String(actionName(req))),
+		entities:  overlay{bundle: s.entities},
+	}
+	action, ok := s.schema.Actions[ask.action]
+	if !ok {
+		return ask, refused("policy.action", fmt.Sprintf("The policies know no action %q.", actionName(req)))
+	}
+	ask.entities.request[0] = cedar.Entity{UID: ask.principal}
+	resource, why := s.resource(req, action)
+	if why != "" {
+		return ask, refused("policy.resource", why)
+	}
+	ask.resource, ask.entities.request[1] = resource.UID, resource
+	var err error
+	if ask.context, err = s.context(q, action.AppliesTo.Context); err != nil {
+		return ask, refused("policy.context", fmt.Sprintf("The request cannot be put to the policies: %v.", err))
+	}
+	return ask, decision.Reason{}
+}
+
+func refused(code, text string) decision.Reason {
+	return decision.Reason{Code: code, Text: text, Lift: "Send a request that fits the bundle's schema."}
+}
+
+func actionName(req *decision.Request) string {
+	switch req.Phase {
+	case decision.Prompt:
+		return actionPrompt
+	case decision.Connect:
+		return actionConnect
+	}
+	return req.Tool.String()
+}
+
+// resource is what the action acts upon: what the request names, or else the
+// tool's server, or the destination. In a list it is unknown (zero) for a tool
+// that can act on other things than its server.
+func (s *Set) resource(req *decision.Request, action resolved.Action) (e cedar.Entity, why string) {
+	if req.Resource.Type == "" {
+		switch {
+		case req.Phase == decision.Prompt || req.Phase == decision.Connect:
+			return destinationEntity(req.Destination), ""
+		case req.Phase == decision.List && len(action.AppliesTo.Resources) > 1:
+			return cedar.Entity{}, ""
+		}
+		return cedar.Entity{UID: cedar.NewEntityUID(typeServer, cedar.String(req.Tool.Server))}, ""
+	}
+	uid := cedar.NewEntityUID(cedar.EntityType(req.Resource.Type), cedar.String(req.Resource.ID))
+	declared := false
+	for _, t := range action.AppliesTo.Resources {
+		declared = declared || t == uid.Type && t != typeServer && t != typeDestination
+	}
+	if !declared {
+		return e, fmt.Sprintf("The action does not apply to resources of the type %q.", req.Resource.Type)
+	}
+	properties := req.Resource.Properties
+	if _, known := s.entities[uid]; known {
+		if properties != nil && len(properties.Value().(map[string]any)) > 0 {
+			return e, "The bundle declares this resource, so the request cannot give it attributes."
+		}
+		return cedar.Entity{UID: uid}, ""
+	}
+	var members any = map[string]any{}
+	if properties != nil {
+		members = properties.Value()
+	}
+	attributes, err := record(s.schema.Entities[uid.Type].Shape, members, "resource")
+	if err != nil {
+		return e, fmt.Sprintf("The resource does not fit the schema: %v.", err)
+	}
+	return cedar.Entity{UID: uid, Attributes: attributes}, ""
+}
+
+func destinationEntity(d decision.Destination) cedar.Entity {
+	id := d.Host
+	if id == "" {
+		id = d.Vendor
+	}
+	return cedar.Entity{UID: cedar.NewEntityUID(typeDestination, cedar.String(id)), Attributes: destinationRecord(d)}
+}
+
+func destinationRecord(d decision.Destination) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{
+		"host": cedar.String(d.Host), "vendor": cedar.String(d.Vendor), "region": cedar.String(d.Region)})
+}
+
+// unknown marks a value that a list does not know: the policies are evaluated
+// around it.
+func unknown(name cedar.String) cedar.Value { return eval.Variable(name) }
+
+// context builds the attributes that contextTypes declares.
+func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, error) {
+	req := q.Request
+	list := req.Phase == decision.List
+	c := cedar.RecordMap{
+		"phase": cedar.String(req.Phase.String()), "purpose": cedar.String(req.Purpose),
+		"tenant": cedar.String(req.Caller.Tenant), "caller": cedar.String(req.Caller.SPIFFEID),
+		"issuer": cedar.String(req.Principal.Issuer), "actors": stringSet(req.Principal.Actors),
+		"now": cedar.NewDatetime(q.At),
+	}
+	if req.Principal.OnBehalfOf != "" {
+		c["onBehalfOf"] = cedar.NewEntityUID(typeHuman, cedar.String(req.Principal.OnBehalfOf))
+	}
+	if req.Session != "" {
+		c["session"] = cedar.String(req.Session)
+	}
+	if q.Tool != nil {
+		c["tool"] = s.tools[q.Tool.ToolName]
+	}
+	if req.Destination != (decision.Destination{}) {
+		c["destination"] = destinationRecord(decision.Destination{Host: req.Destination.Host, Vendor: q.Vendor, Region: req.Destination.Region})
+	}
+	if req.Phase == decision.Prompt || req.Phase == decision.Result {
+		c["content"] = cedar.NewRecord(cedar.RecordMap{
+			"size": cedar.Long(req.Content.Size), "json": cedar.Boolean(req.Content.Document != nil)})
+	}
+	var err error
+	if c["extra"], err = s.extra(req); err != nil {
+		return cedar.Record{}, err
+	}
+	if list {
+		c["cost"], c["ticket"], c["args"] = unknown("cost"), unknown("ticket"), unknown("args")
+		return cedar.NewRecord(c), nil
+	}
+	c["cost"] = cedar.NewRecord(cedar.RecordMap{"calls": cedar.Long(req.Cost.Calls), "tokens": cedar.Long(req.Cost.Tokens),
+		"micros": cedar.Long(req.Cost.Micros), "currency": cedar.String(req.Cost.Currency)})
+	if q.Ticket != nil {
+		c["ticket"] = cedar.NewRecord(cedar.RecordMap{"id": cedar.String(q.Ticket.ID), "approvers": stringSet(q.Ticket.Approvers)})
+	}
+	if args, ok := typ["args"].Type.(resolved.RecordType); ok && req.Arguments != nil {
+		if c["args"], err = record(args, req.Arguments.Value(), "args"); err != nil {
+			return cedar.Record{}, err
+		}
+	}
+	return cedar.NewRecord(c), nil
+}
+
+func (s *Set) extra(req *decision.Request) (cedar.Value, error) {
+	if req.Context == nil {
+		return cedar.NewRecord(nil), nil
+	}
+	return record(s.extraType, req.Context.Value(), "extra")
+}
+
+func stringSet(values []string) cedar.Set {
+	elements := make([]cedar.Value, len(values))
+	for i, v := range values {
+		elements[i] = cedar.String(v)
+	}
+	return cedar.NewSet(elements...)
+}

@@ -1,0 +1,169 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+
+	"github.com/writpdp/writ/document"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Set is a bundle's compiled policies; it implements decision.Policies.
+type Set struct {
+	schema    *resolved.Schema
+	extraType resolved.RecordType
+	entities  cedar.EntityMap
+	// tools are the records of context.tool.
+	tools      map[decision.ToolName]cedar.Record
+	deciding   *index
+	obligating *index
+}
+
+// Judge evaluates the deciding policies, and, unless they only filter a list,
+// the obligating ones.
+func (s *Set) Judge(q decision.Query) decision.Ruling {
+	ask, why := s.ask(q)
+	if why.Code != "" {
+		return decision.Ruling{Refused: why}
+	}
+	if q.Request.Phase == decision.List {
+		return s.could(ask)
+	}
+	request := cedar.Request{Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
+	var r decision.Ruling
+	verdict, diagnostic := cedar.Authorize(s.deciding.candidates(ask.entities, ask.principal, ask.action, ask.resource), ask.entities, request)
+	for _, reason := range diagnostic.Reasons {
+		if verdict == cedar.Allow {
+			r.Permits = append(r.Permits, s.deciding.get(reason.PolicyID).match())
+		} else {
+			r.Forbids = append(r.Forbids, s.deciding.get(reason.PolicyID).match())
+		}
+	}
+	_, obliging := cedar.Authorize(s.obligating.candidates(ask.entities, ask.principal, ask.action, ask.resource), ask.entities, request)
+	// An error text of Cedar's can hold values of the request, so only the
+	// policy is named.
+	for _, e := range diagnostic.Errors {
+		r.Errors = append(r.Errors, s.deciding.get(e.PolicyID).match())
+	}
+	for _, e := range obliging.Errors {
+		r.Errors = append(r.Errors, s.obligating.get(e.PolicyID).match())
+	}
+	s.oblige(&r, q, obliging.Reasons)
+	return r
+}
+
+func (s *statement) match() decision.Match {
+	return decision.Match{Policy: s.id, Ticket: s.ticket, Text: s.reason}
+}
+
+// oblige adds what the matching obligating policies ask for.
+func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []cedar.DiagnosticReason) {
+	var redactions []*statement
+	for _, m := range matched {
+		st := s.obligating.get(m.PolicyID)
+		switch o := st.obligate; {
+		case o.route != nil:
+			r.Routes = append(r.Routes, *o.route)
+		case o.fields != nil:
+			redactions = append(redactions, st)
+		default:
+			r.Obligations = append(r.Obligations, decision.Obligation{Policy: st.id, Duty: o.duty})
+		}
+	}
+	if len(redactions) == 0 {
+		return
+	}
+	redact, why := redaction(q, redactions)
+	if why.Code != "" {
+		r.Refused = why
+	} else if redact.Duty != nil {
+		r.Obligations = append(r.Obligations, redact)
+	}
+}
+
+// redaction is one obligation for all redacting policies, since every pointer
+// is into the document as it was sent. It has no duty when nothing is there to
+// be redacted.
+func redaction(q decision.Query, policies []*statement) (decision.Obligation, decision.Reason) {
+	req := q.Request
+	doc, content := req.Arguments, false
+	if req.Phase == decision.Prompt || req.Phase == decision.Result {
+		doc, content = req.Content.Document, true
+	}
+	var o decision.Obligation
+	if doc == nil {
+		return o, refused("redact.not_a_document", fmt.Sprintf("The policy %q redacts fields, and the content is no JSON document.", policies[0].id))
+	}
+	var edits []document.Edit
+	for _, p := range policies {
+		before := len(edits)
+		for _, field := range p.obligate.fields {
+			found, err := doc.Expand(field)
+			if err != nil {
+				return o, refused("redact.field", fmt.Sprintf("The policy %q names a field that cannot be read.", p.id))
+			}
+			for _, pointer := range found {
+				edits = append(edits, document.Edit{Pointer: pointer, Remove: p.obligate.remove})
+			}
+		}
+		if len(edits) > before && o.Policy == "" {
+			o.Policy = p.id
+		}
+	}
+	if len(edits) == 0 {
+		return o, decision.Reason{}
+	}
+	redacted, err := doc.Apply(edits)
+	if err != nil {
+		return o, refused("redact.too_many", fmt.Sprintf("What the policy %q redacts cannot be carried out.", o.Policy))
+	}
+	if !content && q.Tool != nil {
+		if broken := q.Tool.Input.Check(redacted); len(broken) > 0 && len(q.Tool.Input.Check(doc)) == 0 {
+			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the tool would refuse the arguments: %s.", o.Policy, broken[0]))
+		}
+	}
+	o.Duty = decision.Redact{Content: content, Edits: edits}
+	return o, decision.Reason{}
+}
+
+// could rules for a list: a tool may be seen when some arguments, cost and
+// ticket could permit it. A permit that may hold counts, and so does a forbid
+// only when it holds whatever comes.
+func (s *Set) could(ask question) decision.Ruling {
+	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
+	if ask.resource.IsZero() {
+		env.Resource = unknown("resource")
+	}
+	var r decision.Ruling
+	found := s.deciding.candidates(ask.entities, ask.principal, ask.action, ask.resource)
+	for _, i := range found.found {
+		st := s.deciding.statements[i]
+		residual, keep := eval.PartialPolicy(env, st.ast)
+		switch {
+		case !keep:
+		case fails(residual):
+			r.Errors = append(r.Errors, st.match())
+		case !st.forbid:
+			r.Permits = append(r.Permits, st.match())
+		case len(residual.Conditions) == 0 && residual.Resource == ast.IsResourceScopeNode(ast.ScopeTypeAll{}):
+			r.Forbids = append(r.Forbids, st.match())
+		}
+	}
+	if len(r.Forbids) > 0 {
+		r.Permits = nil
+	}
+	return r
+}
+
+// fails reports whether a policy is an error whatever comes.
+func fails(p *ast.Policy) bool {
+	return slices.ContainsFunc(p.Conditions, func(c ast.ConditionType) bool {
+		_, failed := eval.ToPartialError(c.Body)
+		return failed
+	})
+}
