@@ -17,6 +17,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -202,4 +203,12 @@ func (p *parser) explain(err error) error {
 		return &Error{Pointer: pointer, Problem: fmt.Sprintf("invalid JSON near byte %d", syntax.ByteOffset)}
 	}
 	return &Error{Pointer: pointer, Problem: "invalid JSON"}
+}
+
+// CheckText reports what keeps bytes from being a text: only invalid UTF-8.
+func CheckText(data []byte) error {
+	if !utf8.Valid(data) {
+		return &Error{Problem: "invalid UTF-8"}
+	}
+	return nil
 }

@@ -72,3 +72,19 @@ func Settle(reserved []Reservation, actual Cost, used map[BudgetKey]int64) Settl
 	}
 	return s
 }
+
+// CostOf is the cost that was reserved: every budget of a unit reserved the same.
+func CostOf(reserved []Reservation) Cost {
+	var c Cost
+	for _, r := range reserved {
+		switch r.Line.Unit {
+		case Calls:
+			c.Calls = max(c.Calls, r.Amount)
+		case Tokens:
+			c.Tokens = max(c.Tokens, r.Amount)
+		case Micros:
+			c.Micros, c.Currency = max(c.Micros, r.Amount), r.Line.Currency
+		}
+	}
+	return c
+}

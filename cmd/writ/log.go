@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+type logCmd struct {
+	List   logListCmd   `cmd:"" help:"List records, newest first."`
+	Show   logShowCmd   `cmd:"" help:"Print one record as it is in the log."`
+	Verify logVerifyCmd `cmd:"" help:"Recompute everything; name the first record that does not fit."`
+	Prove  logProveCmd  `cmd:"" help:"Write the proof that a record is in the log (C2SP tlog-proof)."`
+	Check  logCheckCmd  `cmd:"" help:"Check such a proof and its record, offline."`
+	Keygen logKeygenCmd `cmd:"" help:"Make a log's key pair for writ serve."`
+}
+
+type logListCmd struct {
+	storeFlags `embed:""`
+	Tenant     string `help:"Only this tenant's records."`
+	Limit      int    `default:"50" help:"How many."`
+	After      string `help:"Go on after the record with this id." placeholder:"ID"`
+	Output     string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
+}
+
+// Run lists.
+func (c logListCmd) Run(ctx context.Context, to streams) (err error) {
+	store, err := c.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	after := uuid.Nil
+	if c.After != "" {
+		if after, err = uuid.FromString(c.After); err != nil {
+			return usageError("--after is not a record id")
+		}
+	}
+	rows, err := store.List(ctx, c.Tenant, after, c.Limit)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		for _, row := range rows {
+			if err := printRecord(to.out, row.Body, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "AT\tID\tKIND\tEFFECT\tPHASE\tAGENT\tPURPOSE\tTOOL")
+	for _, r := range rows {
+		kind, effect := "settlement", "-"
+		if r.Kind == audit.Decision {
+			kind, effect = "decision", strings.TrimPrefix(writv1.Effect(r.Outcome).String(), "EFFECT_")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.Format(time.RFC3339Nano), uuid.UUID(r.ID), kind, effect,
+			or(phaseName(r.Phase), "-"), or(r.Principal, "-"), or(r.Purpose, "-"), or(strings.Trim(r.Server+"/"+r.Tool, "/"), "-"))
+	}
+	return w.Flush()
+}
+
+func phaseName(p decision.Phase) string {
+	if p == 0 {
+		return ""
+	}
+	return p.String()
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// recordArg names a record.
+type recordArg struct {
+	ID     string `arg:"" help:"The record's id: a decision_id or settlement_id."`
+	Tenant string `default:"${dev_tenant}" help:"The record's tenant."`
+}
+
+func (a recordArg) find(ctx context.Context, store dataStore) (audit.Row, error) {
+	id, err := uuid.FromString(a.ID)
+	if err != nil {
+		return audit.Row{}, usageError("the id is not a UUID")
+	}
+	row, err := store.Record(ctx, a.Tenant, id)
+	if errors.Is(err, audit.ErrNotFound) {
+		return row, fmt.Errorf("the tenant %q has no record %s", a.Tenant, a.ID)
+	}
+	return row, err
+}
+
+type logShowCmd struct {
+	recordArg  `embed:""`
+	storeFlags `embed:""`
+}
+
+// Run prints the record as JSON.
+func (c logShowCmd) Run(ctx context.Context, to streams) (err error) {
+	store, err := c.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	row, err := c.find(ctx, store)
+	if err != nil {
+		return err
+	}
+	return printRecord(to.out, row.Body, true)
+}
+
+func printRecord(out io.Writer, body []byte, multiline bool) error {
+	var r writv1.Record
+	if err := proto.Unmarshal(body, &r); err != nil {
+		return fmt.Errorf("reading a record: %w", err)
+	}
+	text, err := protojson.MarshalOptions{Multiline: multiline}.Marshal(&r)
+	if err != nil {
+		return fmt.Errorf("printing a record: %w", err)
+	}
+	_, err = fmt.Fprintln(out, string(text))
+	return err
+}
+
+type logVerifyCmd struct {
+	storeFlags `embed:""`
+	Key        string `type:"existingfile" placeholder:"FILE" help:"The log's public key. Without: DIR/log.pub."`
+	Output     string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
+}
+
+// Run verifies the whole log.
+func (c logVerifyCmd) Run(ctx context.Context, to streams) (err error) {
+	key, err := c.verifier(c.Key)
+	if err != nil {
+		return err
+	}
+	store, err := c.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	start := time.Now()
+	report, err := audit.Verify(ctx, store, audit.VerifyConfig{Origin: key.Name(), Keys: []audit.Key{key}})
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		if err := json.NewEncoder(to.out).Encode(report); err != nil {
+			return fmt.Errorf("printing the report: %w", err)
+		}
+	} else {
+		fmt.Fprint(to.out, report)
+		fmt.Fprintf(to.out, "time         %s\n", time.Since(start).Round(time.Millisecond))
+	}
+	if report.Problem != nil {
+		return fmt.Errorf("the log does not verify: %s", report.Problem)
+	}
+	return nil
+}
+
+type logProveCmd struct {
+	recordArg  `embed:""`
+	storeFlags `embed:""`
+	Key        string `type:"existingfile" placeholder:"FILE" help:"The log's public key. Without: DIR/log.pub."`
+	Record     string `required:"" placeholder:"FILE" help:"Where to write the record."`
+	Proof      string `required:"" placeholder:"FILE" help:"Where to write the proof."`
+}
+
+// Run writes a record and its proof.
+func (c logProveCmd) Run(ctx context.Context, to streams) (err error) {
+	key, err := c.verifier(c.Key)
+	if err != nil {
+		return err
+	}
+	store, err := c.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	row, err := c.find(ctx, store)
+	if err != nil {
+		return err
+	}
+	index, sealed, err := store.LeafOf(ctx, row.Tenant, row.ID)
+	if err != nil {
+		return err
+	}
+	if !sealed {
+		return errors.New("the record is not sealed yet; a running server seals it within a second")
+	}
+	head, err := store.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	tile := func(level int, index int64) ([]byte, error) { return store.Tile(ctx, level, index) }
+	proof, err := audit.Prove(audit.Leaf{Index: index, Row: row}, head, tile, key.Name(), key)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Record, row.Body, 0o600); err != nil {
+		return fmt.Errorf("writing the record: %w", err)
+	}
+	if err := os.WriteFile(c.Proof, proof, 0o644); err != nil {
+		return fmt.Errorf("writing the proof: %w", err)
+	}
+	fmt.Fprintf(to.out, "record %d of %d proven; check it with: writ log check --key FILE %s %s\n", index, head.Size, c.Record, c.Proof)
+	return nil
+}
+
+type logCheckCmd struct {
+	Record string `arg:"" type:"existingfile" help:"The record."`
+	Proof  string `arg:"" type:"existingfile" help:"The proof."`
+	Key    string `required:"" type:"existingfile" placeholder:"FILE" help:"The log's public key."`
+}
+
+// Run checks a proof.
+func (c logCheckCmd) Run(to streams) error {
+	key, err := storeFlags{}.verifier(c.Key)
+	if err != nil {
+		return err
+	}
+	body, err := os.ReadFile(c.Record)
+	if err != nil {
+		return fmt.Errorf("reading the record: %w", err)
+	}
+	proof, err := os.ReadFile(c.Proof)
+	if err != nil {
+		return fmt.Errorf("reading the proof: %w", err)
+	}
+	proven, err := audit.CheckProof(proof, body, key.Name(), key)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(to.out, "proven: record %d of a log of %d, root %s\n", proven.Index, proven.Size, hex.EncodeToString(proven.Root[:]))
+	return nil
+}
+
+type logKeygenCmd struct {
+	Origin string `required:"" help:"The log's name, for example writ.example.org/log." placeholder:"NAME"`
+	Dir    string `required:"" type:"path" help:"Where to write log.key and log.pub." placeholder:"DIR"`
+}
+
+// Run makes a key pair.
+func (c logKeygenCmd) Run(to streams) error {
+	if err := makeLogKey(c.Dir, c.Origin); err != nil {
+		return err
+	}
+	fmt.Fprintf(to.out, "%s/%s is the private key, %s/%s the public one\n", c.Dir, fileLogKey, c.Dir, fileLogPub)
+	return nil
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/writpdp/writ/server"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/decision/stage"
+	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/store/postgres"
+)
+
+// config is the file that `writ serve` reads. Unknown keys are errors. Relative
+// paths are relative to the file. Secrets are only ever named by file.
+type config struct {
+	// GRPC and HTTP are the listeners' addresses.
+	GRPC string `yaml:"grpc"`
+	HTTP string `yaml:"http"`
+	// BaseURL is where enforcement points reach the JSON face.
+	BaseURL string `yaml:"base_url"`
+	// Bundle is the policy bundle's directory.
+	Bundle string `yaml:"bundle"`
+	// DatabaseFile holds a PostgreSQL connection string.
+	DatabaseFile string `yaml:"database_file"`
+	Log          struct {
+		// Origin is the log's name in its checkpoints.
+		Origin string `yaml:"origin"`
+		// KeyFile holds the private key, as `writ log keygen` writes it.
+		KeyFile string `yaml:"key_file"`
+	} `yaml:"log"`
+	// TLS is for both listeners. Without it they must be on loopback and
+	// LoopbackCaller be given.
+	TLS *struct {
+		CertFile string `yaml:"cert_file"`
+		KeyFile  string `yaml:"key_file"`
+		// ClientCAFile holds the certificates that sign callers' SVIDs.
+		ClientCAFile string `yaml:"client_ca_file"`
+	} `yaml:"tls"`
+	// LoopbackCaller is who a caller without TLS is taken for.
+	LoopbackCaller string `yaml:"loopback_caller"`
+	Tokens         struct {
+		// Audience must be in a token's `aud`.
+		Audience string `yaml:"audience"`
+		// MaxLifetime shortens the ten minutes that a token may live.
+		MaxLifetime time.Duration `yaml:"max_lifetime"`
+		Issuers     []struct {
+			Issuer   string `yaml:"issuer"`
+			JWKSFile string `yaml:"jwks_file"`
+		} `yaml:"issuers"`
+	} `yaml:"tokens"`
+	// Callers maps SPIFFE IDs, or prefixes that end in /*, to tenants.
+	Callers []struct {
+		SPIFFEID string `yaml:"spiffe_id"`
+		Tenant   string `yaml:"tenant"`
+	} `yaml:"callers"`
+}
+
+type serveCmd struct {
+	Config string `required:"" type:"existingfile" placeholder:"FILE" help:"The configuration (YAML); docs/operator.md explains every key."`
+}
+
+// Run serves until it is told to stop.
+func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
+	conf, err := readConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(to.err, nil))
+	dsn, err := readLine(conf.DatabaseFile)
+	if err != nil {
+		return err
+	}
+	store, err := postgres.Open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	s, err := conf.server(store, log)
+	if err != nil {
+		return err
+	}
+	var listen net.ListenConfig
+	grpcListener, err := listen.Listen(ctx, "tcp", conf.GRPC)
+	if err != nil {
+		return fmt.Errorf("listening for gRPC: %w", err)
+	}
+	defer grpcListener.Close()
+	httpListener, err := listen.Listen(ctx, "tcp", conf.HTTP)
+	if err != nil {
+		return fmt.Errorf("listening for JSON: %w", err)
+	}
+	defer httpListener.Close()
+	log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", conf.TLS != nil)
+	return s.Serve(ctx, grpcListener, httpListener)
+}
+
+// readConfig reads and checks the file.
+func readConfig(file string) (*config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	var c config
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s:%s", file, yaml.FormatError(err, false, false))
+	}
+	dir := filepath.Dir(file)
+	paths := []*string{&c.Bundle, &c.DatabaseFile, &c.Log.KeyFile}
+	if c.TLS != nil {
+		paths = append(paths, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile)
+	}
+	for i := range c.Tokens.Issuers {
+		paths = append(paths, &c.Tokens.Issuers[i].JWKSFile)
+	}
+	for _, p := range paths {
+		if *p == "" {
+			return nil, fmt.Errorf("%s: a file or directory is not named; docs/operator.md lists every key", file)
+		}
+		if !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	switch {
+	case c.Log.Origin == "":
+		err = errors.New("log.origin is missing")
+	case c.TLS == nil && (!loopback(c.GRPC) || !loopback(c.HTTP)):
+		err = errors.New("without tls both listeners must be on loopback")
+	case c.TLS == nil && c.LoopbackCaller == "":
+		err = errors.New("without tls, loopback_caller says who the caller is taken for")
+	case c.TLS != nil && c.LoopbackCaller != "":
+		err = errors.New("loopback_caller has no place beside tls: callers prove who they are")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &c, nil
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// server wires the parts together.
+func (c *config) server(store *postgres.Store, log *slog.Logger) (*server.Server, error) {
+	bundle, err := policy.Load(os.DirFS(c.Bundle))
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := c.tokens()
+	if err != nil {
+		return nil, err
+	}
+	caller, err := c.caller()
+	if err != nil {
+		return nil, err
+	}
+	tlsConfig, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	key, err := readLine(c.Log.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := audit.NewSigner(c.Log.Origin, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
+	}
+	return server.New(server.Config{
+		Ledger: store, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
+		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
+			Report: func(err error) { log.Error("sealing the log", "error", err) }}),
+		Now: time.Now, Random: rand.Reader, Log: log,
+	})
+}
+
+func (c *config) tokens() (*identity.Verifier, error) {
+	conf := identity.Config{Audience: c.Tokens.Audience, MaxLifetime: c.Tokens.MaxLifetime}
+	for _, i := range c.Tokens.Issuers {
+		data, err := os.ReadFile(i.JWKSFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading an issuer's keys: %w", err)
+		}
+		keys, err := identity.ReadKeys(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", i.JWKSFile, err)
+		}
+		conf.Issuers = append(conf.Issuers, identity.Issuer{ID: i.Issuer, Keys: keys})
+	}
+	v, err := identity.NewVerifier(conf)
+	if err != nil {
+		return nil, fmt.Errorf("tokens: %w", err)
+	}
+	return v, nil
+}
+
+// caller tells who calls: by SVID, or on loopback as configured.
+func (c *config) caller() (func(*tls.ConnectionState) (decision.Caller, error), error) {
+	var rules []identity.CallerRule
+	for _, r := range c.Callers {
+		rules = append(rules, identity.CallerRule{ID: r.SPIFFEID, Tenant: r.Tenant})
+	}
+	callers, err := identity.NewCallers(rules)
+	if err != nil {
+		return nil, fmt.Errorf("callers: %w", err)
+	}
+	if c.TLS == nil {
+		id, err := spiffeid.FromString(c.LoopbackCaller)
+		if err != nil {
+			return nil, fmt.Errorf("loopback_caller: %w", err)
+		}
+		caller, err := callers.Caller(id)
+		if err != nil {
+			return nil, fmt.Errorf("loopback_caller: %w", err)
+		}
+		return func(*tls.ConnectionState) (decision.Caller, error) { return caller, nil }, nil
+	}
+	return func(state *tls.ConnectionState) (decision.Caller, error) {
+		if state == nil {
+			state = &tls.ConnectionState{} // FromTLS refuses it
+		}
+		id, err := identity.FromTLS(*state)
+		if err != nil {
+			return decision.Caller{}, err
+		}
+		return callers.Caller(id)
+	}, nil
+}
+
+// tls is TLS 1.3 with callers' certificates required and verified.
+func (c *config) tls() (*tls.Config, error) {
+	if c.TLS == nil {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the server's certificate: %w", err)
+	}
+	data, err := os.ReadFile(c.TLS.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the callers' authorities: %w", err)
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s: no certificate in it", c.TLS.ClientCAFile)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities,
+		NextProtos: []string{"h2", "http/1.1"},
+	}, nil
+}

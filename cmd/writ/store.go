@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/writpdp/writ/server"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/store/postgres"
+	"github.com/writpdp/writ/store/sqlite"
+)
+
+// The files of a data directory.
+const (
+	fileStore    = "writ.db"
+	fileLogKey   = "log.key" // private
+	fileLogPub   = "log.pub"
+	fileTokenKey = "token.pem" // private
+)
+
+// dataStore is a store with all that the commands do with it. Both stores are
+// one; the suite in store/storetest holds them together.
+type dataStore interface {
+	server.Ledger
+	audit.Reader
+	List(ctx context.Context, tenant string, after [16]byte, limit int) ([]audit.Row, error)
+	LeafOf(ctx context.Context, tenant string, id [16]byte) (index int64, sealed bool, err error)
+	Checkpoint(context.Context) (audit.Checkpoint, error)
+	Tile(ctx context.Context, level int, index int64) ([]byte, error)
+	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
+	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
+	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
+	RevokeTicket(ctx context.Context, tenant, id string) error
+	Close() error
+}
+
+// storeFlags say which store a command works on.
+type storeFlags struct {
+	Data         string `xor:"store" type:"path" help:"A data directory of writ dev." placeholder:"DIR"`
+	DatabaseFile string `xor:"store" type:"existingfile" help:"A file that holds a PostgreSQL connection string." placeholder:"FILE"`
+}
+
+// open opens the store, for reading only or for changes too.
+func (f storeFlags) open(ctx context.Context, write bool) (dataStore, error) {
+	switch {
+	case f.DatabaseFile != "":
+		dsn, err := readLine(f.DatabaseFile)
+		if err != nil {
+			return nil, err
+		}
+		return postgres.Open(ctx, dsn)
+	case f.Data == "":
+		return nil, usageError("name a store: --data DIR or --database-file FILE")
+	}
+	path := filepath.Join(f.Data, fileStore)
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	if write {
+		return sqlite.Open(ctx, path)
+	}
+	return sqlite.OpenReadOnly(ctx, path)
+}
+
+// verifier reads the log's public key, by default the data directory's.
+func (f storeFlags) verifier(file string) (note.Verifier, error) {
+	if file == "" {
+		if f.Data == "" {
+			return nil, usageError("name the log's public key: --key FILE")
+		}
+		file = filepath.Join(f.Data, fileLogPub)
+	}
+	text, err := readLine(file)
+	if err != nil {
+		return nil, err
+	}
+	v, err := note.NewVerifier(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log's public key in %s: %w", file, err)
+	}
+	return v, nil
+}
+
+// readLine reads a small file that holds one line.
+func readLine(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading a file: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+type migrateCmd struct {
+	DatabaseFile string `required:"" type:"existingfile" help:"A file that holds a PostgreSQL connection string of the schema's owner." placeholder:"FILE"`
+}
+
+// Run migrates.
+func (c migrateCmd) Run(ctx context.Context, to streams) error {
+	dsn, err := readLine(c.DatabaseFile)
+	if err != nil {
+		return err
+	}
+	if err := postgres.Migrate(ctx, dsn); err != nil {
+		return err
+	}
+	fmt.Fprintln(to.out, "the database has this version's schema")
+	return nil
+}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+)
+
+// attempts is how often a decision is made anew because others changed what it
+// rested on before it was committed.
+const attempts = 8
+
+// Decide is the path of a decision: identify, snapshot, decide, commit, answer.
+// Every face comes through here.
+//
+// It fails closed in one place, this one: whoever gets an error must deny, and
+// an answer leaves only after its record is durable.
+func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+	req, err := s.identify(caller, in)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.newID()
+	if err != nil {
+		return nil, internal(s.log, "making an id", err)
+	}
+	for range attempts {
+		snap, err := s.snapshot(ctx, req)
+		if err != nil {
+			return nil, s.unrecorded(ctx, "reading a snapshot", err)
+		}
+		d := s.stages.Decide(req, snap)
+		entry, answer, err := audit.Decided(id, req, snap, &d)
+		if err != nil {
+			return nil, internal(s.log, "encoding a decision", err)
+		}
+		receipt, err := s.ledger.Commit(ctx, entry)
+		switch {
+		case errors.Is(err, audit.ErrStale):
+			continue // decide again on what is true now
+		case err != nil:
+			return nil, s.unrecorded(ctx, "committing a decision", err)
+		case receipt.Prior != nil:
+			return s.again(receipt)
+		}
+		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt.Size)
+		return answer, nil
+	}
+	return nil, fail(errContended, "other requests change the same budgets, tickets or tokens faster than this one can be decided; ask again with the same request_id")
+}
+
+// again gives the answer that was given before.
+func (s *Server) again(receipt audit.Receipt) (*writv1.DecideResponse, error) {
+	row, err := audit.RowOf(receipt.Prior)
+	if err != nil {
+		return nil, internal(s.log, "reading an earlier record", err)
+	}
+	answer, err := audit.Respond(receipt.Prior)
+	if err != nil {
+		return nil, internal(s.log, "reading an earlier answer", err)
+	}
+	answer.Receipt = audit.ReceiptOf(&row, s.origin, receipt.Size)
+	answer.Replayed = true
+	return answer, nil
+}
+
+// snapshot is what the decision will rest on. The bundle is taken first, so that
+// one decision is made by one bundle.
+func (s *Server) snapshot(ctx context.Context, req *decision.Request) (*decision.Snapshot, error) {
+	bundle, at := s.bundle(), s.now().UTC().Truncate(time.Microsecond)
+	facts, err := s.ledger.Snapshot(ctx, bundle.Want(req, at))
+	if err != nil {
+		return nil, err
+	}
+	return &decision.Snapshot{At: at, Bundle: bundle, Facts: facts}, nil
+}
+
+// Explain decides and commits nothing.
+func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1.ExplainRequest) (*writv1.ExplainResponse, error) {
+	req, err := s.identify(caller, in.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.newID()
+	if err != nil {
+		return nil, internal(s.log, "making an id", err)
+	}
+	snap, err := s.snapshot(ctx, req)
+	if err != nil {
+		return nil, s.unrecorded(ctx, "reading a snapshot", err)
+	}
+	d := s.stages.Decide(req, snap)
+	entry, answer, err := audit.Decided(id, req, snap, &d)
+	if err != nil {
+		return nil, internal(s.log, "encoding a decision", err)
+	}
+	out := &writv1.ExplainResponse{Decision: answer}
+	if out.Findings, err = audit.FindingsOf(entry.Body); err != nil {
+		return nil, internal(s.log, "reading findings", err)
+	}
+	for _, near := range snap.Bundle.Policies.Explain(decision.Query{
+		Request: req, At: snap.At, Ticket: d.Ticket(),
+		Tool: snap.Bundle.Tools[req.Tool.ToolName], Vendor: snap.Bundle.Vendor(req.Destination),
+	}) {
+		out.Near = append(out.Near, nearPolicy(near))
+	}
+	return out, nil
+}
+
+func nearPolicy(n decision.Near) *writv1.NearPolicy {
+	effect := "permit"
+	if n.Forbid {
+		effect = "forbid"
+	}
+	return &writv1.NearPolicy{PolicyId: n.Policy, Effect: effect, Held: int32(n.Held), Clauses: int32(n.Clauses),
+		Failed: n.Failed, Position: n.Position}
+}

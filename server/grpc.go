@@ -1,0 +1,132 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/proto"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/identity"
+)
+
+// maxMessage bounds a message: a batch of 64 full requests does not fit, one
+// request with a full payload of each kind does.
+const maxMessage = 4 << 20
+
+// validated are the messages whose rules are compiled at start.
+func validated() []proto.Message {
+	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.SettleRequest{}}
+}
+
+func (s *Server) newGRPC(config *tls.Config) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: time.Minute, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(s.panicked))),
+	}
+	if config != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+	}
+	g := grpc.NewServer(options...)
+	writv1.RegisterDecisionServiceServer(g, &service{s: s})
+	healthy := health.NewServer()
+	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	healthv1.RegisterHealthServer(g, healthy)
+	reflection.Register(g)
+	return g
+}
+
+// panicked turns a defect into an error: the caller denies, the process lives.
+func (s *Server) panicked(cause any) error {
+	return internal(s.log, "answering", fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+}
+
+// service is the gRPC face: who calls, then the path.
+type service struct {
+	writv1.UnimplementedDecisionServiceServer
+	s *Server
+}
+
+func (f *service) Decide(ctx context.Context, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+	return answered(ctx, f.s, in, f.s.Decide)
+}
+
+func (f *service) DecideBatch(ctx context.Context, in *writv1.DecideBatchRequest) (*writv1.DecideBatchResponse, error) {
+	return answered(ctx, f.s, in, f.s.DecideBatch)
+}
+
+func (f *service) Explain(ctx context.Context, in *writv1.ExplainRequest) (*writv1.ExplainResponse, error) {
+	return answered(ctx, f.s, in, f.s.Explain)
+}
+
+func (f *service) Settle(ctx context.Context, in *writv1.SettleRequest) (*writv1.SettleResponse, error) {
+	return answered(ctx, f.s, in, f.s.Settle)
+}
+
+// answered is what every gRPC method does.
+func answered[In, Out any](ctx context.Context, s *Server, in In, do func(context.Context, decision.Caller, In) (Out, error)) (out Out, err error) {
+	var state *tls.ConnectionState
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			state = &info.State
+		}
+	}
+	caller, err := s.callerOf(state)
+	if err != nil {
+		return out, err
+	}
+	if err := s.enter(); err != nil {
+		return out, err
+	}
+	defer s.leave()
+	return do(ctx, caller, in)
+}
+
+func (s *Server) callerOf(state *tls.ConnectionState) (decision.Caller, error) {
+	caller, err := s.caller(state)
+	var refused *identity.Error
+	switch {
+	case errors.As(err, &refused):
+		return decision.Caller{}, fail(refused.Reason, refused.Problem)
+	case err != nil:
+		return decision.Caller{}, internal(s.log, "telling who calls", err)
+	}
+	return caller, nil
+}
+
+// throttled is Decide for the faces that are not gRPC.
+func (s *Server) throttled(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	return s.Decide(ctx, caller, in)
+}
+
+// enter takes one of the slots, or refuses: a queue would only make everybody
+// late.
+func (s *Server) enter() error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
+		return fail(errOverloaded, "the server works on as many calls as it takes; ask again with the same request_id")
+	}
+}
+
+func (s *Server) leave() { <-s.slots }

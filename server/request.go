@@ -1,0 +1,147 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"buf.build/go/protovalidate"
+	"github.com/gofrs/uuid/v5"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/writpdp/writ/document"
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/identity"
+)
+
+// identify turns what came over a wire into a decision.Request: every field
+// within its bounds, every document parsed, the principal proved.
+func (s *Server) identify(caller decision.Caller, in *writv1.DecideRequest) (*decision.Request, error) {
+	if err := s.validate(in); err != nil {
+		return nil, err
+	}
+	principal, err := s.tokens.Verify(in.PrincipalToken, s.now())
+	if err != nil {
+		return nil, identityError(err)
+	}
+	req := &decision.Request{
+		Caller: caller, Principal: principal,
+		Phase: decision.Phase(in.Phase), Session: in.SessionId, Purpose: in.Purpose,
+		Tool: toolRef(in.Tool), Ticket: in.TicketId, Supports: in.SupportedObligations,
+		Destination: decision.Destination{Host: in.Destination.GetHost(), Vendor: in.Destination.GetVendor(), Region: in.Destination.GetRegion()},
+		Cost:        decision.Cost{Calls: max(1, in.Cost.GetCalls()), Tokens: in.Cost.GetTokens(), Micros: in.Cost.GetMicros(), Currency: in.Cost.GetCurrency()},
+		Trace:       decision.Trace{Parent: in.Trace.GetTraceparent(), State: in.Trace.GetTracestate()},
+	}
+	for _, c := range in.Candidates {
+		req.Candidates = append(req.Candidates, toolRef(c))
+	}
+	req.ID = uuid.FromStringOrNil(in.RequestId) // its form was validated
+	req.CallID = uuid.FromStringOrNil(in.CallDecisionId)
+	if err := readDocuments(req, in); err != nil {
+		return nil, err
+	}
+	req.Digest, err = requestDigest(in, caller, principal)
+	if err != nil {
+		return nil, internal(s.log, "hashing a request", err)
+	}
+	return req, nil
+}
+
+// validate holds a message to the rules in its proto file.
+func (s *Server) validate(in proto.Message) error {
+	err := s.rules.Validate(in)
+	if err == nil {
+		return nil
+	}
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return internal(s.log, "validating a request", err)
+	}
+	return invalidFields(invalid)
+}
+
+func toolRef(t *writv1.Tool) decision.ToolRef {
+	return decision.ToolRef{ToolName: decision.ToolName{Server: t.GetServer(), Name: t.GetName()}, Digest: t.GetDefinitionDigest()}
+}
+
+// readDocuments parses every JSON document of a request.
+func readDocuments(req *decision.Request, in *writv1.DecideRequest) error {
+	object := func(field string, data []byte, into **document.Document) error {
+		d, err := document.ParseObject(data)
+		if err != nil {
+			return fail(errJSON, fmt.Sprintf("%s: %v", field, err))
+		}
+		*into = d
+		return nil
+	}
+	if req.Phase == decision.Call || req.Phase == decision.Result {
+		if err := object("arguments", in.Arguments, &req.Arguments); err != nil {
+			return err
+		}
+	} else if len(in.Arguments) > 0 {
+		return fail(errField, "arguments: only a CALL and a RESULT have any")
+	}
+	if len(in.Context) > 0 {
+		if err := object("context", in.Context, &req.Context); err != nil {
+			return err
+		}
+	}
+	if in.Resource != nil {
+		req.Resource = decision.Resource{Type: in.Resource.Type, ID: in.Resource.Id}
+		if err := object("resource.properties", in.Resource.Properties, &req.Resource.Properties); err != nil {
+			return err
+		}
+	}
+	if in.Content == nil {
+		return nil
+	}
+	req.Content = decision.Content{Digest: sha256.Sum256(in.Content.Data), Size: len(in.Content.Data)}
+	d, err := readContent(in.Content)
+	if err != nil {
+		return fail(errJSON, fmt.Sprintf("content.data: %v", err))
+	}
+	req.Content.Document = d
+	return nil
+}
+
+func readContent(c *writv1.Content) (*document.Document, error) {
+	if c.MediaType == "text/plain" {
+		return nil, document.CheckText(c.Data)
+	}
+	return document.Parse(c.Data)
+}
+
+// requestDigest covers all that an answer depends on: the message, but for the
+// token's bytes and the trace, and who sent it for whom. So a retry may bring a
+// fresh token of the same agent, and nobody else can fetch the answer.
+func requestDigest(in *writv1.DecideRequest, caller decision.Caller, p decision.Principal) ([32]byte, error) {
+	bare := proto.CloneOf(in)
+	bare.PrincipalToken, bare.Trace = "", nil
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return digest(append([]string{string(data), caller.Tenant, caller.SPIFFEID, p.Issuer, p.Subject, p.OnBehalfOf}, p.Actors...)...), nil
+}
+
+// digest hashes parts so that no two lists of parts hash alike.
+func digest(parts ...string) [32]byte {
+	h := sha256.New()
+	var size [8]byte
+	for _, part := range parts {
+		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+		h.Write(size[:])
+		h.Write([]byte(part))
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func identityError(err error) error {
+	var refused *identity.Error
+	if errors.As(err, &refused) {
+		return fail(refused.Reason, refused.Problem)
+	}
+	return fail(errTokenInvalid, "the principal token cannot be verified")
+}

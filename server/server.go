@@ -1,0 +1,203 @@
+// Package server is the door of Writ: it takes questions on its listeners, puts
+// each on the path of a decision (check.go), and maps what comes of it to the
+// wire. It fails closed: without a durable record there is no answer.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/gofrs/uuid/v5"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/face/authzen"
+)
+
+// Ledger is where facts come from and records go to. Safe for concurrent use.
+type Ledger interface {
+	// Snapshot reads what a decision needs, as it was at one moment.
+	Snapshot(context.Context, decision.Want) (decision.Facts, error)
+	// Commit makes a record and its effects durable, both or neither, before it
+	// returns. audit.ErrStale: a guard failed, nothing was written, decide
+	// again. audit.ErrReused: the key belongs to another request. A receipt
+	// with Prior: the same request was committed before. Any other error leaves
+	// open whether the record is there; the same request tells.
+	Commit(context.Context, audit.Entry) (audit.Receipt, error)
+	// Record reads one record; audit.ErrNotFound when there is none.
+	Record(ctx context.Context, tenant string, id [16]byte) (audit.Row, error)
+}
+
+// Tokens proves who a principal token speaks for, at a time. Its errors are
+// *identity.Error.
+type Tokens interface {
+	Verify(token string, at time.Time) (decision.Principal, error)
+}
+
+// Config is what a server is made of. Every field is required but where its
+// zero value is said.
+type Config struct {
+	// Ledger keeps facts and records.
+	Ledger Ledger
+	// Bundle is the policy bundle in force; called once for each decision.
+	Bundle func() *decision.Bundle
+	// Stages judge; stage.All.
+	Stages decision.Pipeline
+	// Tokens verifies principal tokens.
+	Tokens Tokens
+	// Caller tells who is at the other end of a connection; its state is nil
+	// on a listener without TLS. Errors are *identity.Error.
+	Caller func(*tls.ConnectionState) (decision.Caller, error)
+	// Origin is the log's origin line, told in receipts.
+	Origin string
+	// Sealer brings records into the log while the server runs; nil: another
+	// process does.
+	Sealer *audit.Sealer
+	// TLS is the listeners' configuration; nil: plain, for loopback.
+	TLS *tls.Config
+	// BaseURL is where the JSON face is reached, told in its metadata.
+	BaseURL string
+	// Routes are further routes of the JSON listener, by pattern; nil: none.
+	Routes map[string]http.Handler
+	// InFlight bounds the calls that are worked on at a time; 0: 1024.
+	InFlight int
+	// Now is the clock and Random the source of ids.
+	Now    func() time.Time
+	Random io.Reader
+	// Log is told defects and failures, never values of requests.
+	Log *slog.Logger
+}
+
+// Server answers. Make one with New.
+type Server struct {
+	ledger Ledger
+	bundle func() *decision.Bundle
+	stages decision.Pipeline
+	tokens Tokens
+	caller func(*tls.ConnectionState) (decision.Caller, error)
+	origin string
+	rules  protovalidate.Validator
+	now    func() time.Time
+	log    *slog.Logger
+	ids    *uuid.Gen
+	slots  chan struct{}
+
+	sealer *audit.Sealer
+	grpc   *grpc.Server
+	http   *http.Server
+}
+
+// New makes a server that does nothing until Serve.
+func New(c Config) (*Server, error) {
+	rules, err := protovalidate.New(protovalidate.WithMessages(validated()...))
+	if err != nil {
+		return nil, fmt.Errorf("compiling the wire's rules: %w", err)
+	}
+	if c.InFlight == 0 {
+		c.InFlight = 1024
+	}
+	s := &Server{
+		ledger: c.Ledger, bundle: c.Bundle, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		rules: rules, now: c.Now, log: c.Log, sealer: c.Sealer,
+		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
+		slots: make(chan struct{}, c.InFlight),
+	}
+	s.grpc = s.newGRPC(c.TLS)
+	if s.http, err = s.newHTTP(c); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newID makes a UUIDv7.
+func (s *Server) newID() ([16]byte, error) {
+	id, err := s.ids.NewV7()
+	return id, err
+}
+
+// newHTTP is the JSON face's server. Its bounds keep a slow or silent client
+// from holding a connection.
+func (s *Server) newHTTP(c Config) (*http.Server, error) {
+	face, err := authzen.Handler(authzen.Config{
+		Decide:  s.throttled,
+		Caller:  func(r *http.Request) (decision.Caller, error) { return s.callerOf(r.TLS) },
+		BaseURL: c.BaseURL,
+		NewID: func() string {
+			id, err := s.ids.NewV7()
+			if err != nil {
+				return "" // refused as a request without an id
+			}
+			return id.String()
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", face)
+	for pattern, handler := range c.Routes {
+		mux.Handle(pattern, handler)
+	}
+	return &http.Server{
+		Handler: mux, TLSConfig: c.TLS,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}, nil
+}
+
+// Serve answers on both listeners until ctx is done, then lets running calls
+// finish, seals what is left, and returns.
+func (s *Server) Serve(ctx context.Context, grpcListener, httpListener net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	sealing, stopSealing := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		if err := s.grpc.Serve(grpcListener); err != nil {
+			return fmt.Errorf("serving gRPC: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		serve := s.http.Serve
+		if s.http.TLSConfig != nil {
+			serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+		}
+		if err := serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving JSON: %w", err)
+		}
+		return nil
+	})
+	if s.sealer != nil {
+		group.Go(func() error { return s.sealer.Run(sealing) })
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		defer stopSealing() // after the last decision, so that it seals them all
+		return s.shutdown()
+	})
+	return group.Wait()
+}
+
+// drain is how long running calls may take to finish.
+const drain = 10 * time.Second
+
+func (s *Server) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	stop := context.AfterFunc(ctx, s.grpc.Stop)
+	defer stop()
+	err := s.http.Shutdown(ctx)
+	s.grpc.GracefulStop()
+	return err
+}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"google.golang.org/protobuf/proto"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Settle replaces what an allowed action reserved by what it cost. It takes the
+// same path as a decision: look, decide, commit, answer.
+func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.SettleRequest) (*writv1.SettleResponse, error) {
+	if err := s.validate(in); err != nil {
+		return nil, err
+	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
+	if err != nil {
+		return nil, internal(s.log, "hashing a report", err)
+	}
+	sum := digest(string(data), caller.Tenant, caller.SPIFFEID)
+	reserved, err := s.reserved(ctx, caller, in.DecisionId)
+	if err != nil {
+		return nil, err
+	}
+	actual := actualCost(in, reserved)
+	id, err := s.newID()
+	if err != nil {
+		return nil, internal(s.log, "making an id", err)
+	}
+	want := decision.Want{Tenant: caller.Tenant}
+	for _, r := range reserved {
+		want.Budgets = append(want.Budgets, r.Key)
+	}
+	for range attempts {
+		facts, err := s.ledger.Snapshot(ctx, want)
+		if err != nil {
+			return nil, s.unrecorded(ctx, "reading a snapshot", err)
+		}
+		entry, answer, err := audit.Settled(id, caller, s.now().UTC().Truncate(time.Microsecond), in.DecisionId, sum,
+			in.Outcome, actual, in.Obligations, decision.Settle(reserved, actual, facts.Used))
+		if err != nil {
+			return nil, internal(s.log, "encoding a settlement", err)
+		}
+		receipt, err := s.ledger.Commit(ctx, entry)
+		switch {
+		case errors.Is(err, audit.ErrStale):
+			continue
+		case errors.Is(err, audit.ErrReused):
+			return nil, fail(errSettled, "the decision was settled with another report")
+		case err != nil:
+			return nil, s.unrecorded(ctx, "committing a settlement", err)
+		case receipt.Prior != nil:
+			return s.settledBefore(receipt)
+		}
+		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt.Size)
+		return answer, nil
+	}
+	return nil, fail(errContended, "other requests change the same budgets faster than this report can be settled; report again")
+}
+
+// reserved is what the caller's decision reserved. Somebody else's decision is
+// unknown, so that ids tell nothing.
+func (s *Server) reserved(ctx context.Context, caller decision.Caller, decisionID string) ([]decision.Reservation, error) {
+	row, err := s.ledger.Record(ctx, caller.Tenant, uuid.FromStringOrNil(decisionID))
+	if err != nil && !errors.Is(err, audit.ErrNotFound) {
+		return nil, s.unrecorded(ctx, "reading a decision", err)
+	}
+	if err != nil || row.Kind != audit.Decision || row.Caller != caller.SPIFFEID {
+		return nil, fail(errUnknown, "there is no such decision")
+	}
+	reserved, err := audit.Reservations(row.Body)
+	if err != nil {
+		return nil, internal(s.log, "reading a decision's reservations", err)
+	}
+	if !reserved.Allowed {
+		return nil, fail(errNotAllowed, "the decision was a denial, so there is nothing to settle")
+	}
+	return reserved.Reservations, nil
+}
+
+func (s *Server) settledBefore(receipt audit.Receipt) (*writv1.SettleResponse, error) {
+	row, err := audit.RowOf(receipt.Prior)
+	if err != nil {
+		return nil, internal(s.log, "reading an earlier record", err)
+	}
+	answer, err := audit.RespondSettled(receipt.Prior)
+	if err != nil {
+		return nil, internal(s.log, "reading an earlier answer", err)
+	}
+	answer.Receipt = audit.ReceiptOf(&row, s.origin, receipt.Size)
+	answer.Replayed = true
+	return answer, nil
+}
+
+// actualCost is what the report says; without a word, what never ran cost
+// nothing and anything else what was reserved for it.
+func actualCost(in *writv1.SettleRequest, reserved []decision.Reservation) decision.Cost {
+	if a := in.Actual; a != nil {
+		return decision.Cost{Calls: a.Calls, Tokens: a.Tokens, Micros: a.Micros, Currency: a.Currency}
+	}
+	if in.Outcome == writv1.Outcome_OUTCOME_NOT_RUN {
+		return decision.Cost{}
+	}
+	return decision.CostOf(reserved)
+}

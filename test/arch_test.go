@@ -1,0 +1,173 @@
+package test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/writpdp/writ/"
+
+// lattice is who may import what of ours: imports run down. A package that is
+// not here may not exist, and widening a line is a change of the design.
+// Tests may import what they need.
+var lattice = map[string]string{
+	"document":              "",
+	"proto/writ/v1":         "",
+	"policies":              "",
+	"migrations":            "",
+	"server/content":        "document",
+	"server/decision":       "document server/content",
+	"server/decision/stage": "server/decision",
+	"server/policy":         "document server/content server/decision",
+	"server/audit":          "document proto/writ/v1 server/decision",
+	"server/identity":       "document proto/writ/v1 server/decision",
+	"server/face/authzen":   "document proto/writ/v1 server/decision",
+	"server":                "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity",
+	"store/lane":            "server/audit server/decision",
+	"store/sqlite":          "migrations server/audit server/decision store/lane",
+	"store/postgres":        "migrations server/audit server/decision store/lane",
+	"clients/go":            "document proto/writ/v1",
+}
+
+// anything may be imported by these: the binary, and what is only for tests.
+var anything = []string{"cmd/", "test", "store/storetest", "clients/go/writtest"}
+
+// never is what packages must not import of others, by prefix of the package.
+var never = []struct {
+	under    string
+	packages []string
+}{
+	{"server/decision", []string{"context", "net", "os", "log", "sync", "math/rand", "crypto/rand", "io", "database/sql"}},
+	{"server/content", []string{"context", "net", "os", "log", "math/rand", "crypto/rand", "database/sql"}},
+	{"document", []string{"context", "net", "os", "log", "math/rand", "crypto/rand", "database/sql"}},
+	{"server", []string{"github.com/jackc/pgx", "modernc.org/sqlite", "database/sql"}},
+	{"server/decision", []string{"google.golang.org", "go.opentelemetry.io", "github.com/cedar-policy"}},
+	{"server/policy", []string{"google.golang.org/grpc"}},
+	{"server/audit", []string{"google.golang.org/grpc"}},
+	{"store", []string{"google.golang.org"}},
+}
+
+// pure packages must not ask for the time: it is an argument.
+var pure = []string{"document", "server/content", "server/decision", "server/policy", "server/audit", "server/identity", "server/face"}
+
+func TestImportsRunDown(t *testing.T) {
+	seen := map[string]bool{}
+	walkGo(t, func(dir, file string, f *ast.File) {
+		if strings.HasSuffix(file, "_test.go") || slices.ContainsFunc(anything, func(p string) bool { return dir == strings.TrimSuffix(p, "/") || strings.HasPrefix(dir, strings.TrimSuffix(p, "/")+"/") }) {
+			return
+		}
+		allowed, known := lattice[dir]
+		if !known {
+			t.Errorf("%s: the package %s is not in the lattice", file, dir)
+			return
+		}
+		seen[dir] = true
+		for _, spec := range f.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ours, ok := strings.CutPrefix(path, module); ok {
+				if !slices.Contains(strings.Fields(allowed), ours) {
+					t.Errorf("%s: %s may not import %s", file, dir, ours)
+				}
+				continue
+			}
+			for _, rule := range never {
+				if within(dir, rule.under) && slices.ContainsFunc(rule.packages, func(p string) bool { return within(path, p) }) {
+					t.Errorf("%s: %s may not import %s", file, dir, path)
+				}
+			}
+		}
+	})
+	for dir := range lattice {
+		if !seen[dir] {
+			t.Errorf("the lattice names %s, which does not exist", dir)
+		}
+	}
+}
+
+// Time is an argument in everything pure.
+func TestPureAsksForNoTime(t *testing.T) {
+	walkGo(t, func(dir, file string, f *ast.File) {
+		if strings.HasSuffix(file, "_test.go") || !slices.ContainsFunc(pure, func(p string) bool { return within(dir, p) }) {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "Sleep"}, sel.Sel.Name) {
+					t.Errorf("%s: time.%s in a package that is told the time", file, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	})
+}
+
+// Tests wait for conditions, never for time to pass.
+func TestNoSleepInTests(t *testing.T) {
+	walkGo(t, func(_, file string, f *ast.File) {
+		if !strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok || sel.Sel.Name != "Sleep" {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" && !usesSynctest(f) {
+				t.Errorf("%s: time.Sleep in a test without testing/synctest", file)
+			}
+			return true
+		})
+	})
+}
+
+func usesSynctest(f *ast.File) bool {
+	return slices.ContainsFunc(f.Imports, func(s *ast.ImportSpec) bool { return s.Path.Value == `"testing/synctest"` })
+}
+
+func within(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+
+// walkGo visits every Go file of the module.
+func walkGo(t *testing.T, visit func(dir, file string, f *ast.File)) {
+	t.Helper()
+	root := ".."
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			switch name := d.Name(); {
+			case path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules"):
+				return filepath.SkipDir
+			case path == filepath.Join(root, "tools"): // a module of its own
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		visit(filepath.ToSlash(filepath.Dir(rel)), filepath.ToSlash(rel), f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
