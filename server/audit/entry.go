@@ -20,6 +20,9 @@ var (
 	// ErrReused: the idempotency key belongs to a request with another digest.
 	// Nothing was written.
 	ErrReused = errors.New("the request id was used for another request")
+	// ErrFull: more commits are waiting than the store takes. Nothing was
+	// written; ask again later.
+	ErrFull = errors.New("too many commits are waiting")
 	// ErrNotFound: there is no such record.
 	ErrNotFound = errors.New("no such record")
 )

@@ -336,7 +336,7 @@ type Redact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The document to change.
 	Target Target `protobuf:"varint,1,opt,name=target,proto3,enum=writ.v1.Target" json:"target,omitempty"`
-	// The edits, in the order in which they are applied.
+	// The edits. Every pointer refers to the document as it was sent.
 	Edits         []*Edit `protobuf:"bytes,2,rep,name=edits,proto3" json:"edits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -389,8 +389,9 @@ func (x *Redact) GetEdits() []*Edit {
 // Edit redacts one value.
 type Edit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// RFC 6901 JSON Pointer to the value, without wildcards. The empty pointer is
-	// the whole document.
+	// RFC 6901 JSON Pointer to the value, without wildcards; the empty pointer is
+	// the whole document. A pointer that goes on below a string reads that string
+	// as a JSON document, which MCP servers put into text blocks.
 	Pointer string `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
 	// How.
 	Method        Method `protobuf:"varint,2,opt,name=method,proto3,enum=writ.v1.Method" json:"method,omitempty"`

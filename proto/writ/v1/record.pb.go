@@ -393,7 +393,7 @@ type PrincipalFacts struct {
 	TokenDigest []byte `protobuf:"bytes,5,opt,name=token_digest,json=tokenDigest,proto3" json:"token_digest,omitempty"`
 	// The purposes that the token carries.
 	Purposes []string `protobuf:"bytes,6,rep,name=purposes,proto3" json:"purposes,omitempty"`
-	// When the token expires.
+	// When no clock within the leeway accepts the token any more.
 	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

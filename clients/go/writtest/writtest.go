@@ -1,0 +1,223 @@
+// Package writtest runs a real Writ in the process of a test: the whole path of
+// a decision on real listeners, with an embedded store in a temporary directory
+// and a policy bundle of the test's choice. Nothing of it is a fake but the
+// issuer of tokens and who the caller is taken for.
+package writtest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"io/fs"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"golang.org/x/mod/sumdb/note"
+
+	writ "github.com/writpdp/writ/clients/go"
+	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/server"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/decision/stage"
+	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/store/sqlite"
+)
+
+// What every PDP of this package believes.
+const (
+	Tenant   = "acme"
+	Caller   = "spiffe://example.org/gateway"
+	Issuer   = "https://issuer.example.org"
+	Audience = "writ"
+	Origin   = "writtest.example.org/log"
+)
+
+// Store is what a PDP keeps its facts and its log in.
+type Store interface {
+	server.Ledger
+	audit.Reader
+	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
+	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
+}
+
+// Config says what to run. The zero value runs the sample bundle.
+type Config struct {
+	// Bundle is the policy bundle, for example os.DirFS("policies"); nil: the
+	// sample bundle.
+	Bundle fs.FS
+	// Now is the PDP's clock; nil: the real one.
+	Now func() time.Time
+	// Tenant is the tenant that the caller works for, asked at each call; nil:
+	// always the constant of that name.
+	Tenant func() string
+	// Store keeps facts and log; nil: an embedded one in a temporary directory.
+	Store Store
+}
+
+// PDP is a running Writ. It stops when the test ends.
+type PDP struct {
+	// Addr is the gRPC address and BaseURL that of the JSON face.
+	Addr, BaseURL string
+	// Bundle is the policy bundle in force.
+	Bundle *decision.Bundle
+	// Store is where facts and log are.
+	Store Store
+
+	minter *identity.Minter
+	signer *audit.Signer
+	key    note.Verifier
+	now    func() time.Time
+}
+
+// Start runs a PDP for the length of a test.
+func Start(t testing.TB, c Config) *PDP {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("starting Writ: %v", err)
+		}
+	}
+	p := &PDP{Store: c.Store, now: c.Now}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if c.Tenant == nil {
+		c.Tenant = func() string { return Tenant }
+	}
+	if c.Bundle == nil {
+		c.Bundle = policies.Files
+	}
+	var err error
+	p.Bundle, err = policy.Load(c.Bundle)
+	must(err)
+	if p.Store == nil {
+		store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "writ.db"))
+		must(err)
+		t.Cleanup(func() { must(store.Close()) })
+		p.Store = store
+	}
+	tokens, err := p.trust()
+	must(err)
+	must(p.newLogKey())
+	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	httpListener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	p.Addr, p.BaseURL = grpcListener.Addr().String(), "http://"+httpListener.Addr().String()
+	s, err := server.New(server.Config{
+		Ledger: p.Store, Bundle: func() *decision.Bundle { return p.Bundle }, Stages: stage.All, Tokens: tokens,
+		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
+			return decision.Caller{SPIFFEID: Caller, Tenant: c.Tenant()}, nil
+		},
+		Origin: Origin, BaseURL: p.BaseURL, Now: p.now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+	})
+	must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, grpcListener, httpListener) }()
+	t.Cleanup(func() {
+		stop()
+		must(<-served)
+	})
+	return p
+}
+
+// trust makes the issuer of tokens and who believes it.
+func (p *PDP) trust() (*identity.Verifier, error) {
+	var err error
+	if p.minter, err = identity.NewMinter(rand.Reader); err != nil {
+		return nil, err
+	}
+	keys, err := identity.ReadKeys(p.minter.JWKS())
+	if err != nil {
+		return nil, err
+	}
+	return identity.NewVerifier(identity.Config{
+		Issuers: []identity.Issuer{{ID: Issuer, Keys: keys}}, Audience: Audience})
+}
+
+func (p *PDP) newLogKey() error {
+	private, public, err := audit.GenerateKey(rand.Reader, Origin)
+	if err != nil {
+		return err
+	}
+	if p.key, err = note.NewVerifier(public); err != nil {
+		return err
+	}
+	p.signer, err = audit.NewSigner(Origin, private)
+	return err
+}
+
+// Agent is who a token speaks for.
+type Agent struct {
+	// Subject is the agent's id.
+	Subject string
+	// OnBehalfOf is the human; empty: none.
+	OnBehalfOf string
+	// Purposes are what the token carries.
+	Purposes []string
+}
+
+// Token mints a fresh token.
+func (p *PDP) Token(a Agent) (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", err
+	}
+	return p.minter.Mint(identity.Claims{Issuer: Issuer, Audience: Audience, Subject: a.Subject,
+		OnBehalfOf: a.OnBehalfOf, Purposes: a.Purposes, Lifetime: 5 * time.Minute}, p.now(), id.String())
+}
+
+// Client is an enforcement point that acts for an agent. Handlers may be zero.
+func (p *PDP) Client(t testing.TB, a Agent, handlers writ.Handlers) *writ.Client {
+	t.Helper()
+	c, err := writ.New(writ.Config{Addr: p.Addr, Handlers: handlers,
+		Token: func(context.Context) (string, error) { return p.Token(a) }})
+	if err != nil {
+		t.Fatalf("making a client: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("closing a client: %v", err)
+		}
+	})
+	return c
+}
+
+// AddTicket approves a change ticket.
+func (p *PDP) AddTicket(t testing.TB, ticket decision.Ticket) {
+	t.Helper()
+	if err := p.Store.CreateTicket(t.Context(), Tenant, ticket); err != nil {
+		t.Fatalf("adding a ticket: %v", err)
+	}
+}
+
+// Verify seals what was recorded and verifies the whole log; it returns the
+// number of records.
+func (p *PDP) Verify(t testing.TB) int64 {
+	t.Helper()
+	for {
+		n, err := p.Store.Seal(t.Context(), 4096, p.signer.Extend)
+		if err != nil {
+			t.Fatalf("sealing the log: %v", err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	report, err := audit.Verify(t.Context(), p.Store, []note.Verifier{p.key}, audit.Options{Origin: Origin, At: p.now()})
+	if err != nil {
+		t.Fatalf("verifying the log: %v", err)
+	}
+	if report.Problem != nil {
+		t.Fatalf("the log does not verify: %v", report.Problem)
+	}
+	return report.Leaves
+}

@@ -1,0 +1,130 @@
+package audit
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// answer is the response to a request, without receipt. It is built from the
+// decision alone, so that the record and the caller get the same.
+func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *decision.Decision) (*writv1.DecideResponse, error) {
+	response := &writv1.DecideResponse{
+		DecisionId: uuid.UUID(id).String(), RequestId: uuid.UUID(req.ID).String(),
+		Effect:       writv1.Effect(d.Outcome()),
+		Budgets:      budgetLines(d.Budgets()),
+		BundleDigest: snap.Bundle.Digest,
+	}
+	denied := response.Effect == writv1.Effect_EFFECT_DENY
+	response.Reasons = grounds(d, denied)
+	for _, o := range d.Obligations() {
+		duty, err := obligation(o)
+		if err != nil {
+			return nil, err
+		}
+		response.Obligations = append(response.Obligations, duty)
+	}
+	if !denied {
+		return response, nil
+	}
+	if wait, ok := d.RetryAfter(snap.At); ok {
+		seconds := int64((wait + time.Second - 1) / time.Second)
+		response.RetryAfter = &durationpb.Duration{Seconds: max(0, seconds)}
+	}
+	if policies := d.Requestable(); len(policies) > 0 {
+		response.AccessRequest = accessRequest(req, snap, policies)
+	}
+	return response, nil
+}
+
+// grounds are the reasons of all findings; of a denial, those that deny first.
+func grounds(d *decision.Decision, denied bool) []*writv1.Reason {
+	var all []*writv1.Reason
+	denies := func(f *decision.Finding) bool {
+		return f.Verdict != decision.Permit && f.Verdict != decision.Abstain
+	}
+	for i := range d.Findings {
+		if f := &d.Findings[i]; !denied || denies(f) {
+			all = reasons(all, f)
+		}
+	}
+	if denied {
+		for i := range d.Findings {
+			if f := &d.Findings[i]; !denies(f) {
+				all = reasons(all, f)
+			}
+		}
+	}
+	return all
+}
+
+// accessRequest says what to have approved. The definition is the pinned one:
+// a ticket for what the caller saw would cover a definition nobody accepted.
+func accessRequest(req *decision.Request, snap *decision.Snapshot, policies []string) *writv1.AccessRequest {
+	a := &writv1.AccessRequest{
+		Type: "ticket", Principal: req.Principal.Subject, ArgumentsDigest: hex.EncodeToString(documentDigest(req.Arguments)),
+		PolicyIds: policies[:min(len(policies), maxItems)],
+		Text:      "A change ticket for this agent and this action would lift the denial.",
+	}
+	if name := req.Tool.ToolName; name != (decision.ToolName{}) {
+		a.Tool = name.String()
+		a.Text = fmt.Sprintf("A change ticket for this agent, the tool %q and these arguments would lift the denial.", a.Tool)
+		if pinned := snap.Bundle.Tools[name]; pinned != nil {
+			a.DefinitionDigest = pinned.Digest
+		}
+	}
+	return a
+}
+
+// obligation gives a duty its typed parameters. A duty that has none would be
+// one that no caller could meet, so it is an error.
+func obligation(o decision.Obligation) (*writv1.Obligation, error) {
+	out := &writv1.Obligation{Id: o.ID, Type: o.Duty.Type(), PolicyId: o.Policy}
+	switch duty := o.Duty.(type) {
+	case decision.Redact:
+		out.Params = &writv1.Obligation_Redact{Redact: redact(duty)}
+	case decision.Route:
+		out.Params = &writv1.Obligation_Route{Route: &writv1.Route{Vendor: duty.Vendor, Region: duty.Region, Host: duty.Host}}
+	case decision.FilterTools:
+		keep := make([]uint32, len(duty.Keep))
+		for i, index := range duty.Keep {
+			if index < 0 || index > math.MaxInt32 {
+				return nil, fmt.Errorf("the index of a kept tool is out of range")
+			}
+			keep[i] = uint32(index)
+		}
+		out.Params = &writv1.Obligation_FilterTools{FilterTools: &writv1.FilterTools{Keep: keep}}
+	case decision.LimitOutput:
+		out.Params = &writv1.Obligation_LimitOutput{LimitOutput: &writv1.LimitOutput{MaxBytes: duty.MaxBytes}}
+	case decision.Notify:
+		out.Params = &writv1.Obligation_Notify{Notify: &writv1.Notify{To: duty.To, Body: duty.Body}}
+	case decision.StepUp:
+		out.Params = &writv1.Obligation_StepUp{StepUp: &writv1.StepUp{AcrValue: duty.ACRValue}}
+	case decision.Watermark:
+		out.Params = &writv1.Obligation_Watermark{Watermark: &writv1.Watermark{Text: duty.Text}}
+	default:
+		return nil, fmt.Errorf("an obligation of the unknown type %q", out.Type)
+	}
+	return out, nil
+}
+
+func redact(r decision.Redact) *writv1.Redact {
+	out := &writv1.Redact{Target: writv1.Target_TARGET_ARGUMENTS, Edits: make([]*writv1.Edit, len(r.Edits))}
+	if r.Content {
+		out.Target = writv1.Target_TARGET_CONTENT
+	}
+	for i, e := range r.Edits {
+		out.Edits[i] = &writv1.Edit{Pointer: e.Pointer, Method: writv1.Method_METHOD_MASK}
+		if e.Remove {
+			out.Edits[i].Method = writv1.Method_METHOD_REMOVE
+		}
+	}
+	return out
+}

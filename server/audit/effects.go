@@ -1,0 +1,116 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// effectFacts is what a record keeps of effects. A consumed token is the
+// principal's: its expiry stands with the principal.
+func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*writv1.EffectFacts, error) {
+	facts := make([]*writv1.EffectFacts, len(effects))
+	for i, effect := range effects {
+		switch e := effect.(type) {
+		case decision.Charge:
+			charge := &writv1.Charge{Budget: e.Key.Budget, Subject: e.Key.Subject, Amount: e.Amount, Cap: e.Cap}
+			if e.Key.Start != 0 {
+				charge.WindowStart = &timestamppb.Timestamp{Seconds: e.Key.Start}
+			}
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_Charge{Charge: charge}}
+		case decision.Redeem:
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
+		case decision.Consume:
+			if principal == nil || e.Token != principal.Token || !e.Expires.Equal(principal.Expires) {
+				return nil, errors.New("the consumed token is not the principal's")
+			}
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: e.Token[:]}}
+		default:
+			return nil, errors.New("an effect of an unknown type")
+		}
+	}
+	return facts, nil
+}
+
+// effectsOf is the way back; expires is that of the principal's token.
+func effectsOf(facts []*writv1.EffectFacts, expires time.Time) ([]decision.Effect, error) {
+	if len(facts) > maxItems {
+		return nil, fmt.Errorf("more than %d effects", maxItems)
+	}
+	if len(facts) == 0 {
+		return nil, nil
+	}
+	effects := make([]decision.Effect, len(facts))
+	for i, fact := range facts {
+		switch e := fact.GetEffect().(type) {
+		case *writv1.EffectFacts_Charge:
+			charge, err := chargeOf(e.Charge)
+			if err != nil {
+				return nil, err
+			}
+			effects[i] = charge
+		case *writv1.EffectFacts_RedeemedTicket:
+			if err := text("redeemed_ticket", e.RedeemedTicket, 1, 128); err != nil {
+				return nil, err
+			}
+			effects[i] = decision.Redeem{Ticket: e.RedeemedTicket}
+		case *writv1.EffectFacts_ConsumedToken:
+			if len(e.ConsumedToken) != 32 {
+				return nil, errors.New("consumed_token is not 32 bytes")
+			}
+			effects[i] = decision.Consume{Token: [32]byte(e.ConsumedToken), Expires: expires}
+		default:
+			return nil, errors.New("an effect is empty")
+		}
+	}
+	return effects, nil
+}
+
+func chargeOf(c *writv1.Charge) (decision.Charge, error) {
+	key := decision.BudgetKey{Budget: c.GetBudget(), Subject: c.GetSubject()}
+	if err := errors.Join(text("charge.budget", key.Budget, 1, 128), text("charge.subject", key.Subject, 0, 4096)); err != nil {
+		return decision.Charge{}, err
+	}
+	if start := c.GetWindowStart(); start != nil {
+		if start.CheckValid() != nil || start.Nanos != 0 || start.Seconds == 0 {
+			return decision.Charge{}, errors.New("charge.window_start is malformed")
+		}
+		key.Start = start.Seconds
+	}
+	if c.GetCap() < 0 {
+		return decision.Charge{}, errors.New("charge.cap is negative")
+	}
+	return decision.Charge{Key: key, Amount: c.GetAmount(), Cap: c.GetCap()}, nil
+}
+
+func budgetLines(lines []decision.BudgetLine) []*writv1.BudgetLine {
+	out := make([]*writv1.BudgetLine, len(lines))
+	for i, l := range lines {
+		out[i] = &writv1.BudgetLine{
+			Budget: l.Budget, Unit: writv1.Unit(l.Unit), Currency: l.Currency,
+			Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Exhausted: l.Exhausted, Overrun: l.Overrun,
+		}
+		if !l.Resets.IsZero() {
+			out[i].ResetsAt = timestamppb.New(l.Resets)
+		}
+	}
+	return out
+}
+
+// budgetLine is the way back. Never is not recorded: such a line denies, and a
+// denial reserves nothing.
+func budgetLine(l *writv1.BudgetLine) decision.BudgetLine {
+	line := decision.BudgetLine{
+		Budget: l.Budget, Unit: decision.Unit(l.Unit), Currency: l.Currency,
+		Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Exhausted: l.Exhausted, Overrun: l.Overrun,
+	}
+	if l.ResetsAt != nil {
+		line.Resets = l.ResetsAt.AsTime()
+	}
+	return line
+}

@@ -1,0 +1,81 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/gofrs/uuid/v5"
+)
+
+// Reader reads everything that a store keeps of a log. All methods see one and
+// the same snapshot, whatever is committed or sealed meanwhile, and one is
+// called only after the one before it has returned. What is passed to yield may
+// be reused after yield returns. An error of yield ends the stream and is
+// returned.
+type Reader interface {
+	// Checkpoints streams the checkpoints, by ascending size.
+	Checkpoints(ctx context.Context, yield func(Checkpoint) error) error
+	// Leaves streams the sealed records with from <= index < to, by ascending
+	// index. A leaf whose record is gone has an empty body.
+	Leaves(ctx context.Context, from, to int64, yield func(Leaf) error) error
+	// Tiles streams the tiles, in any order.
+	Tiles(ctx context.Context, yield func(Tile) error) error
+	// PendingRows streams the records that are committed and not sealed.
+	PendingRows(ctx context.Context, yield func(Row) error) error
+	// Orphans streams the records that are neither sealed nor pending.
+	Orphans(ctx context.Context, yield func(tenant string, id [16]byte) error) error
+	// Uses streams the counters.
+	Uses(ctx context.Context, yield func(Use) error) error
+	// Redemptions streams the uses of tickets.
+	Redemptions(ctx context.Context, yield func(Redemption) error) error
+	// UsedTokens streams the accepted tokens that are remembered.
+	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
+}
+
+// Report is what a verification found.
+type Report struct {
+	// Leaves and Pending count the records that fit, sealed and not yet sealed;
+	// Settlements those of both that are settlements.
+	Leaves, Pending, Settlements int64
+	Checkpoints, Tiles           int64
+	// Counters are budget counters, Redemptions uses of tickets, Tokens the
+	// remembered tokens.
+	Counters, Redemptions, Tokens int64
+	// Root is that of the tree of all leaves.
+	Root [32]byte
+	// Problem is the first thing that does not fit; nil: everything does. The
+	// counts are then of what was checked before it.
+	Problem *Problem
+}
+
+// Problem is something stored that does not fit what the records say.
+type Problem struct {
+	// What does not fit: a column of Row by its name in lower case, "index",
+	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption"
+	// or "used token".
+	What string
+	// Index to Last are the leaves concerned, the same for one; -1: none.
+	Index, Last int64
+	// Tenant and Record name the record concerned; zero: none, or not one alone.
+	Tenant string
+	Record [16]byte
+	// Detail says what is wrong, for a person.
+	Detail string
+}
+
+// String is one line.
+func (p *Problem) String() string {
+	var b strings.Builder
+	switch {
+	case p.Index >= 0 && p.Last > p.Index:
+		fmt.Fprintf(&b, "leaves %d to %d, ", p.Index, p.Last)
+	case p.Index >= 0:
+		fmt.Fprintf(&b, "leaf %d, ", p.Index)
+	}
+	if p.Record != [16]byte{} {
+		fmt.Fprintf(&b, "record %s of tenant %q, ", uuid.UUID(p.Record), p.Tenant)
+	}
+	fmt.Fprintf(&b, "%s: %s", p.What, p.Detail)
+	return b.String()
+}

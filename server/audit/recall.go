@@ -1,0 +1,103 @@
+package audit
+
+import (
+	"fmt"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Respond is the answer that a decision's record holds, for a request that was
+// answered before. Receipt and Replayed are not set. A settlement's body is
+// ErrNotFound.
+func Respond(body []byte) (*writv1.DecideResponse, error) {
+	r, err := decode(body)
+	if err != nil {
+		return nil, err
+	}
+	if r.decision == nil {
+		return nil, fmt.Errorf("reading a decision: %w", ErrNotFound)
+	}
+	return r.decision.Response, nil
+}
+
+// RespondSettled is the answer that a settlement's record holds, for a report
+// that was answered before. Receipt and Replayed are not set. A decision's body
+// is ErrNotFound.
+func RespondSettled(body []byte) (*writv1.SettleResponse, error) {
+	r, err := decode(body)
+	if err != nil {
+		return nil, err
+	}
+	if r.settlement == nil {
+		return nil, fmt.Errorf("reading a settlement: %w", ErrNotFound)
+	}
+	return r.settlement.Response, nil
+}
+
+// CallFactsOf is what a RESULT's stages need of the decision on its call. A row
+// that is no decision on a call is ErrNotFound.
+func CallFactsOf(row Row) (decision.CallFacts, error) {
+	r, err := decode(row.Body)
+	if err != nil {
+		return decision.CallFacts{}, err
+	}
+	if r.decision == nil || r.Phase != decision.Call {
+		return decision.CallFacts{}, fmt.Errorf("reading a decision on a call: %w", ErrNotFound)
+	}
+	facts := decision.CallFacts{
+		Allowed: r.Outcome != decision.Denied, Caller: r.Caller, Principal: r.Principal,
+		Session: r.Session, Purpose: r.Purpose, Tool: decision.ToolName{Server: r.Server, Name: r.Tool},
+	}
+	copy(facts.ArgumentsDigest[:], r.decision.ArgumentsDigest)
+	for _, effect := range r.effects {
+		if redeem, ok := effect.(decision.Redeem); ok {
+			facts.Ticket = redeem.Ticket
+		}
+	}
+	return facts, nil
+}
+
+// Reserved is what a decision left to be settled.
+type Reserved struct {
+	Caller decision.Caller
+	// Allowed is false for a denial, which reserves nothing.
+	Allowed bool
+	// Reservations are the charges with their budget's line, in the order in
+	// which they were made.
+	Reservations []decision.Reservation
+}
+
+// Reservations is what the decision of a body reserved. A settlement's body is
+// ErrNotFound; a charge without its budget's line is an error.
+func Reservations(body []byte) (Reserved, error) {
+	r, err := decode(body)
+	if err != nil {
+		return Reserved{}, err
+	}
+	if r.decision == nil {
+		return Reserved{}, fmt.Errorf("reading a decision: %w", ErrNotFound)
+	}
+	reserved := Reserved{
+		Caller:  decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant},
+		Allowed: r.Outcome != decision.Denied,
+	}
+	lines := map[string]*writv1.BudgetLine{}
+	for _, line := range r.decision.Response.Budgets {
+		lines[line.Budget] = line
+	}
+	for _, effect := range r.effects {
+		charge, ok := effect.(decision.Charge)
+		if !ok {
+			continue
+		}
+		line := lines[charge.Key.Budget]
+		if line == nil {
+			return Reserved{}, fmt.Errorf("reading a decision: a charge without a line of its budget")
+		}
+		reserved.Reservations = append(reserved.Reservations, decision.Reservation{
+			Line: budgetLine(line), Key: charge.Key, Amount: charge.Amount,
+		})
+	}
+	return reserved, nil
+}

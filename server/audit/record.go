@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Bounds of a record. What a decision holds beyond maxReasons is left out of the
+// record and the answer; beyond the others there is no record, so no answer.
+const (
+	// MaxBody is the largest body, in bytes.
+	MaxBody = 8 << 20
+
+	maxReasons = 1024
+	maxItems   = 256 // obligations, budgets and effects, each
+	version    = 1
+)
+
+// Decided is the entry of a decision and the answer to its request. id is the
+// new record's UUIDv7; the decision is dated snap.At, to the microsecond. The
+// answer has no receipt yet. An error means that the decision does not fit into
+// a record, so there must be no answer.
+func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *decision.Decision) (Entry, *writv1.DecideResponse, error) {
+	response, err := answer(id, req, snap, d)
+	if err != nil {
+		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)
+	}
+	event := requestFacts(req)
+	event.Findings = findings(d)
+	event.Response = response
+	if event.Effects, err = effectFacts(d.Effects(), &req.Principal); err != nil {
+		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)
+	}
+	entry, err := enter(&writv1.Record{
+		Version: version, Tenant: req.Caller.Tenant, Id: uuid.UUID(id).String(), At: stamp(snap.At),
+		Caller: req.Caller.SPIFFEID, RequestDigest: req.Digest[:],
+		Event: &writv1.Record_Decision{Decision: event},
+	})
+	if err != nil {
+		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)
+	}
+	return entry, response, nil
+}
+
+// Settled is the entry of a report on an allowed action, and the answer to it,
+// without a receipt yet. id is the new record's UUIDv7, digest that of the
+// report: the same decision with another is refused by the commit.
+func Settled(
+	id [16]byte, caller decision.Caller, at time.Time, decisionID string, digest [32]byte,
+	outcome writv1.Outcome, actual decision.Cost, reports []*writv1.ObligationReport, s decision.Settlement,
+) (Entry, *writv1.SettleResponse, error) {
+	response := &writv1.SettleResponse{SettlementId: uuid.UUID(id).String(), Budgets: budgetLines(s.Budgets)}
+	effects, err := effectFacts(s.Effects, nil)
+	if err != nil {
+		return Entry{}, nil, fmt.Errorf("encoding the settlement: %w", err)
+	}
+	entry, err := enter(&writv1.Record{
+		Version: version, Tenant: caller.Tenant, Id: response.SettlementId, At: stamp(at),
+		Caller: caller.SPIFFEID, RequestDigest: digest[:],
+		Event: &writv1.Record_Settlement{Settlement: &writv1.SettlementEvent{
+			DecisionId: decisionID, Outcome: outcome, Actual: cost(actual), Obligations: reports,
+			Response: response, Effects: effects,
+		}},
+	})
+	if err != nil {
+		return Entry{}, nil, fmt.Errorf("encoding the settlement: %w", err)
+	}
+	return entry, response, nil
+}
+
+// enter encodes a record. Row and effects are derived from the message as RowOf
+// derives them from the bytes, so that what is committed beside the bytes cannot
+// say anything else, and a record that RowOf would refuse is never committed.
+// Reading the bytes back as well would cost as much as all the rest.
+func enter(message *writv1.Record) (Entry, error) {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(body) > MaxBody {
+		return Entry{}, fmt.Errorf("the body is larger than %d bytes", MaxBody)
+	}
+	r, err := derive(message, body)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Entry{Row: r.Row, Effects: r.effects}, nil
+}
+
+// ReceiptOf is the proof that a row was committed to the log of an origin, when
+// its newest checkpoint had a size.
+func ReceiptOf(row *Row, origin string, size int64) *writv1.Receipt {
+	leaf := row.Leaf
+	return &writv1.Receipt{
+		RecordId: uuid.UUID(row.ID).String(), LeafHash: leaf[:], LogOrigin: origin, LogSize: uint64(max(0, size)),
+	}
+}
+
+// stamp is a time to the microsecond, which is what every store can keep.
+func stamp(at time.Time) *timestamppb.Timestamp {
+	return timestamppb.New(at.Truncate(time.Microsecond))
+}
+
+// identify reads a UUID in the one form that Writ writes.
+func identify(text string) ([16]byte, error) {
+	id, err := uuid.FromString(text)
+	if err != nil || id.IsZero() || id.String() != text {
+		return [16]byte{}, errors.New("is not a UUID in lower case")
+	}
+	return id, nil
+}

@@ -1,0 +1,36 @@
+package audit
+
+// redemptions takes up the stored uses of tickets; the records tick them off.
+func (v *verification) redemptions() error {
+	return v.r.Redemptions(v.ctx, func(r Redemption) error {
+		if _, twice := v.books.redeemed[r]; twice {
+			return v.fail(&Problem{What: "redemption", Index: -1, Last: -1, Tenant: r.Tenant, Record: r.Record, Detail: "it is stored twice"})
+		}
+		v.books.redeemed[r] = false
+		v.report.Redemptions++
+		return nil
+	})
+}
+
+// tokens takes up the remembered tokens; the records tick them off.
+func (v *verification) tokens() error {
+	return v.r.UsedTokens(v.ctx, func(t UsedToken) error {
+		if v.books.tokens[t.Token] != nil {
+			return v.fail(&Problem{What: "used token", Index: -1, Last: -1, Record: t.Record, Detail: "it is stored twice"})
+		}
+		v.books.tokens[t.Token] = &token{record: t.Record, expires: t.Expires}
+		v.report.Tokens++
+		return nil
+	})
+}
+
+// uses compares the stored counters with the charges of all records.
+func (v *verification) uses() error {
+	return v.r.Uses(v.ctx, func(u Use) error {
+		if p := v.books.use(u); p != nil {
+			return v.fail(p)
+		}
+		v.report.Counters++
+		return nil
+	})
+}

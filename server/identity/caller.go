@@ -1,0 +1,111 @@
+package identity
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Bounds of what a record can hold, in bytes.
+const (
+	maxTenant = 128
+	maxID     = 2048 // of a SPIFFE ID, as the standard has it
+)
+
+// CallerRule says which tenant a caller works for.
+type CallerRule struct {
+	// ID is a SPIFFE ID, or a prefix of SPIFFE IDs that ends in "/*": then it
+	// covers every ID with at least one more path segment.
+	ID string
+	// Tenant is the tenant's name: 1 to 128 bytes, without spaces and control
+	// characters.
+	Tenant string
+}
+
+// Callers knows the callers by their SPIFFE IDs. Immutable.
+type Callers struct {
+	exact  map[string]string // tenant by SPIFFE ID
+	prefix map[string]string // tenant by SPIFFE ID, without the "/*"
+}
+
+// NewCallers refuses rules that are invalid or that name the same ID twice, and
+// no rules at all, because then nobody could ever call.
+func NewCallers(rules []CallerRule) (*Callers, error) {
+	if len(rules) == 0 {
+		return nil, errors.New("reading caller rules: there are none")
+	}
+	c := &Callers{exact: map[string]string{}, prefix: map[string]string{}}
+	for _, r := range rules {
+		if err := c.add(r); err != nil {
+			return nil, fmt.Errorf("reading the caller rule for %q: %w", r.ID, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *Callers) add(r CallerRule) error {
+	into := c.exact
+	name, wild := strings.CutSuffix(r.ID, "/*")
+	if wild {
+		into = c.prefix
+	}
+	if _, err := spiffeid.FromString(name); err != nil {
+		return fmt.Errorf("parsing the SPIFFE ID: %w", err)
+	}
+	blank := func(c rune) bool { return c <= ' ' || c == 0x7f }
+	if r.Tenant == "" || len(r.Tenant) > maxTenant || !utf8.ValidString(r.Tenant) || strings.ContainsFunc(r.Tenant, blank) {
+		return fmt.Errorf("the tenant is not 1 to %d bytes without spaces and control characters", maxTenant)
+	}
+	if _, twice := into[name]; twice {
+		return errors.New("there are two rules for it")
+	}
+	into[name] = r.Tenant
+	return nil
+}
+
+// Caller is the caller with a SPIFFE ID. An exact rule wins over a prefix, a
+// longer prefix over a shorter one. The error is an *Error.
+func (c *Callers) Caller(id spiffeid.ID) (decision.Caller, error) {
+	name := id.String()
+	if name == "" || len(name) > maxID {
+		return decision.Caller{}, unknown("the caller has no SPIFFE ID of at most %d bytes", maxID)
+	}
+	if tenant, ok := c.exact[name]; ok {
+		return decision.Caller{SPIFFEID: name, Tenant: tenant}, nil
+	}
+	// Cut whole segments only, so that no ID matches half a name.
+	root := len(name) - len(id.Path())
+	for end := strings.LastIndexByte(name, '/'); end >= root; end = strings.LastIndexByte(name[:end], '/') {
+		if tenant, ok := c.prefix[name[:end]]; ok {
+			return decision.Caller{SPIFFEID: name, Tenant: tenant}, nil
+		}
+	}
+	return decision.Caller{}, unknown("no rule knows the caller's SPIFFE ID")
+}
+
+// FromTLS is the SPIFFE ID of the peer, once the handshake verified its chain:
+// the listener must verify client certificates (tls.RequireAndVerifyClientCert)
+// against the authorities of one trust domain. A leaf that could itself sign
+// certificates is no SVID. The error is an *Error.
+func FromTLS(state tls.ConnectionState) (spiffeid.ID, error) {
+	if !state.HandshakeComplete || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
+		return spiffeid.ID{}, unknown("the connection has no verified client certificate")
+	}
+	leaf := state.VerifiedChains[0][0]
+	if leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
+		return spiffeid.ID{}, unknown("the client certificate is an authority's")
+	}
+	id, err := x509svid.IDFromCert(leaf)
+	if err != nil {
+		return spiffeid.ID{}, unknown("the client certificate has not exactly one SPIFFE ID")
+	}
+	return id, nil
+}

@@ -1,0 +1,213 @@
+package identity
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of the claims.
+const (
+	maxName      = 2048 // bytes of `sub`, `on_behalf_of` and an actor's `sub`
+	maxTokenID   = 256  // bytes of `jti`
+	maxPurposes  = 32
+	maxPurpose   = 64 // bytes
+	maxActors    = 8
+	maxAudiences = 32
+	maxDate      = 253402300799 // the last second of the year 9999
+)
+
+// claims are what a token says.
+type claims struct {
+	issuer, subject, id        string
+	onBehalfOf                 string
+	actors, purposes           []string
+	audience                   map[string]bool
+	expires, issued, notBefore time.Time
+}
+
+// readClaims reads every claim that a decision needs and ignores the others, as
+// RFC 7519 asks. The error is an *Error.
+func readClaims(members map[string]any) (claims, error) {
+	r := reader{members: members}
+	c := claims{
+		issuer:    r.name("iss", maxName),
+		subject:   r.name("sub", maxName),
+		id:        r.name("jti", maxTokenID),
+		audience:  r.audience(),
+		expires:   r.date("exp"),
+		issued:    r.date("iat"),
+		notBefore: r.date("nbf"),
+		purposes:  r.purposes(),
+		actors:    r.actors(),
+	}
+	if _, ok := members["on_behalf_of"]; ok {
+		c.onBehalfOf = r.name("on_behalf_of", maxName)
+	}
+	return c, r.err
+}
+
+// reader reads claims and keeps the first problem.
+type reader struct {
+	members map[string]any
+	err     error
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = unclaimed(format, args...)
+	}
+}
+
+// get is a required claim.
+func (r *reader) get(claim string) (any, bool) {
+	value, ok := r.members[claim]
+	if !ok {
+		r.fail("the claim %q is missing", claim)
+	}
+	return value, ok
+}
+
+// name is a required claim that names somebody or something.
+func (r *reader) name(claim string, limit int) string {
+	value, ok := r.get(claim)
+	if !ok {
+		return ""
+	}
+	return r.text(claim, value, limit)
+}
+
+// text checks a string. Control characters are refused: a name is stored,
+// compared and shown to people.
+func (r *reader) text(claim string, value any, limit int) string {
+	s, ok := value.(string)
+	switch {
+	case !ok:
+		r.fail("the claim %q is not a string", claim)
+	case s == "":
+		r.fail("the claim %q is empty", claim)
+	case len(s) > limit:
+		r.fail("the claim %q is longer than %d bytes", claim, limit)
+	case strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		r.fail("the claim %q has control characters", claim)
+	}
+	return s
+}
+
+// date is a required NumericDate.
+func (r *reader) date(claim string) time.Time {
+	value, ok := r.get(claim)
+	if !ok {
+		return time.Time{}
+	}
+	number, ok := value.(json.Number)
+	if !ok {
+		r.fail("the claim %q is not a number", claim)
+		return time.Time{}
+	}
+	seconds, err := strconv.ParseFloat(number.String(), 64)
+	if err != nil || seconds < 0 || seconds > maxDate {
+		r.fail("the claim %q is not a date from 1970 to 9999", claim)
+		return time.Time{}
+	}
+	// To the microsecond, which is what a record holds: a token must not be
+	// accepted for a moment longer than it is remembered.
+	whole, part := math.Modf(seconds)
+	return time.UnixMicro(int64(whole)*1e6 + int64(part*1e6))
+}
+
+func (r *reader) audience() map[string]bool {
+	value, ok := r.get("aud")
+	if !ok {
+		return nil
+	}
+	list, many := value.([]any)
+	if !many {
+		list = []any{value}
+	}
+	if len(list) > maxAudiences {
+		r.fail(`the claim "aud" names more than %d audiences`, maxAudiences)
+		return nil
+	}
+	audience := make(map[string]bool, len(list))
+	for _, value := range list {
+		audience[r.text("aud", value, maxName)] = true
+	}
+	return audience
+}
+
+func (r *reader) purposes() []string {
+	value, ok := r.get("purposes")
+	if !ok {
+		return nil
+	}
+	list, ok := value.([]any)
+	switch {
+	case !ok:
+		r.fail(`the claim "purposes" is not an array`)
+	case len(list) == 0:
+		r.fail(`the claim "purposes" is empty`)
+	case len(list) > maxPurposes:
+		r.fail(`the claim "purposes" has more than %d purposes`, maxPurposes)
+	}
+	if r.err != nil {
+		return nil
+	}
+	purposes := make([]string, 0, len(list))
+	for _, value := range list {
+		s, ok := value.(string)
+		switch {
+		case !ok:
+			r.fail(`the claim "purposes" holds something that is not a string`)
+		case strings.Contains(s, "*"):
+			r.fail(`the claim "purposes" holds a wildcard: every purpose must be named`)
+		case !isPurpose(s):
+			r.fail(`the claim "purposes" holds something that is not a purpose's id`)
+		case slices.Contains(purposes, s):
+			r.fail(`the claim "purposes" holds a purpose twice`)
+		}
+		purposes = append(purposes, s)
+	}
+	return purposes
+}
+
+// isPurpose matches ^[a-z0-9][a-z0-9._-]{0,63}$.
+func isPurpose(s string) bool {
+	if s == "" || len(s) > maxPurpose || strings.IndexByte("._-", s[0]) >= 0 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-'
+	})
+}
+
+// actors is the optional delegation chain of RFC 8693: who acts now first, then
+// who acted before. Other members of an `act` say nothing about the chain.
+func (r *reader) actors() []string {
+	var actors []string
+	for members := r.members; ; {
+		value, ok := members["act"]
+		if !ok {
+			return actors
+		}
+		act, ok := value.(map[string]any)
+		if !ok {
+			r.fail(`the claim "act" is not an object`)
+			return nil
+		}
+		if len(actors) == maxActors {
+			r.fail(`the claim "act" is a chain of more than %d actors`, maxActors)
+			return nil
+		}
+		sub, ok := act["sub"]
+		if !ok {
+			r.fail(`the claim "act" has no "sub"`)
+			return nil
+		}
+		actors = append(actors, r.text("act.sub", sub, maxName))
+		members = act
+	}
+}
