@@ -60,7 +60,9 @@ var pure = []string{"document", "server/content", "server/decision", "server/pol
 func TestImportsRunDown(t *testing.T) {
 	seen := map[string]bool{}
 	walkGo(t, func(dir, file string, f *ast.File) {
-		if strings.HasSuffix(file, "_test.go") || slices.ContainsFunc(anything, func(p string) bool { return dir == strings.TrimSuffix(p, "/") || strings.HasPrefix(dir, strings.TrimSuffix(p, "/")+"/") }) {
+		if strings.HasSuffix(file, "_test.go") || slices.ContainsFunc(anything, func(p string) bool {
+			return dir == strings.TrimSuffix(p, "/") || strings.HasPrefix(dir, strings.TrimSuffix(p, "/")+"/")
+		}) {
 			return
 		}
 		allowed, known := lattice[dir]

@@ -109,8 +109,14 @@ func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ticket.Revoked = false
 		if err := p.Store.CreateTicket(t.Context(), c.Name, ticket); err != nil {
 			t.Fatal(err)
+		}
+		if given.Revoked {
+			if err := p.Store.RevokeTicket(t.Context(), c.Name, ticket.ID); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if len(c.Given.Spent) == 0 {

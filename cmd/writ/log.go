@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gofrs/uuid/v5"
+	"golang.org/x/mod/sumdb/note"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -158,22 +159,49 @@ func (c logVerifyCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	start := time.Now()
-	report, err := audit.Verify(ctx, store, audit.VerifyConfig{Origin: key.Name(), Keys: []audit.Key{key}})
+	report, err := audit.Verify(ctx, store, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start})
 	if err != nil {
 		return err
 	}
 	if c.Output == "json" {
-		if err := json.NewEncoder(to.out).Encode(report); err != nil {
+		if err := json.NewEncoder(to.out).Encode(reportJSON(report)); err != nil {
 			return fmt.Errorf("printing the report: %w", err)
 		}
 	} else {
-		fmt.Fprint(to.out, report)
-		fmt.Fprintf(to.out, "time         %s\n", time.Since(start).Round(time.Millisecond))
+		printReport(to.out, report, time.Since(start))
 	}
 	if report.Problem != nil {
 		return fmt.Errorf("the log does not verify: %s", report.Problem)
 	}
 	return nil
+}
+
+// reportJSON is the report with its hashes and ids as people write them.
+func reportJSON(r audit.Report) map[string]any {
+	out := map[string]any{
+		"ok": r.Problem == nil, "leaves": r.Leaves, "pending": r.Pending, "settlements": r.Settlements,
+		"checkpoints": r.Checkpoints, "tiles": r.Tiles, "counters": r.Counters, "redemptions": r.Redemptions,
+		"tokens": r.Tokens, "root": hex.EncodeToString(r.Root[:]),
+	}
+	if p := r.Problem; p != nil {
+		out["problem"] = map[string]any{"what": p.What, "index": p.Index, "last": p.Last, "tenant": p.Tenant,
+			"record": uuid.UUID(p.Record).String(), "detail": p.Detail}
+	}
+	return out
+}
+
+func printReport(out io.Writer, r audit.Report, took time.Duration) {
+	verdict := "OK"
+	if r.Problem != nil {
+		verdict = "BROKEN"
+	}
+	fmt.Fprintf(out, "%s\n", verdict)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "  sealed records\t%d\n  unsealed records\t%d\n  settlements\t%d\n  checkpoints\t%d\n  tiles\t%d\n",
+		r.Leaves, r.Pending, r.Settlements, r.Checkpoints, r.Tiles)
+	fmt.Fprintf(w, "  budget counters\t%d\n  ticket uses\t%d\n  used tokens\t%d\n  root\t%x\n  time\t%s\n",
+		r.Counters, r.Redemptions, r.Tokens, r.Root, took.Round(time.Millisecond))
+	w.Flush()
 }
 
 type logProveCmd struct {

@@ -57,9 +57,6 @@ func NewSigner(origin string, skey string, retired ...string) (*Signer, error) {
 	return &Signer{origin: origin, signer: signer, keys: note.VerifierList(keys...)}, nil
 }
 
-// Origin is the log's name.
-func (s *Signer) Origin() string { return s.origin }
-
 // own verifies by signing again: Ed25519 is deterministic.
 type own struct{ note.Signer }
 

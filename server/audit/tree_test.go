@@ -51,7 +51,7 @@ func blanks(n int) []Row {
 func TestExtendInChunks(t *testing.T) {
 	signer, verifier := key(t, 1)
 	rapid.Check(t, func(t *rapid.T) {
-		chunks := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 5), rapid.IntRange(1, 700), rapid.Just(256)), 1, 8).Draw(t, "chunks")
+		chunks := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 5), rapid.IntRange(1, 400), rapid.Just(256)), 1, 6).Draw(t, "chunks")
 		m, tree, size := &memory{}, stored{}, 0
 		for _, n := range chunks {
 			m.pending = append(m.pending, blanks(size + n)[size:]...)

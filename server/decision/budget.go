@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"slices"
@@ -102,8 +103,15 @@ func (b BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 		parts[i] = fmt.Sprintf("%q", dimension(d, req, vendor))
 	}
 	start, _ := b.span(at)
-	return BudgetKey{Budget: b.ID, Subject: strings.Join(parts, ","), Start: start}
+	subject := strings.Join(parts, ",")
+	if len(subject) > maxSubject {
+		subject = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(subject)))
+	}
+	return BudgetKey{Budget: b.ID, Subject: subject, Start: start}
 }
+
+// maxSubject bounds a counter's subject, in bytes: a longer one is hashed.
+const maxSubject = 1024
 
 // Resets is when the window around a time ends; zero: never.
 func (b BudgetRule) Resets(at time.Time) time.Time {

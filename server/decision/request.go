@@ -55,7 +55,8 @@ type Principal struct {
 	Purposes []string
 	// Token identifies the token: a digest of issuer, key and `jti`.
 	Token [32]byte
-	// Expires is the token's `exp`: until then its digest is remembered.
+	// Expires is when no clock within the leeway accepts the token any more:
+	// until then its digest is remembered.
 	Expires time.Time
 }
 

@@ -43,6 +43,7 @@ type Store interface {
 	server.Ledger
 	audit.Reader
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
+	RevokeTicket(ctx context.Context, tenant, id string) error
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
 }
 

@@ -37,9 +37,8 @@ func Budget(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 		}
 		line.Reserved, line.Remaining = need, line.Remaining-need
 		f.Budgets = append(f.Budgets, line)
-		if need > 0 {
-			f.Effects = append(f.Effects, decision.Charge{Key: key, Amount: need, Cap: rule.Cap})
-		}
+		// A charge of nothing too: it says which counter the settlement goes to.
+		f.Effects = append(f.Effects, decision.Charge{Key: key, Amount: need, Cap: rule.Cap})
 	}
 	return f
 }

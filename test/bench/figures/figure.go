@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The servers that are measured.
+const (
+	echo        = "echo"
+	onSQLite    = "sqlite"   // the sample bundle
+	onPostgres  = "postgres" // the sample bundle
+	policies10  = "policies10"
+	policies10k = "policies10k"
+)
+
+// servers are all of them, in the order in which a round measures them.
+var servers = []string{echo, onSQLite, onPostgres, policies10, policies10k}
+
+// load is one server under so many callers; with none it is only started.
+type load struct {
+	server  string
+	callers int
+}
+
+// figure is one number.
+type figure struct {
+	name, unit string
+	needs      []load
+	value      func(*results) float64
+}
+
+var figures = []figure{
+	{"decide_over_echo_c64", "ratio", []load{{onSQLite, 64}, {echo, 64}},
+		func(r *results) float64 { return r.over(load{onSQLite, 64}, load{echo, 64}) }},
+	{"decide_strict_over_echo_c64", "ratio", []load{{onPostgres, 64}, {echo, 64}},
+		func(r *results) float64 { return r.over(load{onPostgres, 64}, load{echo, 64}) }},
+	{"policies_10k_over_10", "ratio", []load{{policies10k, 64}, {policies10, 64}},
+		func(r *results) float64 { return r.over(load{policies10k, 64}, load{policies10, 64}) }},
+	{"decide_per_second_sqlite", "1/s", []load{{onSQLite, 64}},
+		func(r *results) float64 { return r.median(load{onSQLite, 64}, rate) }},
+	{"decide_per_second_postgres", "1/s", []load{{onPostgres, 64}},
+		func(r *results) float64 { return r.median(load{onPostgres, 64}, rate) }},
+	{"echo_per_second", "1/s", []load{{echo, 64}},
+		func(r *results) float64 { return r.median(load{echo, 64}, rate) }},
+	{"decide_p50_us_c1", "us", []load{{onSQLite, 1}},
+		func(r *results) float64 { return 1e6 * r.median(load{onSQLite, 1}, p50) }},
+	{"echo_p50_us_c1", "us", []load{{echo, 1}},
+		func(r *results) float64 { return 1e6 * r.median(load{echo, 1}, p50) }},
+	{"decide_p99_ms_c64", "ms", []load{{onSQLite, 64}},
+		func(r *results) float64 { return 1e3 * r.median(load{onSQLite, 64}, p99) }},
+	{"bundle_load_10k_ms", "ms", []load{{policies10k, 0}},
+		func(r *results) float64 { return 1e3 * r.bundleLoad[policies10k] }},
+}
+
+// choose is the figures of these names; without names every figure that can be
+// measured here.
+func choose(names []string, postgres bool) ([]figure, error) {
+	var chosen []figure
+	for _, name := range names {
+		i := slices.IndexFunc(figures, func(f figure) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no figure %q; there are:\n  %s", name, strings.Join(known(), "\n  "))
+		}
+		if !postgres && figures[i].uses(onPostgres) {
+			return nil, fmt.Errorf("%s needs PostgreSQL: set WRIT_TEST_POSTGRES, or run within `go run ./test/pgtest/cluster -- ...`", name)
+		}
+		chosen = append(chosen, figures[i])
+	}
+	if len(names) > 0 {
+		return chosen, nil
+	}
+	for _, f := range figures {
+		if postgres || !f.uses(onPostgres) {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen, nil
+}
+
+func known() []string {
+	names := make([]string, len(figures))
+	for i, f := range figures {
+		names[i] = f.name
+	}
+	return names
+}
+
+func (f figure) uses(server string) bool {
+	return slices.ContainsFunc(f.needs, func(l load) bool { return l.server == server })
+}
+
+// loads are what the figures need, each once: the quiet ones first, and the
+// servers of a round in their own order.
+func loads(wanted []figure) []load {
+	var all []load
+	for _, callers := range []int{1, 64} {
+		for _, server := range servers {
+			l := load{server, callers}
+			if slices.ContainsFunc(wanted, func(f figure) bool { return slices.Contains(f.needs, l) }) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}

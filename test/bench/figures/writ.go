@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/writpdp/writ/server"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/decision/stage"
+	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/store/postgres"
+	"github.com/writpdp/writ/store/sqlite"
+	"github.com/writpdp/writ/test/bench/workload"
+)
+
+// writConfig says which Writ to run.
+type writConfig struct {
+	Trust *trust
+	// Policies is how many the bundle has; 0: the sample bundle.
+	Policies int
+	// DSN is of a PostgreSQL database that has the schema; empty: File is the
+	// file of an SQLite store.
+	DSN, File string
+}
+
+// writReady is what a running Writ says of itself.
+type writReady struct {
+	Address string
+	// Digest is that of workload.Tool's definition.
+	Digest string
+	// BundleLoad is how long the bundle took to load, in seconds.
+	BundleLoad float64
+}
+
+// store is what both stores are.
+type store interface {
+	server.Ledger
+	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
+	Checkpoint(context.Context) (audit.Checkpoint, error)
+	Close() error
+}
+
+// playWrit runs the whole Writ, as `writ serve` wires it.
+func playWrit(ctx context.Context) (*role, error) {
+	w := &writ{}
+	return &role{stop: w.stop, methods: map[string]func(json.RawMessage) (any, error){
+		"serve":  method(func(c writConfig) (writReady, error) { return w.serve(ctx, c) }),
+		"settle": method(func(records int64) (none, error) { return none{}, w.settle(ctx, records) }),
+	}}, nil
+}
+
+type writ struct {
+	store  store
+	cancel context.CancelFunc
+	served chan error
+}
+
+func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err error) {
+	began := time.Now()
+	bundle, err := loadBundle(c.Policies)
+	if err != nil {
+		return ready, err
+	}
+	ready.BundleLoad = time.Since(began).Seconds()
+	ready.Digest = bundle.Tools[workload.Tool].Digest
+	if w.store, err = openStore(ctx, c); err != nil {
+		return ready, err
+	}
+	s, err := newServer(c.Trust, bundle, w.store)
+	if err != nil {
+		return ready, err
+	}
+	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return ready, fmt.Errorf("listening: %w", err)
+	}
+	httpListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return ready, fmt.Errorf("listening: %w", err)
+	}
+	ready.Address = grpcListener.Addr().String()
+	ctx, w.cancel = context.WithCancel(ctx)
+	w.served = make(chan error, 1)
+	go func() { w.served <- s.Serve(ctx, grpcListener, httpListener) }()
+	return ready, nil
+}
+
+func loadBundle(policies int) (*decision.Bundle, error) {
+	var files fs.FS
+	var err error
+	if policies == 0 {
+		files, err = workload.Sample()
+	} else {
+		files, err = workload.Policies(policies)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return policy.Load(files)
+}
+
+func openStore(ctx context.Context, c writConfig) (store, error) {
+	if c.DSN != "" {
+		return postgres.Open(ctx, c.DSN)
+	}
+	return sqlite.Open(ctx, c.File)
+}
+
+func newServer(t *trust, bundle *decision.Bundle, store store) (*server.Server, error) {
+	tokens, err := workload.Verifier(t.JWKS)
+	if err != nil {
+		return nil, err
+	}
+	callers, err := identity.NewCallers([]identity.CallerRule{{ID: workload.Caller, Tenant: workload.Tenant}})
+	if err != nil {
+		return nil, err
+	}
+	listen, err := t.server()
+	if err != nil {
+		return nil, err
+	}
+	private, _, err := audit.GenerateKey(rand.Reader, workload.Origin)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := audit.NewSigner(workload.Origin, private)
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	return server.New(server.Config{
+		Ledger: store, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
+			id, err := identity.FromTLS(*state)
+			if err != nil {
+				return decision.Caller{}, err
+			}
+			return callers.Caller(id)
+		},
+		Origin: workload.Origin, TLS: listen, BaseURL: "https://127.0.0.1",
+		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
+			Report: func(err error) { log.Error("sealing the log", "error", err) }}),
+		Now: time.Now, Random: rand.Reader, Log: log,
+	})
+}
+
+// settle waits until so many records are sealed, at most a minute: what one
+// measurement leaves behind must not burden the next.
+func (w *writ) settle(ctx context.Context, records int64) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		checkpoint, err := w.store.Checkpoint(ctx)
+		if err != nil {
+			return err
+		}
+		if checkpoint.Size >= records {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("sealing: %d of %d records are sealed", checkpoint.Size, records)
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *writ) stop() error {
+	var errs []error
+	if w.cancel != nil {
+		w.cancel()
+		errs = append(errs, <-w.served)
+	}
+	if w.store != nil {
+		errs = append(errs, w.store.Close())
+	}
+	return errors.Join(errs...)
+}
