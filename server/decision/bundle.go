@@ -90,7 +90,8 @@ type Query struct {
 
 // Ruling is what the policies say.
 type Ruling struct {
-	// Permits and Forbids are the policies that matched, by id.
+	// Permits and Forbids are the policies that matched, by id; any forbid
+	// denies, whatever permits.
 	Permits, Forbids []Match
 	// Errors are policies that could not be evaluated; any denies.
 	Errors []Match

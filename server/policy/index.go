@@ -7,6 +7,8 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/writpdp/writ/server/decision"
 )
 
 // index finds the policies whose scopes can match a request. A scope cannot
@@ -126,4 +128,24 @@ func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 func (x *index) get(id cedar.PolicyID) *statement {
 	i, _ := slices.BinarySearchFunc(x.statements, string(id), func(s *statement, id string) int { return strings.Compare(s.id, id) })
 	return x.statements[i]
+}
+
+// matches are the policies that Cedar names.
+func (x *index) matches(reasons []cedar.DiagnosticReason) []decision.Match {
+	var all []decision.Match
+	for _, r := range reasons {
+		all = append(all, x.get(r.PolicyID).match())
+	}
+	return all
+}
+
+// permits are the candidates without the forbids.
+func (c candidates) permits() candidates {
+	kept := make([]int32, 0, len(c.found))
+	for _, i := range c.found {
+		if !c.index.statements[i].forbid {
+			kept = append(kept, i)
+		}
+	}
+	return candidates{index: c.index, found: kept}
 }

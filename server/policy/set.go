@@ -36,14 +36,16 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	}
 	request := cedar.Request{Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
 	var r decision.Ruling
-	verdict, diagnostic := cedar.Authorize(s.deciding.candidates(ask.entities, ask.principal, ask.action, ask.resource), ask.entities, request)
-	for _, reason := range diagnostic.Reasons {
-		if verdict == cedar.Allow {
-			r.Permits = append(r.Permits, s.deciding.get(reason.PolicyID).match())
-		} else {
-			r.Forbids = append(r.Forbids, s.deciding.get(reason.PolicyID).match())
-		}
+	found := s.deciding.candidates(ask.entities, ask.principal, ask.action, ask.resource)
+	verdict, diagnostic := cedar.Authorize(found, ask.entities, request)
+	permits := diagnostic
+	if verdict == cedar.Deny && len(diagnostic.Reasons) > 0 {
+		r.Forbids = s.deciding.matches(diagnostic.Reasons)
+		// Cedar names no permits beside a forbid, and whether there are any
+		// tells whether a ticket would lift the denial.
+		_, permits = cedar.Authorize(found.permits(), ask.entities, request)
 	}
+	r.Permits = s.deciding.matches(permits.Reasons)
 	_, obliging := cedar.Authorize(s.obligating.candidates(ask.entities, ask.principal, ask.action, ask.resource), ask.entities, request)
 	// An error text of Cedar's can hold values of the request, so only the
 	// policy is named.

@@ -24,14 +24,15 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 	for _, m := range ruling.Forbids {
 		f.Reasons = append(f.Reasons, forbidden(m))
 	}
-	switch {
-	case len(f.Reasons) > 0:
-	case len(ruling.Permits) == 0:
-		f = deny("policy.no_permit", "No policy permits this.", "Add or widen a policy that permits it; `writ decide --explain` names the nearest.")
-	default:
+	if len(ruling.Permits) == 0 && ruling.Refused.Code == "" {
+		f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.no_permit", Text: "No policy permits this.",
+			Lift: "Add or widen a policy that permits it; `writ decide --explain` names the nearest."})
+	}
+	if len(f.Reasons) == 0 {
 		f.Verdict = decision.Permit
 		for _, m := range ruling.Permits {
-			f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.permit", Policy: m.Policy, Text: or(m.Text, fmt.Sprintf("The policy %q permits this.", m.Policy))})
+			f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.permit", Policy: m.Policy,
+				Text: or(m.Text, fmt.Sprintf("The policy %q permits this.", m.Policy))})
 		}
 	}
 	f.Obligations, f.Routes = ruling.Obligations, ruling.Routes

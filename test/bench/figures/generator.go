@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,7 @@ func (g *generator) drive(ctx context.Context, d drive) (sample, error) {
 	defer cancel()
 	defer time.AfterFunc(patience, cancel).Stop()
 	r := &running{drive: d, questions: questions, warm: len(questions) / 10, latencies: make([]time.Duration, len(questions))}
+	runtime.GC() // of what the preparation left
 	before, err := usage(none{})
 	if err != nil {
 		return sample{}, err
