@@ -159,7 +159,11 @@ func (c logVerifyCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	start := time.Now()
-	report, err := audit.Verify(ctx, store, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start})
+	var report audit.Report
+	err = store.View(ctx, func(r audit.Reader) (err error) {
+		report, err = audit.Verify(ctx, r, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start})
+		return err
+	})
 	if err != nil {
 		return err
 	}

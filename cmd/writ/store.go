@@ -28,7 +28,7 @@ const (
 // one; the suite in store/storetest holds them together.
 type dataStore interface {
 	server.Ledger
-	audit.Reader
+	View(ctx context.Context, f func(audit.Reader) error) error
 	List(ctx context.Context, tenant string, after [16]byte, limit int) ([]audit.Row, error)
 	LeafOf(ctx context.Context, tenant string, id [16]byte) (index int64, sealed bool, err error)
 	Checkpoint(context.Context) (audit.Checkpoint, error)

@@ -112,10 +112,7 @@ func TestSealerBacksOff(t *testing.T) {
 		s.Poke() // must not cut the pause short
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		var got []time.Duration
-		for _, at := range q.looks()[:7] {
-			got = append(got, at)
-		}
+		got := q.looks()[:7]
 		want := []time.Duration{0, 1 * time.Second, 3 * time.Second, 7 * time.Second, 12 * time.Second, 17 * time.Second, 22 * time.Second}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("looks (-want +got):\n%s", diff)

@@ -41,7 +41,7 @@ const (
 // Store is what a PDP keeps its facts and its log in.
 type Store interface {
 	server.Ledger
-	audit.Reader
+	View(ctx context.Context, f func(audit.Reader) error) error
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
@@ -213,7 +213,11 @@ func (p *PDP) Verify(t testing.TB) int64 {
 			break
 		}
 	}
-	report, err := audit.Verify(t.Context(), p.Store, []note.Verifier{p.key}, audit.Options{Origin: Origin, At: p.now()})
+	var report audit.Report
+	err := p.Store.View(t.Context(), func(r audit.Reader) (err error) {
+		report, err = audit.Verify(t.Context(), r, []note.Verifier{p.key}, audit.Options{Origin: Origin, At: p.now()})
+		return err
+	})
 	if err != nil {
 		t.Fatalf("verifying the log: %v", err)
 	}

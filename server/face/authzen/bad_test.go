@@ -208,7 +208,9 @@ func TestTransport(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			w := httptest.NewRecorder()
-			w.HeaderMap = resp.Header
+			for name, values := range resp.Header {
+				w.Header()[name] = values
+			}
 			if _, err := w.Body.ReadFrom(resp.Body); err != nil {
 				t.Fatal(err)
 			}
