@@ -40,19 +40,20 @@ type logListCmd struct {
 }
 
 // Run lists.
-func (c logListCmd) Run(ctx context.Context, to streams) (err error) {
-	store, err := c.open(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+func (c logListCmd) Run(ctx context.Context, to streams) error {
 	after := uuid.Nil
 	if c.After != "" {
-		if after, err = uuid.FromString(c.After); err != nil {
+		id, err := uuid.FromString(c.After)
+		if err != nil {
 			return usageError("--after is not a record id")
 		}
+		after = id
 	}
-	rows, err := store.List(ctx, c.Tenant, after, c.Limit)
+	var rows []audit.Row
+	err := c.use(ctx, false, func(store dataStore) (err error) {
+		rows, err = store.List(ctx, c.Tenant, after, c.Limit)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -115,17 +116,14 @@ type logShowCmd struct {
 }
 
 // Run prints the record as JSON.
-func (c logShowCmd) Run(ctx context.Context, to streams) (err error) {
-	store, err := c.open(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	row, err := c.find(ctx, store)
-	if err != nil {
-		return err
-	}
-	return printRecord(to.out, row.Body, true)
+func (c logShowCmd) Run(ctx context.Context, to streams) error {
+	return c.use(ctx, false, func(store dataStore) error {
+		row, err := c.find(ctx, store)
+		if err != nil {
+			return err
+		}
+		return printRecord(to.out, row.Body, true)
+	})
 }
 
 func printRecord(out io.Writer, body []byte, multiline bool) error {
@@ -148,21 +146,18 @@ type logVerifyCmd struct {
 }
 
 // Run verifies the whole log.
-func (c logVerifyCmd) Run(ctx context.Context, to streams) (err error) {
+func (c logVerifyCmd) Run(ctx context.Context, to streams) error {
 	key, err := c.verifier(c.Key)
 	if err != nil {
 		return err
 	}
-	store, err := c.open(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
 	start := time.Now()
 	var report audit.Report
-	err = store.View(ctx, func(r audit.Reader) (err error) {
-		report, err = audit.Verify(ctx, r, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start})
-		return err
+	err = c.use(ctx, false, func(store dataStore) error {
+		return store.View(ctx, func(r audit.Reader) (err error) {
+			report, err = audit.Verify(ctx, r, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start})
+			return err
+		})
 	})
 	if err != nil {
 		return err
@@ -217,43 +212,44 @@ type logProveCmd struct {
 }
 
 // Run writes a record and its proof.
-func (c logProveCmd) Run(ctx context.Context, to streams) (err error) {
+func (c logProveCmd) Run(ctx context.Context, to streams) error {
 	key, err := c.verifier(c.Key)
 	if err != nil {
 		return err
 	}
-	store, err := c.open(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	row, err := c.find(ctx, store)
-	if err != nil {
-		return err
-	}
-	index, sealed, err := store.LeafOf(ctx, row.Tenant, row.ID)
-	if err != nil {
-		return err
-	}
-	if !sealed {
-		return errors.New("the record is not sealed yet; a running server seals it within a second")
-	}
-	head, err := store.Checkpoint(ctx)
-	if err != nil {
-		return err
-	}
-	tile := func(level int, index int64) ([]byte, error) { return store.Tile(ctx, level, index) }
-	proof, err := audit.Prove(audit.Leaf{Index: index, Row: row}, head, tile, key.Name(), key)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(c.Record, row.Body, 0o600); err != nil {
+	return c.use(ctx, false, func(store dataStore) error {
+		row, err := c.find(ctx, store)
+		if err != nil {
+			return err
+		}
+		index, sealed, err := store.LeafOf(ctx, row.Tenant, row.ID)
+		if err != nil {
+			return err
+		}
+		if !sealed {
+			return errors.New("the record is not sealed yet; a running server seals it within a second")
+		}
+		head, err := store.Checkpoint(ctx)
+		if err != nil {
+			return err
+		}
+		tile := func(level int, index int64) ([]byte, error) { return store.Tile(ctx, level, index) }
+		proof, err := audit.Prove(audit.Leaf{Index: index, Row: row}, head, tile, key.Name(), key)
+		if err != nil {
+			return err
+		}
+		return c.write(to, row.Body, proof, index, head.Size)
+	})
+}
+
+func (c logProveCmd) write(to streams, body, proof []byte, index, size int64) error {
+	if err := os.WriteFile(c.Record, body, 0o600); err != nil {
 		return fmt.Errorf("writing the record: %w", err)
 	}
 	if err := os.WriteFile(c.Proof, proof, 0o644); err != nil {
 		return fmt.Errorf("writing the proof: %w", err)
 	}
-	fmt.Fprintf(to.out, "record %d of %d proven; check it with: writ log check --key FILE %s %s\n", index, head.Size, c.Record, c.Proof)
+	fmt.Fprintf(to.out, "record %d of %d proven; check it with: writ log check --key FILE %s %s\n", index, size, c.Record, c.Proof)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,7 +47,15 @@ type storeFlags struct {
 	DatabaseFile string `xor:"store" type:"existingfile" help:"A file that holds a PostgreSQL connection string." placeholder:"FILE"`
 }
 
-// open opens the store, for reading only or for changes too.
+// use opens the store, for reading only or for changes too, and closes it after.
+func (f storeFlags) use(ctx context.Context, write bool, do func(dataStore) error) error {
+	store, err := f.open(ctx, write)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(store), store.Close())
+}
+
 func (f storeFlags) open(ctx context.Context, write bool) (dataStore, error) {
 	switch {
 	case f.DatabaseFile != "":

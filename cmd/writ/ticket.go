@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -39,7 +38,7 @@ type ticketCreateCmd struct {
 }
 
 // Run creates a ticket.
-func (c ticketCreateCmd) Run(ctx context.Context, to streams) (err error) {
+func (c ticketCreateCmd) Run(ctx context.Context, to streams) error {
 	if c.Uses < 1 || c.For <= 0 {
 		return usageError("--uses and --for must be positive")
 	}
@@ -50,15 +49,10 @@ func (c ticketCreateCmd) Run(ctx context.Context, to streams) (err error) {
 		}
 		c.ID = id.String()
 	}
-	store, err := c.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	t := decision.Ticket{ID: c.ID, Principal: c.Principal, Tool: toolName(c.Tool), ToolDigest: c.ToolDigest,
 		ArgumentsDigest: c.ArgumentsDigest, NotBefore: now, NotAfter: now.Add(c.For), MaxUses: c.Uses, Approvers: c.Approver}
-	if err := store.CreateTicket(ctx, c.Tenant, t); err != nil {
+	if err := c.use(ctx, true, func(store dataStore) error { return store.CreateTicket(ctx, c.Tenant, t) }); err != nil {
 		return err
 	}
 	fmt.Fprintln(to.out, c.ID)
@@ -72,13 +66,12 @@ type ticketListCmd struct {
 }
 
 // Run lists tickets.
-func (c ticketListCmd) Run(ctx context.Context, to streams) (err error) {
-	store, err := c.open(ctx, false)
-	if err != nil {
+func (c ticketListCmd) Run(ctx context.Context, to streams) error {
+	var tickets []decision.Ticket
+	err := c.use(ctx, false, func(store dataStore) (err error) {
+		tickets, err = store.Tickets(ctx, c.Tenant)
 		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	tickets, err := store.Tickets(ctx, c.Tenant)
+	})
 	if err != nil {
 		return err
 	}
@@ -101,13 +94,8 @@ type ticketRevokeCmd struct {
 }
 
 // Run revokes a ticket.
-func (c ticketRevokeCmd) Run(ctx context.Context, to streams) (err error) {
-	store, err := c.open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := store.RevokeTicket(ctx, c.Tenant, c.ID); err != nil {
+func (c ticketRevokeCmd) Run(ctx context.Context, to streams) error {
+	if err := c.use(ctx, true, func(store dataStore) error { return store.RevokeTicket(ctx, c.Tenant, c.ID) }); err != nil {
 		return err
 	}
 	fmt.Fprintln(to.out, "revoked")

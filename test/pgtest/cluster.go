@@ -53,7 +53,7 @@ type Cluster struct {
 }
 
 // Start makes a cluster and waits until it answers. It lasts until Stop, or until
-// this process ends.
+// this process ends, or until nothing refers to it any more.
 func Start(ctx context.Context) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()

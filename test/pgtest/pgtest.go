@@ -22,26 +22,24 @@ import (
 // server, of whose superuser the tests may make use.
 const Variable = "WRIT_TEST_POSTGRES"
 
-// server is the process's one server: the cluster lives as long as the process.
-var server = sync.OnceValues(func() (string, error) {
+// server is the process's one server. A cluster that nobody can reach any more
+// would be collected, its pipe closed and its server stopped, so it is held here.
+var server = sync.OnceValues(func() (*Cluster, error) {
 	if dsn := os.Getenv(Variable); dsn != "" {
-		return dsn, nil
+		return &Cluster{DSN: dsn}, nil
 	}
-	c, err := Start(context.Background())
-	if err != nil {
-		return "", err
-	}
-	return c.DSN, nil
+	return Start(context.Background())
 })
 
 // DSN is the URL of a new, empty database, which is dropped with the test. A test
 // on a machine without PostgreSQL fails: it never skips.
 func DSN(t testing.TB) string {
 	t.Helper()
-	admin, err := server()
+	cluster, err := server()
 	if err != nil {
 		t.Fatal(err)
 	}
+	admin := cluster.DSN
 	name := "t_" + strings.ToLower(rand.Text())
 	if err := execute(admin, "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
 		t.Fatalf("creating a database: %v", err)

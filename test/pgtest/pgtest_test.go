@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,7 +67,8 @@ func TestTheServerEndsWithItsProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.Stdout.WriteString(c.DSN + "\n")
-		select {}
+		<-t.Context().Done()
+		runtime.KeepAlive(c)
 	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheServerEndsWithItsProcess$")
 	child.Env = append(os.Environ(), orphan+"=1")

@@ -1,0 +1,154 @@
+package lane
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+const (
+	// maxEffects is the most effects of one entry, as in a record.
+	maxEffects = 256
+	// maxSubject keeps a counter's key below what PostgreSQL can index.
+	maxSubject = 2048
+)
+
+// years that every engine can hold to the microsecond.
+var (
+	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// Check refuses an entry that some engine could not store exactly, so that it
+// never meets a transaction that it would take its neighbours down with. The
+// error names the field and never its value.
+func Check(e *audit.Entry) error {
+	for _, f := range []struct {
+		name, value string
+		least, most int
+	}{
+		{"tenant", e.Tenant, 1, 128}, {"key", e.Key, 1, 128}, {"caller", e.Caller, 0, 4096},
+		{"principal", e.Principal, 0, 4096}, {"session", e.Session, 0, 128}, {"purpose", e.Purpose, 0, 128},
+		{"server", e.Server, 0, 128}, {"tool", e.Tool, 0, 128}, {"ticket", e.Ticket, 0, 128}, {"bundle", e.Bundle, 0, 128},
+	} {
+		if err := checkText(f.name, f.value, f.least, f.most); err != nil {
+			return err
+		}
+	}
+	switch {
+	case e.Kind < 1 || e.Kind > 127:
+		return fmt.Errorf("kind %d is out of range", e.Kind)
+	case len(e.Body) == 0 || len(e.Body) > audit.MaxBody:
+		return fmt.Errorf("body is not 1 to %d bytes", audit.MaxBody)
+	case len(e.Effects) > maxEffects:
+		return fmt.Errorf("more than %d effects", maxEffects)
+	}
+	if err := checkTime("at", e.At); err != nil {
+		return err
+	}
+	return checkEffects(e.Effects)
+}
+
+func checkEffects(effects []decision.Effect) error {
+	tokens, tickets := map[[32]byte]bool{}, map[string]bool{}
+	for _, effect := range effects {
+		switch f := effect.(type) {
+		case decision.Charge:
+			if err := CheckCounter(f.Key); err != nil {
+				return err
+			}
+		case decision.Redeem:
+			if err := checkText("redeemed ticket", f.Ticket, 1, 128); err != nil {
+				return err
+			}
+			if tickets[f.Ticket] {
+				return fmt.Errorf("a ticket is redeemed twice")
+			}
+			tickets[f.Ticket] = true
+		case decision.Consume:
+			if err := checkTime("token expiry", f.Expires); err != nil {
+				return err
+			}
+			if tokens[f.Token] {
+				return fmt.Errorf("a token is consumed twice")
+			}
+			tokens[f.Token] = true
+		default:
+			// Not applying what a decision rests on must never look like success.
+			return fmt.Errorf("an effect of the unknown type %T", effect)
+		}
+	}
+	return nil
+}
+
+// CheckCounter refuses the name of a counter that cannot be stored.
+func CheckCounter(k decision.BudgetKey) error {
+	if err := checkText("budget", k.Budget, 1, 128); err != nil {
+		return err
+	}
+	if err := checkText("budget subject", k.Subject, 0, maxSubject); err != nil {
+		return err
+	}
+	if k.Start < earliest.Unix() || k.Start > latest.Unix() {
+		return fmt.Errorf("budget window is not within the years 1 to 9999")
+	}
+	return nil
+}
+
+// CheckTicket refuses a new ticket that cannot be stored, or could never be used,
+// or is not new.
+func CheckTicket(tenant string, t *decision.Ticket) error {
+	for _, f := range []struct {
+		name, value string
+		least, most int
+	}{
+		{"tenant", tenant, 1, 128}, {"id", t.ID, 1, 128}, {"principal", t.Principal, 1, 4096},
+		{"server", t.Tool.Server, 1, 128}, {"tool", t.Tool.Name, 1, 128},
+		{"tool digest", t.ToolDigest, 0, 64}, {"arguments digest", t.ArgumentsDigest, 0, 64},
+	} {
+		if err := checkText(f.name, f.value, f.least, f.most); err != nil {
+			return err
+		}
+	}
+	switch {
+	case t.MaxUses < 1:
+		return fmt.Errorf("max uses is not positive")
+	case t.Uses != 0 || t.Revoked:
+		return fmt.Errorf("it has uses, or is revoked")
+	case !t.NotBefore.Before(t.NotAfter):
+		return fmt.Errorf("the window is empty")
+	case len(t.Approvers) > maxEffects:
+		return fmt.Errorf("more than %d approvers", maxEffects)
+	}
+	for _, approver := range t.Approvers {
+		if err := checkText("approver", approver, 1, 4096); err != nil {
+			return err
+		}
+	}
+	if err := checkTime("not before", t.NotBefore); err != nil {
+		return err
+	}
+	return checkTime("not after", t.NotAfter)
+}
+
+// checkText refuses NUL too, which a text column of PostgreSQL cannot hold.
+func checkText(name, value string, least, most int) error {
+	switch {
+	case len(value) < least || len(value) > most:
+		return fmt.Errorf("%s is not %d to %d bytes", name, least, most)
+	case !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0:
+		return fmt.Errorf("%s is not UTF-8 without NUL", name)
+	}
+	return nil
+}
+
+func checkTime(name string, t time.Time) error {
+	if t.Before(earliest) || t.After(latest) {
+		return fmt.Errorf("%s is not within the years 1 to 9999", name)
+	}
+	return nil
+}

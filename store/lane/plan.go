@@ -1,0 +1,187 @@
+package lane
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Writes are what a batch changes, each sorted by its key.
+type Writes struct {
+	// Rows are the new records.
+	Rows []audit.Row
+	// Tokens are the tokens newly used up.
+	Tokens []Token
+	// Counters are the counters that changed, with what they hold now.
+	Counters []Counter
+	// Tickets are the tickets that were redeemed, with their uses now.
+	Tickets []Ticket
+	// Redemptions are the new uses of tickets.
+	Redemptions []audit.Redemption
+}
+
+// Empty reports that a batch changes nothing.
+func (w *Writes) Empty() bool { return len(w.Rows) == 0 }
+
+// Token is a token used up by a record of a tenant.
+type Token struct {
+	Tenant string
+	audit.UsedToken
+}
+
+// Counter is a counter's new value.
+type Counter struct {
+	Key  CounterKey
+	Used int64
+}
+
+// Ticket is a ticket's new number of uses.
+type Ticket struct {
+	Key  TicketKey
+	Uses int64
+}
+
+// Plan decides the entries of a batch one after the other, in order, each
+// against the state that its predecessors leave, and returns the outcome of each
+// and all that is to be written. An entry whose guard fails changes nothing and
+// leaves its neighbours alone. Plan changes the state into the one after the
+// batch.
+func Plan(s *State, entries []audit.Entry) ([]Outcome, Writes) {
+	outcomes := make([]Outcome, len(entries))
+	p := planner{State: s, counters: map[CounterKey]bool{}, tickets: map[TicketKey]bool{}}
+	for i := range entries {
+		outcomes[i] = p.decide(&entries[i])
+	}
+	return outcomes, p.finish()
+}
+
+type planner struct {
+	*State
+	writes   Writes
+	counters map[CounterKey]bool // that committed entries changed
+	tickets  map[TicketKey]bool
+}
+
+func (p *planner) decide(e *audit.Entry) Outcome {
+	key := keyOf(e)
+	if prior, ok := p.Records[key]; ok {
+		return prior.answer(e)
+	}
+	undo, ok := p.apply(e)
+	if !ok {
+		for _, revert := range slices.Backward(undo) {
+			revert()
+		}
+		return Outcome{Err: audit.ErrStale}
+	}
+	p.Records[key] = Prior{ID: e.ID, Digest: e.Digest, Body: e.Body, Size: p.Size}
+	p.commit(e)
+	return Outcome{Receipt: audit.Receipt{Size: p.Size}}
+}
+
+// answer is what an entry gets that meets a record under its own key.
+func (r Prior) answer(e *audit.Entry) Outcome {
+	switch {
+	case r.Digest != e.Digest:
+		return Outcome{Err: audit.ErrReused}
+	case r.ID == e.ID && bytes.Equal(r.Body, e.Body):
+		// This very entry, committed by an attempt whose answer was lost.
+		return Outcome{Receipt: audit.Receipt{Size: r.Size}}
+	}
+	return Outcome{Receipt: audit.Receipt{Size: r.Size, Prior: r.Body}}
+}
+
+// apply changes the state by an entry's effects until a guard fails. undo takes
+// back, last first, what was done.
+func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
+	for _, effect := range e.Effects {
+		switch f := effect.(type) {
+		case decision.Charge:
+			key := CounterKey{e.Tenant, f.Key}
+			was := p.Used[key]
+			now, ok := charge(was, f.Amount, f.Cap)
+			if !ok {
+				return undo, false
+			}
+			p.Used[key] = now
+			undo = append(undo, func() { p.Used[key] = was })
+		case decision.Redeem:
+			key := TicketKey{e.Tenant, f.Ticket}
+			was, ok := p.Tickets[key]
+			if !ok || was.Revoked || was.Uses >= was.MaxUses {
+				return undo, false
+			}
+			p.Tickets[key] = TicketState{Uses: was.Uses + 1, MaxUses: was.MaxUses}
+			undo = append(undo, func() { p.Tickets[key] = was })
+		case decision.Consume:
+			if p.Tokens[f.Token] {
+				return undo, false
+			}
+			p.Tokens[f.Token] = true
+			undo = append(undo, func() { delete(p.Tokens, f.Token) })
+		default:
+			return undo, false // Check lets none pass
+		}
+	}
+	return undo, true
+}
+
+// charge adds to a counter, without overflow. A refund never fails and never
+// goes below 0.
+func charge(used, amount, limit int64) (now int64, ok bool) {
+	if amount <= 0 {
+		return max(0, used+amount), true // used is not negative: no underflow
+	}
+	if amount > limit || used > limit-amount {
+		return used, false
+	}
+	return used + amount, true
+}
+
+// commit notes the writes of an entry whose effects are all applied.
+func (p *planner) commit(e *audit.Entry) {
+	w := &p.writes
+	w.Rows = append(w.Rows, e.Row)
+	for _, effect := range e.Effects {
+		switch f := effect.(type) {
+		case decision.Charge:
+			p.counters[CounterKey{e.Tenant, f.Key}] = true
+		case decision.Redeem:
+			p.tickets[TicketKey{e.Tenant, f.Ticket}] = true
+			w.Redemptions = append(w.Redemptions, audit.Redemption{Tenant: e.Tenant, Ticket: f.Ticket, Record: e.ID})
+		case decision.Consume:
+			w.Tokens = append(w.Tokens, Token{e.Tenant, audit.UsedToken{
+				Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
+			}})
+		}
+	}
+}
+
+func (p *planner) finish() Writes {
+	w := p.writes
+	for key := range p.counters {
+		w.Counters = append(w.Counters, Counter{key, p.Used[key]})
+	}
+	for key := range p.tickets {
+		w.Tickets = append(w.Tickets, Ticket{key, p.Tickets[key].Uses})
+	}
+	slices.SortFunc(w.Rows, func(a, b audit.Row) int {
+		return compareRecords(RecordKey{a.Tenant, a.Kind, a.Key}, RecordKey{b.Tenant, b.Kind, b.Key})
+	})
+	slices.SortFunc(w.Tokens, func(a, b Token) int { return compareTokens(a.Token, b.Token) })
+	slices.SortFunc(w.Counters, func(a, b Counter) int { return compareCounters(a.Key, b.Key) })
+	slices.SortFunc(w.Tickets, func(a, b Ticket) int { return compareTickets(a.Key, b.Key) })
+	slices.SortFunc(w.Redemptions, compareRedemptions)
+	return w
+}
+
+func compareRedemptions(a, b audit.Redemption) int {
+	if c := compareTickets(TicketKey{a.Tenant, a.Ticket}, TicketKey{b.Tenant, b.Ticket}); c != 0 {
+		return c
+	}
+	return strings.Compare(string(a.Record[:]), string(b.Record[:]))
+}

@@ -1,0 +1,206 @@
+// Package postgres keeps the ledger in PostgreSQL, for any number of replicas:
+// the records and what they change, tickets, and the log's tree. Each replica
+// commits in batches, on a few connections at once. What it answered is durable,
+// on the synchronous standby too, where there is one.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/writpdp/writ/migrations"
+	"github.com/writpdp/writ/store/lane"
+)
+
+// drainTime is how long Close waits for the commits under way.
+const drainTime = 10 * time.Second
+
+// Config is where the ledger is and how many connections to spend on it.
+type Config struct {
+	// DSN is a connection string, a URL or keywords and values. Required.
+	DSN string
+	// Lanes is how many batches may be under way at once; 0: 4.
+	Lanes int
+	// Readers is the most connections that read at once; 0: 16.
+	Readers int
+}
+
+// Store is a ledger in a database. It is safe for concurrent use.
+type Store struct {
+	write *pgxpool.Pool // of the lanes, the sealer and what changes tickets
+	read  *pgxpool.Pool
+	lanes []*lane.Lane
+}
+
+// Open opens the ledger of a database with the defaults of Config.
+func Open(ctx context.Context, dsn string) (*Store, error) {
+	return New(ctx, Config{DSN: dsn})
+}
+
+// New opens the ledger of a database. It never changes the schema: one of another
+// version than this build's is refused, and so is a server that may lose what it
+// has committed (fsync is off), or that takes no writes.
+func New(ctx context.Context, c Config) (*Store, error) {
+	if c.Lanes <= 0 {
+		c.Lanes = 4
+	}
+	if c.Readers <= 0 {
+		c.Readers = 16
+	}
+	s := &Store{}
+	var err error
+	// Beside the lanes: one to seal, one to change tickets.
+	if s.write, err = pool(ctx, c.DSN, c.Lanes+2, writeParameters); err != nil {
+		return nil, fmt.Errorf("opening the ledger's database: %w", err)
+	}
+	if s.read, err = pool(ctx, c.DSN, c.Readers, readParameters); err != nil {
+		s.write.Close()
+		return nil, fmt.Errorf("opening the ledger's database: %w", err)
+	}
+	if err := s.check(ctx); err != nil {
+		s.write.Close()
+		s.read.Close()
+		return nil, fmt.Errorf("opening the ledger's database: %w", err)
+	}
+	for range c.Lanes {
+		s.lanes = append(s.lanes, lane.New(s.flush, lane.Config{}))
+	}
+	return s, nil
+}
+
+// Close answers what is being committed and closes the connections. A nil error
+// says that nothing was left waiting.
+func (s *Store) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	for _, l := range s.lanes {
+		if err := l.Close(ctx); err != nil {
+			// A flush is stuck with its connection. It is not to be cut off: what
+			// it says about its records would be wrong.
+			return fmt.Errorf("closing the ledger: %w", err)
+		}
+	}
+	s.write.Close()
+	s.read.Close()
+	return nil
+}
+
+// Session parameters. All statements but the streams of an auditor are lookups by
+// key, whose plans are the same for every value. A plan that was made while the
+// tables were empty must not scan them when they are large, so scans are ruled
+// out; the penalty that rules them out must not call up the compiler.
+var (
+	writeParameters = map[string]string{
+		"application_name":                    "writ",
+		"statement_timeout":                   "10s",
+		"lock_timeout":                        "5s",
+		"idle_in_transaction_session_timeout": "10s", // a replica that is stopped in mid-batch lets go of its locks
+		"plan_cache_mode":                     "force_generic_plan",
+		"enable_seqscan":                      "off",
+		"enable_hashjoin":                     "off",
+		"enable_mergejoin":                    "off",
+		"jit":                                 "off",
+	}
+	readParameters = map[string]string{
+		"application_name":                    "writ",
+		"statement_timeout":                   "10s",
+		"idle_in_transaction_session_timeout": "60s",
+		"plan_cache_mode":                     "force_generic_plan",
+		"enable_seqscan":                      "off",
+		"jit":                                 "off",
+	}
+)
+
+func pool(ctx context.Context, dsn string, size int, parameters map[string]string) (*pgxpool.Pool, error) {
+	c, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	c.MaxConns, c.MinConns = int32(size), 0
+	c.PingTimeout = 5 * time.Second
+	if c.ConnConfig.ConnectTimeout == 0 {
+		c.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	c.ConnConfig.DialFunc = dialer().DialContext
+	if c.ConnConfig.ValidateConnect == nil {
+		// After a failover, the way leads to the new primary.
+		c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	c.ConnConfig.OnNotice = noteWarning
+	for name, value := range parameters {
+		if _, set := c.ConnConfig.RuntimeParams[name]; !set {
+			c.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	// Whatever else is configured: a commit is durable before it is answered.
+	if c.ConnConfig.RuntimeParams["synchronous_commit"] != "remote_apply" {
+		c.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	}
+	return pgxpool.NewWithConfig(ctx, c)
+}
+
+// check refuses a server that cannot keep the ledger.
+func (s *Store) check(ctx context.Context) error {
+	var fsync, encoding string
+	err := s.read.QueryRow(ctx, "SELECT current_setting('fsync'), current_setting('server_encoding')").Scan(&fsync, &encoding)
+	if err != nil {
+		return err
+	}
+	if fsync != "on" {
+		return errors.New("the server has fsync off: it may lose what it has committed")
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the database has the encoding %s in the place of UTF8", encoding)
+	}
+	latest, err := migrations.Latest(migrations.Postgres())
+	if err != nil {
+		return err
+	}
+	var version int64
+	err = s.read.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && refusal.Code == undefinedTable {
+		err = nil // version 0
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the schema's version: %w", err)
+	case version < latest:
+		return fmt.Errorf("the schema has version %d, this build needs %d: migrate the database first", version, latest)
+	case version > latest:
+		return fmt.Errorf("the schema has version %d, which is newer than this build's %d", version, latest)
+	}
+	return nil
+}
+
+// Migrate brings a database's schema up to date. Any number of processes may
+// migrate at once: one does, the others wait for it, for up to a minute.
+func Migrate(ctx context.Context, dsn string) (err error) {
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return fmt.Errorf("migrating the ledger's database: %w", err)
+	}
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+	if err != nil {
+		return fmt.Errorf("migrating the ledger's database: %w", err)
+	}
+	db := stdlib.OpenDB(*c)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Postgres(),
+		goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrating the ledger's database: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrating the ledger's database: %w", err)
+	}
+	return nil
+}

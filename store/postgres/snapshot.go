@@ -1,0 +1,128 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+const (
+	// A token that a record used stays used, unless the record is that of this
+	// very request; a record that is gone does not free it.
+	tokenUsedSQL = `EXISTS (SELECT 1 FROM used_token AS u WHERE u.token = $1 AND NOT EXISTS (
+			SELECT 1 FROM record AS o
+			WHERE o.tenant = u.tenant AND o.id = u.record AND o.tenant = $2 AND o.kind = $3 AND o.key = $4))`
+
+	usedSQL = `ARRAY(SELECT coalesce((SELECT b.used FROM budget_use AS b
+				WHERE b.tenant = $2 AND b.budget = w.budget AND b.subject = w.subject AND b.window_start = w.window_start), 0)
+			FROM unnest($5::text[], $6::text[], $7::timestamptz[]) WITH ORDINALITY AS w (budget, subject, window_start, n)
+			ORDER BY w.n)`
+
+	// One statement is one consistent read, and one round trip.
+	snapshotSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `
+		FROM (SELECT 1) AS one LEFT JOIN ticket AS t ON t.tenant = $2 AND t.id = $8`
+
+	// For a result, the ticket is the one that its call names.
+	recallSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `, ` + recordColumns + `
+		FROM (SELECT 1) AS one LEFT JOIN record AS r ON r.tenant = $2 AND r.id = $8
+		LEFT JOIN ticket AS t ON t.tenant = $2 AND t.id = r.ticket`
+)
+
+// Snapshot reads the facts that a decision needs, as they were at one moment.
+func (s *Store) Snapshot(ctx context.Context, w decision.Want) (decision.Facts, error) {
+	facts, err := s.facts(ctx, &w)
+	if err != nil {
+		return decision.Facts{}, fmt.Errorf("reading a snapshot: %w", err)
+	}
+	return facts, nil
+}
+
+func (s *Store) facts(ctx context.Context, w *decision.Want) (decision.Facts, error) {
+	var facts decision.Facts
+	var used []int64
+	var ticket ticketScan
+	var call rowScan
+	targets := append([]any{&facts.TokenUsed, &used}, ticket.targets()...)
+	args := []any{
+		w.Token[:], w.Tenant, int16(audit.Decision), uuid.UUID(w.RequestID).String(),
+		columns(w.Budgets, func(k *decision.BudgetKey) string { return k.Budget }),
+		columns(w.Budgets, func(k *decision.BudgetKey) string { return k.Subject }),
+		columns(w.Budgets, func(k *decision.BudgetKey) time.Time { return time.Unix(k.Start, 0) }),
+		w.Ticket,
+	}
+	text, recalled := snapshotSQL, w.CallID != [16]byte{}
+	if recalled {
+		text, targets, args[7] = recallSQL, append(targets, call.targets()...), w.CallID
+	}
+	if err := s.read.QueryRow(ctx, text, args...).Scan(targets...); err != nil {
+		return decision.Facts{}, err
+	}
+	if len(used) != len(w.Budgets) {
+		return decision.Facts{}, errors.New("the counters are malformed")
+	}
+	facts.Used = make(map[decision.BudgetKey]int64, len(used))
+	for i, k := range w.Budgets {
+		facts.Used[k] = used[i]
+	}
+	facts.Ticket = ticket.ticket()
+	if recalled {
+		return facts, recall(&facts, &call)
+	}
+	return facts, nil
+}
+
+// recall adds the call that a result belongs to. A record that is no decision on
+// a call is as good as none.
+func recall(facts *decision.Facts, scan *rowScan) error {
+	row, ok, err := scan.row()
+	if err != nil {
+		return err
+	}
+	if ok {
+		call, err := audit.CallFactsOf(row)
+		switch {
+		case err == nil:
+			facts.Call = &call
+		case !errors.Is(err, audit.ErrNotFound):
+			return fmt.Errorf("reading the call's record: %w", err)
+		}
+	}
+	if facts.Ticket != nil && (facts.Call == nil || facts.Call.Ticket != facts.Ticket.ID) {
+		facts.Ticket = nil // named, but not redeemed
+	}
+	return nil
+}
+
+// Record is a record of a tenant by its id, or audit.ErrNotFound.
+func (s *Store) Record(ctx context.Context, tenant string, id [16]byte) (audit.Row, error) {
+	row, err := s.one(ctx, `SELECT `+recordColumns+` FROM record AS r WHERE r.tenant = $1 AND r.id = $2`, tenant, id)
+	if err != nil {
+		return audit.Row{}, fmt.Errorf("reading a record: %w", err)
+	}
+	return row, nil
+}
+
+// Settlement is the record of a decision's settlement, or audit.ErrNotFound.
+func (s *Store) Settlement(ctx context.Context, tenant string, decision string) (audit.Row, error) {
+	row, err := s.one(ctx, `SELECT `+recordColumns+` FROM record AS r WHERE r.tenant = $1 AND r.kind = $2 AND r.key = $3`,
+		tenant, int16(audit.Settlement), decision)
+	if err != nil {
+		return audit.Row{}, fmt.Errorf("reading a settlement: %w", err)
+	}
+	return row, nil
+}
+
+func (s *Store) one(ctx context.Context, text string, args ...any) (audit.Row, error) {
+	row, err := scanRow(s.read.QueryRow(ctx, text, args...))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return audit.Row{}, audit.ErrNotFound
+	}
+	return row, err
+}

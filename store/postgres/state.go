@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/writpdp/writ/store/lane"
+)
+
+const (
+	beginSQL = `BEGIN ISOLATION LEVEL READ COMMITTED`
+
+	sizeSQL = `SELECT coalesce((SELECT size FROM checkpoint ORDER BY size DESC LIMIT 1), 0)`
+
+	// A counter that does not exist cannot be locked.
+	createCountersSQL = `INSERT INTO budget_use (tenant, budget, subject, window_start, used)
+		SELECT w.tenant, w.budget, w.subject, w.window_start, 0
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n) ORDER BY w.n
+		ON CONFLICT DO NOTHING`
+
+	lockCountersSQL = `SELECT b.tenant, b.budget, b.subject, b.window_start, b.used
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n)
+		JOIN budget_use AS b ON b.tenant = w.tenant AND b.budget = w.budget
+			AND b.subject = w.subject AND b.window_start = w.window_start
+		ORDER BY w.n FOR UPDATE OF b`
+
+	lockTicketsSQL = `SELECT t.tenant, t.id, t.uses, t.max_uses, t.revoked
+		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (tenant, id, n)
+		JOIN ticket AS t ON t.tenant = w.tenant AND t.id = w.id
+		ORDER BY w.n FOR UPDATE OF t`
+
+	priorsSQL = `SELECT r.tenant, r.kind, r.key, r.id, r.digest, r.body, l.idx
+		FROM unnest($1::text[], $2::smallint[], $3::text[]) AS w (tenant, kind, key)
+		JOIN record AS r ON r.tenant = w.tenant AND r.kind = w.kind AND r.key = w.key
+		LEFT JOIN leaf AS l ON l.tenant = r.tenant AND l.id = r.id`
+
+	tokensSQL = `SELECT u.token FROM unnest($1::bytea[]) AS w (token) JOIN used_token AS u ON u.token = w.token`
+)
+
+// lockState begins a transaction and reads what a batch depends on, in one round
+// trip. Counters and tickets are locked first, in the order of their keys; what
+// is read after that is at least as new. The size is read before the records, so
+// that a record which it finds unsealed will stand at an index of at least it.
+func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.State, error) {
+	s := lane.NewState()
+	b := &pgx.Batch{}
+	b.Queue(beginSQL)
+	if len(n.Counters) > 0 {
+		tenants, budgets, subjects, windows := counterColumns(n.Counters)
+		b.Queue(createCountersSQL, tenants, budgets, subjects, windows)
+		each(b.Queue(lockCountersSQL, tenants, budgets, subjects, windows), func(row pgx.CollectableRow) error {
+			u, err := scanUse(row)
+			s.Used[lane.CounterKey{Tenant: u.Tenant, BudgetKey: u.Key}] = u.Used
+			return err
+		})
+	}
+	if len(n.Tickets) > 0 {
+		tenants, ids := make([]string, len(n.Tickets)), make([]string, len(n.Tickets))
+		for i, k := range n.Tickets {
+			tenants[i], ids[i] = k.Tenant, k.ID
+		}
+		each(b.Queue(lockTicketsSQL, tenants, ids), func(row pgx.CollectableRow) error {
+			var k lane.TicketKey
+			var t lane.TicketState
+			err := row.Scan(&k.Tenant, &k.ID, &t.Uses, &t.MaxUses, &t.Revoked)
+			s.Tickets[k] = t
+			return err
+		})
+	}
+	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Size) })
+	queuePriors(b, s, n.Records)
+	if len(n.Tokens) > 0 {
+		tokens := make([][]byte, len(n.Tokens))
+		for i := range n.Tokens {
+			tokens[i] = n.Tokens[i][:]
+		}
+		each(b.Queue(tokensSQL, tokens), func(row pgx.CollectableRow) error {
+			var raw []byte
+			if err := row.Scan(&raw); err != nil {
+				return err
+			}
+			token, err := digest(raw)
+			s.Tokens[token] = true
+			return err
+		})
+	}
+	return s, run(ctx, conn, b)
+}
+
+func queuePriors(b *pgx.Batch, s *lane.State, wanted []lane.RecordKey) {
+	tenants, kinds, keys := make([]string, len(wanted)), make([]int16, len(wanted)), make([]string, len(wanted))
+	for i, k := range wanted {
+		tenants[i], kinds[i], keys[i] = k.Tenant, int16(k.Kind), k.Key
+	}
+	each(b.Queue(priorsSQL, tenants, kinds, keys), func(row pgx.CollectableRow) error {
+		var k lane.RecordKey
+		var raw []byte
+		var index *int64
+		prior := lane.Prior{Size: s.Size}
+		err := row.Scan(&k.Tenant, &k.Kind, &k.Key, &prior.ID, &raw, &prior.Body, &index)
+		if err != nil {
+			return err
+		}
+		if index != nil {
+			prior.Size = *index
+		}
+		prior.Digest, err = digest(raw)
+		s.Records[k] = prior
+		return err
+	})
+}
+
+// each has a queued query call f for each row.
+func each(q *pgx.QueuedQuery, f func(pgx.CollectableRow) error) {
+	q.Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := f(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+func counterColumns(keys []lane.CounterKey) (tenants, budgets, subjects []string, windows []time.Time) {
+	for _, k := range keys {
+		tenants, budgets, subjects = append(tenants, k.Tenant), append(budgets, k.Budget), append(subjects, k.Subject)
+		windows = append(windows, time.Unix(k.Start, 0))
+	}
+	return tenants, budgets, subjects, windows
+}
+
+func digest(b []byte) ([32]byte, error) {
+	if len(b) != 32 {
+		return [32]byte{}, fmt.Errorf("a digest has %d bytes in the place of 32", len(b))
+	}
+	return [32]byte(b), nil
+}

@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/store/lane"
+)
+
+const (
+	insertRecordsSQL = `INSERT INTO record (tenant, id, kind, key, digest, at, caller, principal, session, purpose,
+			phase, server, tool, outcome, ticket, bundle, body, leaf)
+		SELECT w.tenant, w.id, w.kind, w.key, w.digest, w.at, w.caller, w.principal, w.session, w.purpose,
+			w.phase, w.server, w.tool, w.outcome, w.ticket, w.bundle, w.body, w.leaf
+		FROM unnest($1::text[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[], $6::timestamptz[], $7::text[], $8::text[],
+			$9::text[], $10::text[], $11::smallint[], $12::text[], $13::text[], $14::smallint[], $15::text[], $16::text[],
+			$17::bytea[], $18::bytea[])
+			WITH ORDINALITY AS w (tenant, id, kind, key, digest, at, caller, principal, session, purpose,
+			phase, server, tool, outcome, ticket, bundle, body, leaf, n) ORDER BY w.n`
+
+	insertPendingSQL = `INSERT INTO pending (at, id, tenant)
+		SELECT w.at, w.id, w.tenant FROM unnest($1::timestamptz[], $2::uuid[], $3::text[]) AS w (at, id, tenant)`
+
+	insertTokensSQL = `INSERT INTO used_token (token, tenant, record, expires)
+		SELECT w.token, w.tenant, w.record, w.expires
+		FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::timestamptz[])
+			WITH ORDINALITY AS w (token, tenant, record, expires, n) ORDER BY w.n`
+
+	// The counters and the tickets are locked since they were read, so the
+	// planner's values are those after the guards, and each of them is there. The
+	// CHECKs of the schema stand behind that.
+	updateCountersSQL = `UPDATE budget_use AS b SET used = w.used
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[]) AS w (tenant, budget, subject, window_start, used)
+		WHERE b.tenant = w.tenant AND b.budget = w.budget AND b.subject = w.subject AND b.window_start = w.window_start`
+
+	updateTicketsSQL = `UPDATE ticket AS t SET uses = w.uses
+		FROM unnest($1::text[], $2::text[], $3::bigint[]) AS w (tenant, id, uses)
+		WHERE t.tenant = w.tenant AND t.id = w.id`
+
+	insertUsesSQL = `INSERT INTO ticket_use (tenant, ticket, record)
+		SELECT w.tenant, w.ticket, w.record FROM unnest($1::text[], $2::text[], $3::uuid[])
+			WITH ORDINALITY AS w (tenant, ticket, record, n) ORDER BY w.n`
+)
+
+// columns is a column of many rows.
+func columns[R, T any](rows []R, of func(*R) T) []T {
+	values := make([]T, len(rows))
+	for i := range rows {
+		values[i] = of(&rows[i])
+	}
+	return values
+}
+
+func queueRows(b *pgx.Batch, rows []audit.Row) {
+	tenants := columns(rows, func(r *audit.Row) string { return r.Tenant })
+	ids := columns(rows, func(r *audit.Row) [16]byte { return r.ID })
+	times := columns(rows, func(r *audit.Row) time.Time { return r.At })
+	b.Queue(insertRecordsSQL, tenants, ids,
+		columns(rows, func(r *audit.Row) int16 { return int16(r.Kind) }),
+		columns(rows, func(r *audit.Row) string { return r.Key }),
+		columns(rows, func(r *audit.Row) []byte { return r.Digest[:] }),
+		times,
+		columns(rows, func(r *audit.Row) string { return r.Caller }),
+		columns(rows, func(r *audit.Row) string { return r.Principal }),
+		columns(rows, func(r *audit.Row) string { return r.Session }),
+		columns(rows, func(r *audit.Row) string { return r.Purpose }),
+		columns(rows, func(r *audit.Row) int16 { return int16(r.Phase) }),
+		columns(rows, func(r *audit.Row) string { return r.Server }),
+		columns(rows, func(r *audit.Row) string { return r.Tool }),
+		columns(rows, func(r *audit.Row) int16 { return int16(r.Outcome) }),
+		columns(rows, func(r *audit.Row) string { return r.Ticket }),
+		columns(rows, func(r *audit.Row) string { return r.Bundle }),
+		columns(rows, func(r *audit.Row) []byte { return r.Body }),
+		columns(rows, func(r *audit.Row) []byte { return r.Leaf[:] }))
+	b.Queue(insertPendingSQL, times, ids, tenants)
+}
+
+func queueEffects(b *pgx.Batch, w *lane.Writes) {
+	if len(w.Tokens) > 0 {
+		b.Queue(insertTokensSQL,
+			columns(w.Tokens, func(t *lane.Token) []byte { return t.Token[:] }),
+			columns(w.Tokens, func(t *lane.Token) string { return t.Tenant }),
+			columns(w.Tokens, func(t *lane.Token) [16]byte { return t.Record }),
+			columns(w.Tokens, func(t *lane.Token) time.Time { return t.Expires }))
+	}
+	if len(w.Counters) > 0 {
+		tenants, budgets, subjects, windows := counterColumns(columns(w.Counters, func(c *lane.Counter) lane.CounterKey { return c.Key }))
+		b.Queue(updateCountersSQL, tenants, budgets, subjects, windows,
+			columns(w.Counters, func(c *lane.Counter) int64 { return c.Used }))
+	}
+	if len(w.Tickets) > 0 {
+		b.Queue(updateTicketsSQL,
+			columns(w.Tickets, func(t *lane.Ticket) string { return t.Key.Tenant }),
+			columns(w.Tickets, func(t *lane.Ticket) string { return t.Key.ID }),
+			columns(w.Tickets, func(t *lane.Ticket) int64 { return t.Uses }))
+		b.Queue(insertUsesSQL,
+			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Tenant }),
+			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Ticket }),
+			columns(w.Redemptions, func(r *audit.Redemption) [16]byte { return r.Record }))
+	}
+}

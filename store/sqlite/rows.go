@@ -1,0 +1,121 @@
+package sqlite
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// recordColumns are those of a record r, as rowScan reads them.
+const recordColumns = `r.tenant, r.id, r.kind, r.key, r.digest, r.at, r.caller, r.principal, r.session, r.purpose,
+	r.phase, r.server, r.tool, r.outcome, r.ticket, r.bundle, r.body, r.leaf`
+
+// ticketColumns are those of a ticket t, as ticketScan reads them.
+const ticketColumns = `t.id, t.principal, t.server, t.tool, t.tool_digest, t.arguments_digest, t.not_before, t.not_after,
+	t.max_uses, t.uses, t.approvers, t.revoked`
+
+// rowScan reads a record's columns; all are NULL where no record was joined.
+type rowScan struct {
+	tenant, key, caller, principal, session, purpose sql.Null[string]
+	server, tool, ticket, bundle                     sql.Null[string]
+	kind, at, phase, outcome                         sql.Null[int64]
+	id, digest, body, leaf                           []byte
+}
+
+func (s *rowScan) targets() []any {
+	return []any{
+		&s.tenant, &s.id, &s.kind, &s.key, &s.digest, &s.at, &s.caller, &s.principal, &s.session, &s.purpose,
+		&s.phase, &s.server, &s.tool, &s.outcome, &s.ticket, &s.bundle, &s.body, &s.leaf,
+	}
+}
+
+// row is the record; ok is false where none was joined.
+func (s *rowScan) row() (row audit.Row, ok bool, err error) {
+	if !s.tenant.Valid {
+		return audit.Row{}, false, nil
+	}
+	row = audit.Row{
+		Tenant: s.tenant.V, Kind: audit.Kind(s.kind.V), Key: s.key.V, At: moment(s.at.V),
+		Caller: s.caller.V, Principal: s.principal.V, Session: s.session.V, Purpose: s.purpose.V,
+		Phase: decision.Phase(s.phase.V), Server: s.server.V, Tool: s.tool.V,
+		Outcome: decision.Outcome(s.outcome.V), Ticket: s.ticket.V, Bundle: s.bundle.V, Body: s.body,
+	}
+	if row.ID, err = id(s.id); err != nil {
+		return audit.Row{}, false, err
+	}
+	if row.Digest, err = digest(s.digest); err != nil {
+		return audit.Row{}, false, err
+	}
+	row.Leaf, err = digest(s.leaf)
+	return row, err == nil, err
+}
+
+// scanRow reads a record's columns, which are there.
+func scanRow(scan func(...any) error) (audit.Row, error) {
+	var s rowScan
+	if err := scan(s.targets()...); err != nil {
+		return audit.Row{}, err
+	}
+	row, ok, err := s.row()
+	if err == nil && !ok {
+		err = errors.New("a record has no tenant")
+	}
+	return row, err
+}
+
+// ticketScan reads a ticket's columns; all are NULL where none was joined.
+type ticketScan struct {
+	id, principal, server, tool, toolDigest, argumentsDigest sql.Null[string]
+	notBefore, notAfter, maxUses, uses, revoked              sql.Null[int64]
+	approvers                                                []byte
+}
+
+func (s *ticketScan) targets() []any {
+	return []any{
+		&s.id, &s.principal, &s.server, &s.tool, &s.toolDigest, &s.argumentsDigest, &s.notBefore, &s.notAfter,
+		&s.maxUses, &s.uses, &s.approvers, &s.revoked,
+	}
+}
+
+// ticket is nil where none was joined.
+func (s *ticketScan) ticket() (*decision.Ticket, error) {
+	if !s.id.Valid {
+		return nil, nil
+	}
+	t := &decision.Ticket{
+		ID: s.id.V, Principal: s.principal.V, Tool: decision.ToolName{Server: s.server.V, Name: s.tool.V},
+		ToolDigest: s.toolDigest.V, ArgumentsDigest: s.argumentsDigest.V,
+		NotBefore: moment(s.notBefore.V), NotAfter: moment(s.notAfter.V),
+		MaxUses: s.maxUses.V, Uses: s.uses.V, Revoked: s.revoked.V != 0,
+	}
+	if err := json.Unmarshal(s.approvers, &t.Approvers); err != nil {
+		return nil, errors.New("the approvers of a ticket are malformed")
+	}
+	if len(t.Approvers) == 0 {
+		t.Approvers = nil
+	}
+	return t, nil
+}
+
+func moment(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+
+// The schema bounds lengths too, but a file can be edited without it.
+
+func id(b []byte) ([16]byte, error) {
+	if len(b) != 16 {
+		return [16]byte{}, fmt.Errorf("an id has %d bytes in the place of 16", len(b))
+	}
+	return [16]byte(b), nil
+}
+
+func digest(b []byte) ([32]byte, error) {
+	if len(b) != 32 {
+		return [32]byte{}, fmt.Errorf("a digest has %d bytes in the place of 32", len(b))
+	}
+	return [32]byte(b), nil
+}

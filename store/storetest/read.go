@@ -1,0 +1,121 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// testRead reads a store of a little of everything through each reader.
+func testRead(t *testing.T, place Place) {
+	s := start(t, place)
+	for _, tenant := range []string{"bolt", "acme"} {
+		if err := s.CreateTicket(t.Context(), tenant, ticket("CHG-1", 9)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	early := decision.BudgetKey{Budget: "calls", Subject: `"acme"`}
+	for i, e := range []audit.Entry{
+		entry("a", "1", charge(2, 9), consume("a"), redeem("CHG-1"), decision.Charge{Key: early, Amount: 5, Cap: 9}),
+		of("bolt", entry("b", "1", charge(3, 9), consume("b"), redeem("CHG-1"))),
+		entry("c", "1", charge(4, 9), consume("c"), redeem("CHG-1")),
+	} {
+		commit(t, s, e)
+		if i == 1 {
+			seal(t, s, 10, nil)
+		}
+	}
+	t.Run("Uses", func(t *testing.T) {
+		want := []audit.Use{{Tenant: "acme", Key: early, Used: 5}, {Tenant: "acme", Key: calls, Used: 6}, {Tenant: "bolt", Key: calls, Used: 3}}
+		if diff := cmp.Diff(want, collect(t, s.Uses)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("Redemptions", func(t *testing.T) {
+		want := map[audit.Redemption]bool{}
+		for key, tenant := range map[string]string{"a": "acme", "b": "bolt", "c": "acme"} {
+			want[audit.Redemption{Tenant: tenant, Ticket: "CHG-1", Record: entry(key, "1").ID}] = true
+		}
+		got := map[audit.Redemption]bool{}
+		for _, r := range collect(t, s.Redemptions) {
+			got[r] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("UsedTokens", func(t *testing.T) {
+		want := map[audit.UsedToken]bool{}
+		for _, key := range []string{"a", "b", "c"} {
+			c := consume(key)
+			want[audit.UsedToken{Token: c.Token, Record: entry(key, "1").ID, Expires: c.Expires}] = true
+		}
+		got := map[audit.UsedToken]bool{}
+		for _, u := range collect(t, s.UsedTokens) {
+			got[u] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("LeafOf", func(t *testing.T) {
+		if _, sealed, err := s.LeafOf(t.Context(), "acme", entry("c", "1").ID); err != nil || sealed {
+			t.Errorf("of one that waits: %v, %v", sealed, err)
+		}
+		if _, _, err := s.LeafOf(t.Context(), "acme", idOf("none")); !errors.Is(err, audit.ErrNotFound) {
+			t.Errorf("of none: got %v, want %v", err, audit.ErrNotFound)
+		}
+	})
+	t.Run("Stop", func(t *testing.T) { readStop(t, s) })
+	t.Run("Interleaved", func(t *testing.T) { readInterleaved(t, s) })
+}
+
+// readStop ends every stream by an error of its caller's.
+func readStop(t *testing.T, s Store) {
+	stop := errors.New("enough")
+	ctx := t.Context()
+	commit(t, s, entry("waits", "1"))
+	for name, read := range map[string]func() error{
+		"Checkpoints": func() error { return s.Checkpoints(ctx, func(audit.Checkpoint) error { return stop }) },
+		"Leaves":      func() error { return s.Leaves(ctx, 0, 9, func(audit.Leaf) error { return stop }) },
+		"PendingRows": func() error { return s.PendingRows(ctx, func(audit.Row) error { return stop }) },
+		"Uses":        func() error { return s.Uses(ctx, func(audit.Use) error { return stop }) },
+		"Redemptions": func() error { return s.Redemptions(ctx, func(audit.Redemption) error { return stop }) },
+		"UsedTokens":  func() error { return s.UsedTokens(ctx, func(audit.UsedToken) error { return stop }) },
+		"View":        func() error { return s.View(ctx, func(audit.Reader) error { return stop }) },
+	} {
+		for range 40 { // as many as to run out of connections, were one lost
+			if err := read(); !errors.Is(err, stop) {
+				t.Fatalf("%s: got %v, want %v", name, err, stop)
+			}
+		}
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.Leaves(gone, 0, 9, func(audit.Leaf) error { return nil }); err == nil {
+		t.Error("a reader who left: no error")
+	}
+	if _, err := s.Snapshot(gone, decision.Want{Tenant: "acme"}); err == nil {
+		t.Error("a snapshot for one who left: no error")
+	}
+}
+
+// readInterleaved reads and commits while a stream is open.
+func readInterleaved(t *testing.T, s Store) {
+	err := s.PendingRows(t.Context(), func(row audit.Row) error {
+		if _, err := s.Record(t.Context(), row.Tenant, row.ID); err != nil {
+			return err
+		}
+		_, err := s.Commit(t.Context(), entry(fmt.Sprintf("beside %x", row.ID), "1"))
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
