@@ -22,6 +22,9 @@ type books struct {
 	// asked for them.
 	redeemed map[Redemption]bool
 	tokens   map[[32]byte]*token
+	// uses counts the records' redemptions of each ticket; a ticket that the
+	// store has is taken out.
+	uses map[TicketUse]int64 // by tenant and ticket alone
 	// waiting are settlements whose decision has not come yet.
 	waiting []waiting
 }
@@ -52,6 +55,7 @@ type tally struct {
 }
 
 type token struct {
+	tenant  string
 	record  [16]byte
 	expires time.Time
 	met     bool
@@ -66,6 +70,7 @@ func newBooks(at time.Time) books {
 	return books{
 		at: at, seen: map[mark]standing{}, counters: map[counter]*tally{},
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
+		uses: map[TicketUse]int64{},
 	}
 }
 
@@ -155,6 +160,7 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 			return about(&r.Row, index, "redemption", fmt.Sprintf("the record redeems ticket %q; the store has no such use", e.Ticket))
 		}
 		b.redeemed[use] = true
+		b.uses[TicketUse{Tenant: r.Tenant, Ticket: e.Ticket}]++
 	case decision.Consume:
 		return b.consume(r, index, e)
 	}
@@ -175,11 +181,27 @@ func (b *books) consume(r *record, index int64, e decision.Consume) *Problem {
 		return about(&r.Row, index, "used token", "the store does not remember the record's token")
 	case t.record != r.ID:
 		return about(&r.Row, index, "used token", "the store has the record's token as another record's")
+	case t.tenant != r.Tenant:
+		return about(&r.Row, index, "used token", "the store has the record's token as another tenant's")
 	case !t.expires.Truncate(time.Microsecond).Equal(e.Expires):
 		return about(&r.Row, index, "used token", "the store has another expiry of the record's token")
 	}
 	t.met = true
 	return nil
+}
+
+// ticket compares a stored ticket with the redemptions.
+func (b *books) ticket(u TicketUse) *Problem {
+	key := TicketUse{Tenant: u.Tenant, Ticket: u.Ticket}
+	if n := b.uses[key]; n != u.Uses {
+		return badTicket(key, fmt.Sprintf("it says that it was redeemed %d times, the records say %d", u.Uses, n))
+	}
+	delete(b.uses, key)
+	return nil
+}
+
+func badTicket(u TicketUse, detail string) *Problem {
+	return &Problem{What: "ticket", Index: -1, Last: -1, Tenant: u.Tenant, Detail: fmt.Sprintf("ticket %q: %s", u.Ticket, detail)}
 }
 
 // use compares a stored counter with the charges.
@@ -234,6 +256,9 @@ func (b *books) leftOver() *Problem {
 		return badUse(c.tenant, c.key, fmt.Sprintf("the store lacks it, the records charge %d", b.counters[c].sum))
 	}
 	var extra []*Problem
+	for u, n := range b.uses {
+		extra = append(extra, badTicket(u, fmt.Sprintf("the store lacks it, and records redeemed it %d times", n)))
+	}
 	for r, met := range b.redeemed {
 		if !met {
 			extra = append(extra, &Problem{What: "redemption", Index: -1, Last: -1, Tenant: r.Tenant, Record: r.Record,

@@ -128,9 +128,16 @@ type Redemption struct {
 	Record [16]byte
 }
 
+// TicketUse is how often a ticket was redeemed.
+type TicketUse struct {
+	Tenant, Ticket string
+	Uses           int64
+}
+
 // UsedToken is a token that was accepted.
 type UsedToken struct {
-	Token [32]byte
+	Tenant string
+	Token  [32]byte
 	// Record is the decision that used it up.
 	Record  [16]byte
 	Expires time.Time

@@ -146,6 +146,7 @@ type memory struct {
 	orphans     []Row
 	uses        []Use
 	redemptions []Redemption
+	tickets     []TicketUse
 	tokens      []UsedToken
 }
 
@@ -189,6 +190,10 @@ func (m *memory) Redemptions(_ context.Context, yield func(Redemption) error) er
 	return each(m.redemptions, yield)
 }
 
+func (m *memory) TicketUses(_ context.Context, yield func(TicketUse) error) error {
+	return each(m.tickets, yield)
+}
+
 func (m *memory) UsedTokens(_ context.Context, yield func(UsedToken) error) error {
 	return each(m.tokens, yield)
 }
@@ -202,10 +207,21 @@ func (m *memory) commit(e Entry) {
 			m.charge(e.Tenant, effect)
 		case decision.Redeem:
 			m.redemptions = append(m.redemptions, Redemption{Tenant: e.Tenant, Ticket: effect.Ticket, Record: e.ID})
+			m.redeem(e.Tenant, effect.Ticket)
 		case decision.Consume:
-			m.tokens = append(m.tokens, UsedToken{Token: effect.Token, Record: e.ID, Expires: effect.Expires})
+			m.tokens = append(m.tokens, UsedToken{Tenant: e.Tenant, Token: effect.Token, Record: e.ID, Expires: effect.Expires})
 		}
 	}
+}
+
+func (m *memory) redeem(tenant, ticket string) {
+	for i := range m.tickets {
+		if t := &m.tickets[i]; t.Tenant == tenant && t.Ticket == ticket {
+			t.Uses++
+			return
+		}
+	}
+	m.tickets = append(m.tickets, TicketUse{Tenant: tenant, Ticket: ticket, Uses: 1})
 }
 
 func (m *memory) charge(tenant string, c decision.Charge) {

@@ -29,6 +29,8 @@ type Reader interface {
 	Uses(ctx context.Context, yield func(Use) error) error
 	// Redemptions streams the uses of tickets.
 	Redemptions(ctx context.Context, yield func(Redemption) error) error
+	// TicketUses streams the tickets, with how often each was redeemed.
+	TicketUses(ctx context.Context, yield func(TicketUse) error) error
 	// UsedTokens streams the accepted tokens that are remembered.
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
 }

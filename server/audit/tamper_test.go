@@ -81,6 +81,7 @@ func (m *memory) clone() *memory {
 	c := *m
 	c.checkpoints, c.leaves, c.tiles, c.pending = slices.Clone(m.checkpoints), slices.Clone(m.leaves), slices.Clone(m.tiles), slices.Clone(m.pending)
 	c.uses, c.redemptions, c.tokens = slices.Clone(m.uses), slices.Clone(m.redemptions), slices.Clone(m.tokens)
+	c.tickets = slices.Clone(m.tickets)
 	return &c
 }
 
@@ -354,6 +355,9 @@ func TestTamperTables(t *testing.T) {
 	}
 	for i := range m.redemptions {
 		tamper(t, m, 1, func(c *memory) *Redemption { return &c.redemptions[i] }, is("redemption"))
+	}
+	for i := range m.tickets {
+		tamper(t, m, 1, func(c *memory) *TicketUse { return &c.tickets[i] }, is("ticket"))
 	}
 	for i := range m.tokens {
 		tamper(t, m, 1, func(c *memory) *UsedToken { return &c.tokens[i] }, is("used token"))

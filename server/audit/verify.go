@@ -59,6 +59,7 @@ func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Rep
 		{"pending records", v.pending},
 		{"orphans", v.orphans},
 		{"uses", v.uses},
+		{"tickets", v.tickets},
 	} {
 		err := step.run()
 		if v.report.Problem != nil {

@@ -18,8 +18,19 @@ func (v *verification) tokens() error {
 		if v.books.tokens[t.Token] != nil {
 			return v.fail(&Problem{What: "used token", Index: -1, Last: -1, Record: t.Record, Detail: "it is stored twice"})
 		}
-		v.books.tokens[t.Token] = &token{record: t.Record, expires: t.Expires}
+		v.books.tokens[t.Token] = &token{tenant: t.Tenant, record: t.Record, expires: t.Expires}
 		v.report.Tokens++
+		return nil
+	})
+}
+
+// tickets compares how often tickets say that they were redeemed with the
+// records.
+func (v *verification) tickets() error {
+	return v.r.TicketUses(v.ctx, func(u TicketUse) error {
+		if p := v.books.ticket(u); p != nil {
+			return v.fail(p)
+		}
 		return nil
 	})
 }

@@ -188,7 +188,7 @@ func checkWrites(t *rapid.T, w lane.Writes, committed int, before map[lane.Count
 	}
 	for name, sorted := range map[string]bool{
 		"rows":   slices.IsSortedFunc(w.Rows, func(a, b audit.Row) int { return bytes.Compare([]byte(a.Tenant+"/"+a.Key), []byte(b.Tenant+"/"+b.Key)) }),
-		"tokens": slices.IsSortedFunc(w.Tokens, func(a, b lane.Token) int { return bytes.Compare(a.Token[:], b.Token[:]) }),
+		"tokens": slices.IsSortedFunc(w.Tokens, func(a, b audit.UsedToken) int { return bytes.Compare(a.Token[:], b.Token[:]) }),
 		"counters": slices.IsSortedFunc(w.Counters, func(a, b lane.Counter) int {
 			return bytes.Compare([]byte(a.Key.Tenant+"/"+a.Key.Budget), []byte(b.Key.Tenant+"/"+b.Key.Budget))
 		}),

@@ -15,7 +15,7 @@ type Writes struct {
 	// Rows are the new records.
 	Rows []audit.Row
 	// Tokens are the tokens newly used up.
-	Tokens []Token
+	Tokens []audit.UsedToken
 	// Counters are the counters that changed, with what they hold now.
 	Counters []Counter
 	// Tickets are the tickets that were redeemed, with their uses now.
@@ -26,12 +26,6 @@ type Writes struct {
 
 // Empty reports that a batch changes nothing.
 func (w *Writes) Empty() bool { return len(w.Rows) == 0 }
-
-// Token is a token used up by a record of a tenant.
-type Token struct {
-	Tenant string
-	audit.UsedToken
-}
 
 // Counter is a counter's new value.
 type Counter struct {
@@ -154,9 +148,9 @@ func (p *planner) commit(e *audit.Entry) {
 			p.tickets[TicketKey{e.Tenant, f.Ticket}] = true
 			w.Redemptions = append(w.Redemptions, audit.Redemption{Tenant: e.Tenant, Ticket: f.Ticket, Record: e.ID})
 		case decision.Consume:
-			w.Tokens = append(w.Tokens, Token{e.Tenant, audit.UsedToken{
-				Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
-			}})
+			w.Tokens = append(w.Tokens, audit.UsedToken{
+				Tenant: e.Tenant, Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
+			})
 		}
 	}
 }
@@ -172,7 +166,7 @@ func (p *planner) finish() Writes {
 	slices.SortFunc(w.Rows, func(a, b audit.Row) int {
 		return compareRecords(RecordKey{a.Tenant, a.Kind, a.Key}, RecordKey{b.Tenant, b.Kind, b.Key})
 	})
-	slices.SortFunc(w.Tokens, func(a, b Token) int { return compareTokens(a.Token, b.Token) })
+	slices.SortFunc(w.Tokens, func(a, b audit.UsedToken) int { return compareTokens(a.Token, b.Token) })
 	slices.SortFunc(w.Counters, func(a, b Counter) int { return compareCounters(a.Key, b.Key) })
 	slices.SortFunc(w.Tickets, func(a, b Ticket) int { return compareTickets(a.Key, b.Key) })
 	slices.SortFunc(w.Redemptions, compareRedemptions)

@@ -46,6 +46,11 @@ func (s *Store) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return s.View(ctx, func(r audit.Reader) error { return r.Redemptions(ctx, yield) })
 }
 
+// TicketUses yields every ticket with how often it was redeemed.
+func (s *Store) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.TicketUses(ctx, yield) })
+}
+
 // UsedTokens yields every token that was accepted, by its digest.
 func (s *Store) UsedTokens(ctx context.Context, yield func(audit.UsedToken) error) error {
 	return s.View(ctx, func(r audit.Reader) error { return r.UsedTokens(ctx, yield) })

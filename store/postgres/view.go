@@ -165,16 +165,24 @@ func (r reader) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return reading("the redemptions", err)
 }
 
+// TicketUses yields every ticket with how often it was redeemed.
+func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
+	err := stream(ctx, r, "ticket uses", yield, func(rows pgx.Rows) (u audit.TicketUse, err error) {
+		return u, rows.Scan(&u.Tenant, &u.Ticket, &u.Uses)
+	}, `SELECT tenant, id, uses FROM ticket ORDER BY tenant, id`)
+	return reading("the tickets", err)
+}
+
 // UsedTokens yields every token that was accepted, by its digest.
 func (r reader) UsedTokens(ctx context.Context, yield func(audit.UsedToken) error) error {
 	err := stream(ctx, r, "tokens", yield, func(rows pgx.Rows) (u audit.UsedToken, err error) {
 		var raw []byte
-		if err := rows.Scan(&raw, &u.Record, &u.Expires); err != nil {
+		if err := rows.Scan(&u.Tenant, &raw, &u.Record, &u.Expires); err != nil {
 			return u, err
 		}
 		u.Expires = u.Expires.UTC()
 		u.Token, err = digest(raw)
 		return u, err
-	}, `SELECT token, record, expires FROM used_token ORDER BY token`)
+	}, `SELECT tenant, token, record, expires FROM used_token ORDER BY token`)
 	return reading("the used tokens", err)
 }

@@ -80,10 +80,10 @@ func queueRows(b *pgx.Batch, rows []audit.Row) {
 func queueEffects(b *pgx.Batch, w *lane.Writes) {
 	if len(w.Tokens) > 0 {
 		b.Queue(insertTokensSQL,
-			columns(w.Tokens, func(t *lane.Token) []byte { return t.Token[:] }),
-			columns(w.Tokens, func(t *lane.Token) string { return t.Tenant }),
-			columns(w.Tokens, func(t *lane.Token) [16]byte { return t.Record }),
-			columns(w.Tokens, func(t *lane.Token) time.Time { return t.Expires }))
+			columns(w.Tokens, func(t *audit.UsedToken) []byte { return t.Token[:] }),
+			columns(w.Tokens, func(t *audit.UsedToken) string { return t.Tenant }),
+			columns(w.Tokens, func(t *audit.UsedToken) [16]byte { return t.Record }),
+			columns(w.Tokens, func(t *audit.UsedToken) time.Time { return t.Expires }))
 	}
 	if len(w.Counters) > 0 {
 		tenants, budgets, subjects, windows := counterColumns(columns(w.Counters, func(c *lane.Counter) lane.CounterKey { return c.Key }))

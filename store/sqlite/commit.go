@@ -197,7 +197,7 @@ func (t tx) write(w *lane.Writes) error {
 		keys []byte
 	}{
 		{insertPendingSQL, many(w.Rows, pendingItem)},
-		{insertTokensSQL, many(w.Tokens, func(u lane.Token) any {
+		{insertTokensSQL, many(w.Tokens, func(u audit.UsedToken) any {
 			return []any{hex.EncodeToString(u.Token[:]), u.Tenant, hex.EncodeToString(u.Record[:]), u.Expires.UnixMicro()}
 		})},
 		{upsertCountersSQL, many(w.Counters, func(c lane.Counter) any { return append(counterItem(c.Key), c.Used) })},

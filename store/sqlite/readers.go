@@ -197,15 +197,28 @@ func (r reader) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return reading("the redemptions", err)
 }
 
+// TicketUses yields every ticket with how often it was redeemed.
+func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
+	err := r.each(ctx, func(scan func(...any) error) error {
+		var u audit.TicketUse
+		if err := scan(&u.Tenant, &u.Ticket, &u.Uses); err != nil {
+			return err
+		}
+		return yield(u)
+	}, `SELECT tenant, id, uses FROM ticket ORDER BY tenant, id`)
+	return reading("the tickets", err)
+}
+
 // UsedTokens yields every token that was accepted, by its digest.
 func (r reader) UsedTokens(ctx context.Context, yield func(audit.UsedToken) error) error {
 	err := r.each(ctx, func(scan func(...any) error) error {
 		var rawToken, rawID []byte
 		var expires int64
-		if err := scan(&rawToken, &rawID, &expires); err != nil {
+		var u audit.UsedToken
+		if err := scan(&u.Tenant, &rawToken, &rawID, &expires); err != nil {
 			return err
 		}
-		u := audit.UsedToken{Expires: moment(expires)}
+		u.Expires = moment(expires)
 		var err error
 		if u.Token, err = digest(rawToken); err != nil {
 			return err
@@ -214,7 +227,7 @@ func (r reader) UsedTokens(ctx context.Context, yield func(audit.UsedToken) erro
 			return err
 		}
 		return yield(u)
-	}, `SELECT token, record, expires FROM used_token ORDER BY token`)
+	}, `SELECT tenant, token, record, expires FROM used_token ORDER BY token`)
 	return reading("the used tokens", err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,7 @@ func Benchmark(b *testing.B, open func(b *testing.B) Store) {
 			return decision.BudgetKey{Budget: "calls-per-agent", Subject: fmt.Sprint(n % 1000)}
 		})
 	})
+	b.Run("Commit/callers=64/sealing", func(b *testing.B) { benchSealing(b, open(b)) })
 	b.Run("Snapshot", func(b *testing.B) { benchSnapshot(b, open(b)) })
 }
 
@@ -85,6 +87,27 @@ func benchCommit(b *testing.B, s Store, callers int, counter func(uint64) decisi
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
 	reportTimes(b, times)
+}
+
+// benchSealing commits while a sealer works at its usual pace.
+func benchSealing(b *testing.B, s Store) {
+	skey, _, err := audit.GenerateKey(rand.NewChaCha8([32]byte{1}), origin)
+	if err != nil {
+		b.Fatal(err)
+	}
+	signer, err := audit.NewSigner(origin, skey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sealer := audit.NewSealer(audit.SealerConfig{Seal: s.Seal, Extend: signer.Extend, Report: func(err error) { b.Error(err) }})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sealer.Run(ctx) }()
+	benchCommit(b, s, 64, func(uint64) decision.BudgetKey { return DayCalls })
+	stop()
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
 }
 
 func reportTimes(b *testing.B, times []time.Duration) {

@@ -94,11 +94,20 @@ func raceTicket(t *testing.T, stores []Store) {
 	}
 	entries := make([]audit.Entry, racers)
 	for i := range entries {
-		entries[i] = entry(fmt.Sprint(i), "1", redeem("CHG-1"), charge(1, 1000))
+		entries[i] = entry(fmt.Sprint(i), "1", redeem("CHG-1"))
+		if i%2 == 0 { // without a counter, there is only the ticket to wait for
+			entries[i].Effects = append(entries[i].Effects, charge(1, 1000))
+		}
 	}
-	n := count(all(t, stores, entries))
-	if diff := cmp.Diff(map[string]int{"committed": 7, audit.ErrStale.Error(): racers - 7}, n); diff != "" {
+	results := all(t, stores, entries)
+	if diff := cmp.Diff(map[string]int{"committed": 7, audit.ErrStale.Error(): racers - 7}, count(results)); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	var charged int64
+	for i, r := range results {
+		if i%2 == 0 && r.err == nil {
+			charged++
+		}
 	}
 	tickets, err := stores[1].Tickets(t.Context(), "acme")
 	if err != nil {
@@ -110,7 +119,7 @@ func raceTicket(t *testing.T, stores []Store) {
 	if got, want := len(collect(t, stores[1].Redemptions)), 7; got != want {
 		t.Errorf("%d redemptions, want %d", got, want)
 	}
-	if got, want := used(t, stores[0], calls)[calls], int64(7); got != want {
+	if got, want := used(t, stores[0], calls)[calls], charged; got != want {
 		t.Errorf("the counter holds %d, want %d", got, want)
 	}
 }

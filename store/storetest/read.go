@@ -51,13 +51,25 @@ func testRead(t *testing.T, place Place) {
 		}
 	})
 	t.Run("UsedTokens", func(t *testing.T) {
+		tenants := map[string]string{"a": "acme", "b": "bolt", "c": "acme"}
 		want := map[audit.UsedToken]bool{}
 		for _, key := range []string{"a", "b", "c"} {
 			c := consume(key)
-			want[audit.UsedToken{Token: c.Token, Record: entry(key, "1").ID, Expires: c.Expires}] = true
+			want[audit.UsedToken{Tenant: tenants[key], Token: c.Token, Record: entry(key, "1").ID, Expires: c.Expires}] = true
 		}
 		got := map[audit.UsedToken]bool{}
 		for _, u := range collect(t, s.UsedTokens) {
+			got[u] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("TicketUses", func(t *testing.T) {
+		want := map[audit.TicketUse]bool{
+			{Tenant: "acme", Ticket: "CHG-1", Uses: 2}: true, {Tenant: "bolt", Ticket: "CHG-1", Uses: 1}: true}
+		got := map[audit.TicketUse]bool{}
+		for _, u := range collect(t, s.TicketUses) {
 			got[u] = true
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -87,6 +99,7 @@ func readStop(t *testing.T, s Store) {
 		"PendingRows": func() error { return s.PendingRows(ctx, func(audit.Row) error { return stop }) },
 		"Uses":        func() error { return s.Uses(ctx, func(audit.Use) error { return stop }) },
 		"Redemptions": func() error { return s.Redemptions(ctx, func(audit.Redemption) error { return stop }) },
+		"TicketUses":  func() error { return s.TicketUses(ctx, func(audit.TicketUse) error { return stop }) },
 		"UsedTokens":  func() error { return s.UsedTokens(ctx, func(audit.UsedToken) error { return stop }) },
 		"View":        func() error { return s.View(ctx, func(audit.Reader) error { return stop }) },
 	} {

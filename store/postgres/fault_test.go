@@ -1,0 +1,350 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/store/postgres"
+	"github.com/writpdp/writ/store/storetest"
+	"github.com/writpdp/writ/test/pgtest"
+)
+
+func admin(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func execute(t *testing.T, conn *pgx.Conn, text string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), text, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func used(t *testing.T, s *postgres.Store) int64 {
+	t.Helper()
+	facts, err := s.Snapshot(t.Context(), decision.Want{Tenant: "acme", Budgets: []decision.BudgetKey{storetest.DayCalls}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return facts.Used[storetest.DayCalls]
+}
+
+// cutter passes connections on to a server. Once armed, it drops the next answer
+// to a COMMIT, and the connection with it.
+type cutter struct {
+	net.Listener
+	server string
+	gone   atomic.Bool // turns everybody away
+	armed  atomic.Bool
+	cut    atomic.Int64
+}
+
+func newCutter(t *testing.T, server string) *cutter {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: listener, server: server}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go c.pass(client)
+		}
+	}()
+	return c
+}
+
+func (c *cutter) pass(client net.Conn) {
+	defer client.Close()
+	if c.gone.Load() {
+		return
+	}
+	server, err := net.Dial("tcp", c.server)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() {
+		_, _ = io.Copy(server, client)
+		_ = server.Close()
+	}()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buffer)
+		if bytes.Contains(buffer[:n], []byte("COMMIT\x00")) && c.armed.CompareAndSwap(true, false) {
+			c.cut.Add(1)
+			return
+		}
+		if n > 0 {
+			if _, err := client.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestTheAnswerToACommitIsLost loses the server's answer to a commit that has
+// happened: the entry is found as its own, and applied once.
+func TestTheAnswerToACommitIsLost(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := newCutter(t, u.Host)
+	openNew(t, dsn).Close()
+	u.Host = proxy.Addr().String()
+	s, err := postgres.Open(t.Context(), u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const n = 10
+	for i := range uint64(n) {
+		proxy.armed.Store(true)
+		e := storetest.Load(i, storetest.DayCalls)
+		receipt, err := s.Commit(t.Context(), e)
+		if err != nil || receipt.Prior != nil {
+			t.Fatalf("commit %d: replayed: %v, %v", i, receipt.Prior != nil, err)
+		}
+		retry := e
+		retry.ID[0]++
+		if receipt, err = s.Commit(t.Context(), retry); err != nil || !bytes.Equal(receipt.Prior, e.Body) {
+			t.Errorf("the retry of %d: %v", i, err)
+		}
+	}
+	if got, want := proxy.cut.Load(), int64(n); got != want {
+		t.Errorf("%d answers were cut off, want %d", got, want)
+	}
+	if got, want := used(t, s), int64(n); got != want {
+		t.Errorf("the counter holds %d, want %d", got, want)
+	}
+}
+
+// TestConnectionsAreTerminated terminates the connections of two replicas while
+// they commit. A caller who gets an error asks again with the same entry.
+func TestConnectionsAreTerminated(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	stores := []*postgres.Store{openNew(t, dsn), nil}
+	var err error
+	if stores[1], err = postgres.Open(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	defer stores[0].Close()
+	defer stores[1].Close()
+	const callers, each = 16, 20
+	var commits, faults atomic.Int64
+	var wait sync.WaitGroup
+	for i := range uint64(callers) {
+		wait.Go(func() {
+			for j := range uint64(each) {
+				e := storetest.Load(i*each+j, storetest.DayCalls)
+				for {
+					receipt, err := stores[(i+j)%2].Commit(t.Context(), e)
+					if err == nil && receipt.Prior != nil {
+						t.Error("an entry was taken for another's replay")
+					}
+					if errors.Is(err, audit.ErrStale) || errors.Is(err, audit.ErrReused) {
+						t.Error(err)
+					}
+					if err == nil || t.Context().Err() != nil {
+						break
+					}
+				}
+				commits.Add(1)
+			}
+		})
+	}
+	saboteur := admin(t, dsn)
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for commits.Load() < callers*each {
+		if commits.Load() < faults.Load()*5 {
+			<-again.C // let them get somewhere
+			continue
+		}
+		tag, err := saboteur.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'writ' AND state <> 'idle' ORDER BY random() LIMIT 1`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults.Add(tag.RowsAffected())
+	}
+	wait.Wait()
+	t.Logf("%d connections terminated", faults.Load())
+	if got, want := used(t, stores[0]), int64(callers*each); got != want {
+		t.Errorf("the counter holds %d, want %d", got, want)
+	}
+	records, tokens := 0, 0
+	err = errors.Join(
+		stores[0].PendingRows(t.Context(), func(audit.Row) error { records++; return nil }),
+		stores[0].UsedTokens(t.Context(), func(audit.UsedToken) error { tokens++; return nil }))
+	if err != nil || records != callers*each || tokens != callers*each {
+		t.Errorf("%d records and %d tokens, want %d: %v", records, tokens, callers*each, err)
+	}
+}
+
+// await polls until a query's one boolean is true.
+func await(t *testing.T, conn *pgx.Conn, what, text string, args ...any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var done bool
+		if err := conn.QueryRow(ctx, text, args...).Scan(&done); err != nil {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+		if done {
+			return
+		}
+		<-again.C
+	}
+}
+
+// TestTheWaitForTheStandbyIsCancelled has a synchronous standby that is not
+// there, and an operator who cancels the wait for it. The record is visible on
+// the primary then, and is still not answered: not before the standby has it.
+func TestTheWaitForTheStandbyIsCancelled(t *testing.T) {
+	cluster, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	conn := admin(t, cluster.DSN)
+	// A connection string cannot weaken the commit.
+	s := openNew(t, cluster.DSN+"&synchronous_commit=off")
+	defer s.Close()
+	execute(t, conn, "SET synchronous_commit = local")
+	execute(t, conn, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+	execute(t, conn, "SELECT pg_reload_conf()")
+	await(t, conn, "the standby's name", "SELECT current_setting('synchronous_standby_names') = 'nobody'")
+	e := storetest.Load(1, storetest.DayCalls)
+	answer := make(chan error, 1)
+	go func() {
+		receipt, err := s.Commit(t.Context(), e)
+		if receipt.Prior != nil {
+			err = errors.Join(err, errors.New("a replay"))
+		}
+		answer <- err
+	}()
+	const waiting = "FROM pg_stat_activity WHERE application_name = 'writ' AND wait_event = 'SyncRep'"
+	for range 2 {
+		await(t, conn, "a commit that waits", "SELECT count(*) = 1 "+waiting)
+		var backend int
+		if err := conn.QueryRow(t.Context(), "SELECT pid "+waiting).Scan(&backend); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, conn, "SELECT pg_cancel_backend($1)", backend)
+		await(t, conn, "the record to be visible", "SELECT count(*) = 1 FROM record")
+		// The store tries again, on another connection, and waits again.
+		await(t, conn, "another wait", "SELECT count(*) = 1 "+waiting+" AND pid <> $1", backend)
+	}
+	select {
+	case err := <-answer:
+		t.Fatalf("answered without the standby: %v", err)
+	default:
+	}
+	execute(t, conn, "ALTER SYSTEM RESET synchronous_standby_names")
+	execute(t, conn, "SELECT pg_reload_conf()")
+	if err := <-answer; err != nil {
+		t.Errorf("with the standby: %v", err)
+	}
+	if got, want := used(t, s), int64(1); got != want {
+		t.Errorf("the counter holds %d, want %d", got, want)
+	}
+	// And a server that may forget is refused.
+	execute(t, conn, "ALTER SYSTEM SET fsync = off")
+	execute(t, conn, "SELECT pg_reload_conf()")
+	await(t, conn, "fsync to be off", "SELECT current_setting('fsync') = 'off'")
+	if _, err := postgres.Open(t.Context(), cluster.DSN); err == nil || !strings.Contains(err.Error(), "fsync") {
+		t.Errorf("opening with fsync off: %v", err)
+	}
+}
+
+// TestACounterIsHeldElsewhere commits against a lock that somebody holds: the
+// caller leaves in time, and later the same entry goes through, once.
+func TestACounterIsHeldElsewhere(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openNew(t, dsn)
+	defer s.Close()
+	if _, err := s.Commit(t.Context(), storetest.Load(1, storetest.DayCalls)); err != nil {
+		t.Fatal(err)
+	}
+	holder := admin(t, dsn)
+	execute(t, holder, "BEGIN")
+	execute(t, holder, "SELECT used FROM budget_use FOR UPDATE")
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	e := storetest.Load(2, storetest.DayCalls)
+	if _, err := s.Commit(soon, e); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+	execute(t, holder, "ROLLBACK")
+	if receipt, err := s.Commit(t.Context(), e); err != nil || receipt.Prior != nil {
+		t.Errorf("again: replayed: %v, %v", receipt.Prior != nil, err)
+	}
+	if got, want := used(t, s), int64(2); got != want {
+		t.Errorf("the counter holds %d, want %d", got, want)
+	}
+}
+
+// TestNobodyIsThere has a server that does not answer: callers get an error, and
+// soon, that is none of a guard's.
+func TestNobodyIsThere(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := newCutter(t, u.Host)
+	openNew(t, dsn).Close()
+	u.Host = proxy.Addr().String()
+	s, err := postgres.Open(t.Context(), u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	proxy.gone.Store(true)
+	execute(t, admin(t, dsn), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	_, err = s.Commit(t.Context(), storetest.Load(1, storetest.DayCalls))
+	if err == nil || errors.Is(err, audit.ErrStale) || errors.Is(err, audit.ErrReused) || errors.Is(err, audit.ErrFull) {
+		t.Errorf("got %v, want another error", err)
+	}
+	if got := fmt.Sprint(err); strings.Contains(got, "acme") {
+		t.Errorf("the error tells of the record: %s", got)
+	}
+}
