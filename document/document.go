@@ -5,7 +5,8 @@
 // document (RFC 8785) and the edits of a redaction (RFC 6901 pointers), so that
 // an enforcement point changes exactly what the decision point meant.
 //
-// It does no I/O, and it never puts a value into an error.
+// It does no I/O, and it never puts a value into an error. The names of members
+// can appear in one, as part of a pointer, cut and without control characters.
 package document
 
 import (
@@ -15,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -33,6 +36,9 @@ const (
 	MaxSafeInteger = 1<<53 - 1
 )
 
+// maxShown bounds a pointer in an error, in bytes.
+const maxShown = 256
+
 // Digest is the SHA-256 of a document's RFC 8785 form.
 type Digest [sha256.Size]byte
 
@@ -41,11 +47,15 @@ type Document struct {
 	value     any
 	canonical []byte
 	digest    Digest
+	depth     int
+	nodes     int
 }
 
 // Error says what is wrong with a document and where, without its values.
 type Error struct {
-	// Pointer is the RFC 6901 pointer of the place, as far as it was read.
+	// Pointer is the RFC 6901 pointer of the place, as far as it was read. It
+	// holds names of members as the document has them, so it is for people: at
+	// most 256 bytes, in which U+FFFD stands for what cannot be printed.
 	Pointer string
 	// Problem is what is wrong there.
 	Problem string
@@ -60,19 +70,17 @@ func (e *Error) Error() string {
 
 // Parse reads exactly one JSON value of any kind. The error is an *Error.
 func Parse(data []byte) (*Document, error) {
-	p := parser{dec: jsontext.NewDecoder(bytes.NewReader(data))}
-	value, err := p.value(0)
+	p := parser{dec: new(jsontext.Decoder)}
+	p.reset(data, MaxNodes)
+	value, err := p.whole()
 	if err != nil {
 		return nil, p.explain(err)
-	}
-	if _, err := p.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, &Error{Problem: "more than one JSON value"}
 	}
 	canonical := jsontext.Value(bytes.Clone(data))
 	if err := canonical.Canonicalize(); err != nil {
 		return nil, p.explain(err)
 	}
-	return &Document{value: value, canonical: canonical, digest: sha256.Sum256(canonical)}, nil
+	return &Document{value: value, canonical: canonical, digest: sha256.Sum256(canonical), depth: p.depth, nodes: p.nodes}, nil
 }
 
 // ParseObject reads exactly one JSON object; no bytes at all are an empty one.
@@ -91,7 +99,8 @@ func ParseObject(data []byte) (*Document, error) {
 }
 
 // Value is the document as map[string]any, []any, string, json.Number, bool and
-// nil. It must not be changed.
+// nil. A number is spelt as RFC 8785 does, so that whoever reads it sees what
+// the digest covers. It must not be changed.
 func (d *Document) Value() any { return d.value }
 
 // Canonical is the document in the form of RFC 8785. It must not be changed.
@@ -100,16 +109,42 @@ func (d *Document) Canonical() []byte { return d.canonical }
 // Digest is the SHA-256 of Canonical.
 func (d *Document) Digest() Digest { return d.digest }
 
+// Depth is how deep objects and arrays are nested; 0 for a scalar.
+func (d *Document) Depth() int { return d.depth }
+
+// Nodes is the number of values, members and elements together.
+func (d *Document) Nodes() int { return d.nodes }
+
 // parser builds the value tree token by token, so that depth and size are
 // bounded before memory is spent.
 type parser struct {
 	dec   *jsontext.Decoder
+	limit int // of nodes
 	nodes int
+	depth int // the deepest yet
+}
+
+// reset starts anew on other bytes.
+func (p *parser) reset(data []byte, limit int) {
+	p.dec.Reset(bytes.NewBuffer(data))
+	p.limit, p.nodes, p.depth = limit, 0, 0
+}
+
+// whole reads one value and sees that nothing follows.
+func (p *parser) whole() (any, error) {
+	value, err := p.value(0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, &Error{Problem: "more than one JSON value"}
+	}
+	return value, nil
 }
 
 func (p *parser) value(depth int) (any, error) {
-	if p.nodes++; p.nodes > MaxNodes {
-		return nil, p.problem("more than %d values", MaxNodes)
+	if p.nodes++; p.nodes > p.limit {
+		return nil, p.problem("more than %d values", p.limit)
 	}
 	tok, err := p.dec.ReadToken()
 	if err != nil {
@@ -132,9 +167,18 @@ func (p *parser) value(depth int) (any, error) {
 	return nil, p.problem("unexpected %s", tok.Kind())
 }
 
-func (p *parser) object(depth int) (any, error) {
+// enter goes one level down.
+func (p *parser) enter(depth int) error {
 	if depth > MaxDepth {
-		return nil, p.problem("nested deeper than %d", MaxDepth)
+		return p.problem("nested deeper than %d", MaxDepth)
+	}
+	p.depth = max(p.depth, depth)
+	return nil
+}
+
+func (p *parser) object(depth int) (any, error) {
+	if err := p.enter(depth); err != nil {
+		return nil, err
 	}
 	members := map[string]any{}
 	for p.dec.PeekKind() != '}' {
@@ -152,8 +196,8 @@ func (p *parser) object(depth int) (any, error) {
 }
 
 func (p *parser) array(depth int) (any, error) {
-	if depth > MaxDepth {
-		return nil, p.problem("nested deeper than %d", MaxDepth)
+	if err := p.enter(depth); err != nil {
+		return nil, err
 	}
 	elements := []any{}
 	for p.dec.PeekKind() != ']' {
@@ -167,21 +211,31 @@ func (p *parser) array(depth int) (any, error) {
 	return elements, err
 }
 
-// number refuses what two parsers could read as two numbers.
+// number refuses what two parsers could read as two numbers, and spells the
+// rest in one way.
 func (p *parser) number(literal string) (any, error) {
+	if len(literal) <= 15 && strings.Trim(literal, "0123456789") == "" {
+		return json.Number(literal), nil // already as RFC 8785 spells it
+	}
 	f, err := strconv.ParseFloat(literal, 64)
-	if err != nil {
+	mantissa, _, _ := strings.Cut(strings.ToLower(literal), "e")
+	switch {
+	case err != nil, f == 0 && strings.ContainsAny(mantissa, "123456789"):
 		return nil, p.problem("number out of range")
-	}
-	if !strings.ContainsAny(literal, ".eE") && (f > MaxSafeInteger || f < -MaxSafeInteger) {
+	case math.Abs(f) > MaxSafeInteger && (math.Abs(f) < 1e21 || !strings.ContainsAny(literal, ".eE")):
+		// However it is spelt here: RFC 8785 spells it as an integer.
 		return nil, p.problem("integer beyond 2^53")
+	case f == 0:
+		return json.Number("0"), nil // -0 too
 	}
-	return json.Number(literal), nil
+	return json.Number(jsontext.Float(f).String()), nil
 }
 
 func (p *parser) problem(format string, args ...any) error {
-	return &Error{Pointer: string(p.dec.StackPointer()), Problem: fmt.Sprintf(format, args...)}
+	return &Error{Pointer: p.pointer(), Problem: fmt.Sprintf(format, args...)}
 }
+
+func (p *parser) pointer() string { return shown(string(p.dec.StackPointer())) }
 
 // explain turns the decoder's errors into ours; theirs may quote the input.
 func (p *parser) explain(err error) error {
@@ -189,20 +243,35 @@ func (p *parser) explain(err error) error {
 	if errors.As(err, &ours) {
 		return ours
 	}
-	pointer := string(p.dec.StackPointer())
 	var syntax *jsontext.SyntacticError
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &Error{Pointer: pointer, Problem: "unexpected end of the document"}
+		return p.problem("unexpected end of the document")
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return &Error{Pointer: pointer, Problem: "duplicate key"}
+		return p.problem("duplicate key")
 	case errors.As(err, &syntax):
 		if strings.Contains(syntax.Err.Error(), "UTF-8") {
-			return &Error{Pointer: pointer, Problem: fmt.Sprintf("invalid UTF-8 near byte %d", syntax.ByteOffset)}
+			return p.problem("invalid UTF-8 near byte %d", syntax.ByteOffset)
 		}
-		return &Error{Pointer: pointer, Problem: fmt.Sprintf("invalid JSON near byte %d", syntax.ByteOffset)}
+		return p.problem("invalid JSON near byte %d", syntax.ByteOffset)
 	}
-	return &Error{Pointer: pointer, Problem: "invalid JSON"}
+	return p.problem("invalid JSON")
+}
+
+// shown is a pointer as an error may hold it: members can be called anything.
+func shown(pointer string) string {
+	var b strings.Builder
+	for _, r := range pointer {
+		if !unicode.IsPrint(r) {
+			r = utf8.RuneError
+		}
+		if b.Len()+utf8.RuneLen(r) > maxShown-len("…") {
+			b.WriteString("…")
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // CheckText reports what keeps bytes from being a text: only invalid UTF-8.

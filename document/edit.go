@@ -2,10 +2,10 @@ package document
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"sort"
+	"maps"
 	"strconv"
-	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,9 +13,6 @@ import (
 
 // Mask is what a masked value becomes.
 const Mask = "[redacted]"
-
-// MaxEdits bounds the edits of one document.
-const MaxEdits = 4096
 
 // Edit redacts the value at an RFC 6901 pointer. A pointer that goes on below a
 // string reads that string as a JSON document: MCP servers put documents into
@@ -25,58 +22,6 @@ type Edit struct {
 	Pointer string
 	// Remove takes the value out; otherwise it is replaced by Mask.
 	Remove bool
-}
-
-// Expand returns the pointers of all values in d that a pattern matches, in the
-// order of the document's RFC 8785 form. A pattern is a pointer in which the
-// token * stands for any member or element. Not more than MaxEdits+1.
-func (d *Document) Expand(pattern string) ([]string, error) {
-	tokens, err := split(pattern)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	expand(d.value, "", tokens, &found)
-	return found, nil
-}
-
-func expand(value any, at string, tokens []string, found *[]string) {
-	if len(*found) > MaxEdits {
-		return
-	}
-	if len(tokens) == 0 {
-		*found = append(*found, at)
-		return
-	}
-	token, rest := tokens[0], tokens[1:]
-	switch v := value.(type) {
-	case map[string]any:
-		if token != "*" {
-			if child, ok := v[token]; ok {
-				expand(child, at+"/"+escape(token), rest, found)
-			}
-			return
-		}
-		for _, name := range sortedNames(v) {
-			expand(v[name], at+"/"+escape(name), rest, found)
-		}
-	case []any:
-		if token != "*" {
-			if i, ok := index(token, len(v)); ok {
-				expand(v[i], at+"/"+token, rest, found)
-			}
-			return
-		}
-		for i, child := range v {
-			expand(child, at+"/"+strconv.Itoa(i), rest, found)
-		}
-	case string:
-		if inner, err := Parse([]byte(v)); err == nil {
-			if _, scalar := inner.value.(string); !scalar {
-				expand(inner.value, at, tokens, found)
-			}
-		}
-	}
 }
 
 // Apply returns the document with all edits made. An edit above another one
@@ -92,7 +37,7 @@ func (d *Document) Apply(edits []Edit) (*Document, error) {
 			return nil, err
 		}
 	}
-	value, keep, err := root.apply(d.value, "")
+	value, keep, err := root.apply(d.value)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +78,18 @@ func (c *change) add(e Edit) error {
 	return nil
 }
 
+// errNothing says that an edit's pointer leads nowhere. Each level on the way
+// back puts its token before the rest.
+type errNothing struct{ pointer string }
+
+func (e *errNothing) Error() string { return fmt.Sprintf("nothing at %q", shown(e.pointer)) }
+
+func (e *errNothing) under(token string) *errNothing {
+	return &errNothing{pointer: "/" + escape(token) + e.pointer}
+}
+
 // apply returns the changed value and whether it stays at all.
-func (c *change) apply(value any, at string) (any, bool, error) {
+func (c *change) apply(value any) (any, bool, error) {
 	if c.here {
 		return Mask, !c.remove, nil
 	}
@@ -143,56 +98,62 @@ func (c *change) apply(value any, at string) (any, bool, error) {
 	}
 	switch v := value.(type) {
 	case map[string]any:
-		out := make(map[string]any, len(v))
-		for name, child := range v {
-			out[name] = child
-		}
-		for token, below := range c.below {
-			child, ok := v[token]
-			if !ok {
-				return nil, false, nothingAt(at, token)
-			}
-			changed, keep, err := below.apply(child, at+"/"+escape(token))
-			if err != nil {
-				return nil, false, err
-			}
-			if out[token] = changed; !keep {
-				delete(out, token)
-			}
-		}
-		return out, true, nil
+		return c.applyObject(v)
 	case []any:
-		return c.applyArray(v, at)
+		return c.applyArray(v)
 	case string:
-		inner, err := Parse([]byte(v))
-		if err != nil {
-			return nil, false, fmt.Errorf("the string at %q is not a JSON document", at)
+		return c.applyText(v)
+	}
+	return nil, false, c.nothing()
+}
+
+// nothing is the error of the first pointer below.
+func (c *change) nothing() error {
+	return (&errNothing{}).under(sortedNames(c.below)[0])
+}
+
+// child applies what is below a token.
+func (c *change) child(token string, value any) (any, bool, error) {
+	changed, keep, err := c.below[token].apply(value)
+	var nothing *errNothing
+	if errors.As(err, &nothing) {
+		err = nothing.under(token)
+	}
+	return changed, keep, err
+}
+
+func (c *change) applyObject(v map[string]any) (any, bool, error) {
+	out := maps.Clone(v)
+	for _, token := range sortedNames(c.below) {
+		child, ok := v[token]
+		if !ok {
+			return nil, false, (&errNothing{}).under(token)
 		}
-		changed, _, err := c.apply(inner.value, at)
+		changed, keep, err := c.child(token, child)
 		if err != nil {
 			return nil, false, err
 		}
-		data, err := encode(changed)
-		return string(data), true, err
+		if out[token] = changed; !keep {
+			delete(out, token)
+		}
 	}
-	return nil, false, fmt.Errorf("nothing below %q", at)
+	return out, true, nil
 }
 
-func (c *change) applyArray(v []any, at string) (any, bool, error) {
-	for token := range c.below {
+func (c *change) applyArray(v []any) (any, bool, error) {
+	for _, token := range sortedNames(c.below) {
 		if _, ok := index(token, len(v)); !ok {
-			return nil, false, nothingAt(at, token)
+			return nil, false, (&errNothing{}).under(token)
 		}
 	}
 	out := make([]any, 0, len(v))
 	for i, child := range v {
 		token := strconv.Itoa(i)
-		below, ok := c.below[token]
-		if !ok {
+		if c.below[token] == nil {
 			out = append(out, child)
 			continue
 		}
-		changed, keep, err := below.apply(child, at+"/"+token)
+		changed, keep, err := c.child(token, child)
 		if err != nil {
 			return nil, false, err
 		}
@@ -203,8 +164,21 @@ func (c *change) applyArray(v []any, at string) (any, bool, error) {
 	return out, true, nil
 }
 
-func nothingAt(at, token string) error {
-	return fmt.Errorf("nothing at %q", at+"/"+escape(token))
+// applyText changes the document that a string holds.
+func (c *change) applyText(s string) (any, bool, error) {
+	inner, err := Parse([]byte(s))
+	if err != nil {
+		return nil, false, c.nothing()
+	}
+	if _, text := inner.value.(string); text {
+		return nil, false, c.nothing() // Expand reads no text in a text either
+	}
+	changed, _, err := c.apply(inner.value)
+	if err != nil {
+		return nil, false, err
+	}
+	data, err := encode(changed)
+	return string(data), true, err
 }
 
 // encode writes a value tree in the form of RFC 8785.
@@ -219,47 +193,4 @@ func encode(value any) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the edited document: %w", err)
 	}
 	return out, nil
-}
-
-// CheckPattern reports whether a pattern is one that Expand takes.
-func CheckPattern(pattern string) error {
-	_, err := split(pattern)
-	return err
-}
-
-func split(pointer string) ([]string, error) {
-	if pointer == "" {
-		return nil, nil
-	}
-	if pointer[0] != '/' {
-		return nil, fmt.Errorf("the JSON pointer %q does not start with /", pointer)
-	}
-	tokens := strings.Split(pointer[1:], "/")
-	for i, token := range tokens {
-		plain := strings.ReplaceAll(strings.ReplaceAll(token, "~1", ""), "~0", "")
-		if strings.Contains(plain, "~") {
-			return nil, fmt.Errorf("the JSON pointer %q has a ~ that escapes nothing", pointer)
-		}
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
-	}
-	return tokens, nil
-}
-
-func escape(token string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1")
-}
-
-// index reads an array index as RFC 6901 writes it: no sign, no leading zero.
-func index(token string, n int) (int, bool) {
-	i, err := strconv.Atoi(token)
-	return i, err == nil && strconv.Itoa(i) == token && i >= 0 && i < n
-}
-
-func sortedNames(members map[string]any) []string {
-	names := make([]string, 0, len(members))
-	for name := range members {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }

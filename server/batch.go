@@ -59,7 +59,7 @@ func (s *Server) decideItem(ctx context.Context, caller decision.Caller, in *wri
 		}
 	}()
 	if in == nil {
-		return nil, fail(errField, "request: value is required")
+		return nil, invalidField("request", "value is required")
 	}
 	return s.Decide(ctx, caller, in)
 }

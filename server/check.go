@@ -82,7 +82,10 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request) (*decision
 
 // Explain decides and commits nothing.
 func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1.ExplainRequest) (*writv1.ExplainResponse, error) {
-	req, err := s.identify(caller, in.GetRequest())
+	if in.GetRequest() == nil {
+		return nil, invalidField("request", "value is required")
+	}
+	req, err := s.identify(caller, in.Request)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -50,11 +51,21 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errOverloaded:  codes.ResourceExhausted,
 }
 
+// Bounds of what an error says. It travels in trailers, of which some clients
+// take 8 KiB in all.
+const (
+	maxText       = 1024 // bytes
+	maxViolations = 5
+)
+
 // fail is an error as every face knows it: a gRPC status with an ErrorInfo.
 func fail(reason writv1.ErrorReason, message string, details ...*errdetails.BadRequest) error {
 	c, known := code[reason]
 	if !known {
 		c = codes.Internal
+	}
+	if len(message) > maxText {
+		message = strings.ToValidUTF8(message[:maxText], "") + "…"
 	}
 	st := status.New(c, message)
 	info := &errdetails.ErrorInfo{Reason: strings.TrimPrefix(reason.String(), "ERROR_REASON_"), Domain: "writ"}
@@ -90,11 +101,24 @@ func (s *Server) unrecorded(ctx context.Context, doing string, err error) error 
 	return fail(errNotRecorded, "the record could not be made durable; ask again with the same request_id")
 }
 
-// invalidFields names every field that breaks its rule, and never its value.
+// invalidField names one field and what is wrong with it.
+func invalidField(path, problem string) error {
+	if path == "" {
+		return fail(errField, problem)
+	}
+	return fail(errField, path+": "+problem, &errdetails.BadRequest{
+		FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: path, Description: problem}}})
+}
+
+// invalidFields names the first fields that break their rules, and never a value.
 func invalidFields(invalid *protovalidate.ValidationError) error {
 	bad := &errdetails.BadRequest{}
 	var texts []string
-	for _, v := range invalid.Violations {
+	for i, v := range invalid.Violations {
+		if i == maxViolations {
+			texts = append(texts, fmt.Sprintf("and %d more", len(invalid.Violations)-i))
+			break
+		}
 		field := protovalidate.FieldPathString(v.Proto.GetField())
 		text := v.Proto.GetMessage()
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: text})

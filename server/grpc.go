@@ -11,6 +11,7 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -29,11 +30,12 @@ const maxMessage = 4 << 20
 
 // validated are the messages whose rules are compiled at start.
 func validated() []proto.Message {
-	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.SettleRequest{}}
+	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}}
 }
 
 func (s *Server) newGRPC(config *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto"), s.bounds}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: time.Minute, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -43,7 +45,7 @@ func (s *Server) newGRPC(config *tls.Config) *grpc.Server {
 		options = append(options, grpc.Creds(credentials.NewTLS(config)))
 	}
 	g := grpc.NewServer(options...)
-	writv1.RegisterDecisionServiceServer(g, &service{s: s})
+	g.RegisterService(described(), &service{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(g, healthy)
@@ -109,12 +111,18 @@ func (s *Server) callerOf(state *tls.ConnectionState) (decision.Caller, error) {
 	return caller, nil
 }
 
-// throttled is Decide for the faces that are not gRPC.
-func (s *Server) throttled(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+// throttled is Decide for the faces that are not gRPC: with its bound on calls
+// at a time and its recovery from defects.
+func (s *Server) throttled(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (answer *writv1.DecideResponse, err error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.leave()
+	defer func() {
+		if cause := recover(); cause != nil {
+			answer, err = nil, s.panicked(cause)
+		}
+	}()
 	return s.Decide(ctx, caller, in)
 }
 

@@ -87,6 +87,7 @@ type Server struct {
 	caller func(*tls.ConnectionState) (decision.Caller, error)
 	origin string
 	rules  protovalidate.Validator
+	bounds bounds
 	now    func() time.Time
 	log    *slog.Logger
 	ids    *uuid.Gen
@@ -103,12 +104,16 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the wire's rules: %w", err)
 	}
+	bounds, err := boundsOf(validated())
+	if err != nil {
+		return nil, err
+	}
 	if c.InFlight == 0 {
 		c.InFlight = 1024
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, now: c.Now, log: c.Log, sealer: c.Sealer,
+		rules: rules, bounds: bounds, now: c.Now, log: c.Log, sealer: c.Sealer,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),
 	}
@@ -163,7 +168,7 @@ func (s *Server) Serve(ctx context.Context, grpcListener, httpListener net.Liste
 	group, ctx := errgroup.WithContext(ctx)
 	sealing, stopSealing := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		if err := s.grpc.Serve(grpcListener); err != nil {
+		if err := s.grpc.Serve(grpcListener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			return fmt.Errorf("serving gRPC: %w", err)
 		}
 		return nil
@@ -192,12 +197,19 @@ func (s *Server) Serve(ctx context.Context, grpcListener, httpListener net.Liste
 // drain is how long running calls may take to finish.
 const drain = 10 * time.Second
 
+// shutdown drains both listeners at once: neither takes from the other's time.
 func (s *Server) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	stop := context.AfterFunc(ctx, s.grpc.Stop)
 	defer stop()
-	err := s.http.Shutdown(ctx)
+	var group errgroup.Group
+	group.Go(func() error {
+		if err := s.http.Shutdown(ctx); err != nil {
+			return errors.Join(fmt.Errorf("waiting for calls of the JSON face: %w", err), s.http.Close())
+		}
+		return nil
+	})
 	s.grpc.GracefulStop()
-	return err
+	return group.Wait()
 }

@@ -19,6 +19,8 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 	if err := s.validate(in); err != nil {
 		return nil, err
 	}
+	in = proto.CloneOf(in)
+	in.DecisionId = uuid.FromStringOrNil(in.DecisionId).String() // its form was validated; records have it in lower case
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
 	if err != nil {
 		return nil, internal(s.log, "hashing a report", err)

@@ -4,8 +4,12 @@
 package content
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +26,9 @@ type Schema struct {
 	// names are the property names that the schema itself knows. Any other
 	// name in a document came from the caller and stays out of violations.
 	names map[string]bool
+	// costs are the most units of work for one value of a document, by the
+	// document's depth.
+	costs []int
 }
 
 // Violation says where a document breaks a schema and which keyword it breaks,
@@ -50,34 +57,52 @@ func (v Violation) String() string {
 // noLoader refuses every reference out of the schema.
 type noLoader struct{}
 
-func (noLoader) Load(url string) (any, error) {
-	return nil, errors.New("a reference out of the schema")
-}
+func (noLoader) Load(string) (any, error) { return nil, errOutside }
+
+var errOutside = errors.New("a reference out of the schema")
 
 const (
 	draft2020 = "https://json-schema.org/draft/2020-12/schema"
 	schemaURL = "mem:///schema.json"
 )
 
+// Bounds of a schema and of what is said of it.
+const (
+	// maxSchema is the largest number of values in a schema: the time to
+	// compile one grows with its square.
+	maxSchema = 4000
+	// maxPattern is the longest regular expression, in bytes.
+	maxPattern = 4096
+	// maxViolations is how many violations Check returns.
+	maxViolations = 8
+	// maxDetail bounds a violation's detail, in bytes.
+	maxDetail = 256
+)
+
 // Compile compiles a tool's input schema: draft 2020-12, or draft 7 read as
-// 2020-12. Objects that say nothing of further properties refuse them, so that
-// no argument passes that the tool's author did not name (mass assignment).
+// 2020-12. Objects that name properties and say nothing of further ones refuse
+// these, and so do the arguments themselves whatever their schema names: no
+// argument passes that the tool's author did not name (mass assignment).
 func Compile(schema *document.Document) (*Schema, error) {
 	root, ok := schema.Value().(map[string]any)
 	if !ok {
 		return nil, errors.New("the schema is not a JSON object")
 	}
-	if dialect, ok := root["$schema"].(string); ok && !knownDialect(dialect) {
-		return nil, fmt.Errorf("the schema dialect %q is not known: use %s", dialect, draft2020)
+	if schema.Nodes() > maxSchema {
+		return nil, fmt.Errorf("the schema has more than %d values", maxSchema)
 	}
-	closer := closer{root: root, names: map[string]bool{}}
-	closed := closer.schema(root, true).(map[string]any)
+	if dialect, ok := root["$schema"].(string); ok && !knownDialect(dialect) {
+		return nil, fmt.Errorf("the schema dialect %q is not known: use %s", cut(dialect), draft2020)
+	}
+	closer := closer{root: root, names: map[string]bool{}, shapes: map[string]shape{}}
+	closed := closer.schema(root, whole, nil).(map[string]any)
 	if _, open := closed["additionalProperties"]; !open && closed["unevaluatedProperties"] == nil {
 		closed["unevaluatedProperties"] = false // arguments are closed, whatever their shape
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.UseLoader(noLoader{})
+	compiler.UseRegexpEngine(expression)
 	compiler.AssertFormat()
 	if err := compiler.AddResource(schemaURL, closed); err != nil {
 		return nil, fmt.Errorf("reading the schema: %w", err)
@@ -86,7 +111,20 @@ func Compile(schema *document.Document) (*Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the schema: %w", err)
 	}
-	return &Schema{compiled: compiled, names: closer.names}, nil
+	costs, err := costsOf(compiled)
+	if err != nil {
+		return nil, fmt.Errorf("compiling the schema: %w", err)
+	}
+	return &Schema{compiled: compiled, names: closer.names, costs: costs}, nil
+}
+
+// expression compiles a regular expression, of the schema's or, with the format
+// "regex", of the caller's.
+func expression(pattern string) (jsonschema.Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("the regular expression is longer than %d bytes", maxPattern)
+	}
+	return regexp.Compile(pattern)
 }
 
 func knownDialect(dialect string) bool {
@@ -97,8 +135,12 @@ func knownDialect(dialect string) bool {
 	return false
 }
 
-// Check returns what breaks the schema; nil: nothing does. At most 8.
+// Check returns what breaks the schema, in the order of the places; nil: nothing
+// does. At most 8.
 func (s *Schema) Check(d *document.Document) []Violation {
+	if s.tooCostly(d) {
+		return []Violation{{Keyword: "schema", Detail: "the document is too large or too deep for it"}}
+	}
 	err := s.compiled.Validate(d.Value())
 	if err == nil {
 		return nil
@@ -107,29 +149,33 @@ func (s *Schema) Check(d *document.Document) []Violation {
 	if !errors.As(err, &invalid) {
 		return []Violation{{Keyword: "schema", Detail: "the document could not be checked"}}
 	}
-	var found []Violation
-	s.collect(invalid, &found)
-	return found
+	found := map[Violation]bool{}
+	s.collect(d, invalid, found)
+	// The errors come in the order of a map, and a decision must not depend on
+	// chance.
+	return slices.SortedFunc(maps.Keys(found), Violation.compare)[:min(len(found), maxViolations)]
+}
+
+func (v Violation) compare(other Violation) int {
+	return cmp.Or(strings.Compare(v.Pointer, other.Pointer), strings.Compare(v.Keyword, other.Keyword), strings.Compare(v.Detail, other.Detail))
 }
 
 // collect gathers the leaves of the error tree: the inner ones say "allOf
 // failed" and the like.
-func (s *Schema) collect(e *jsonschema.ValidationError, found *[]Violation) {
-	if len(*found) == 8 {
-		return
-	}
-	if len(e.Causes) > 0 {
+func (s *Schema) collect(d *document.Document, e *jsonschema.ValidationError, found map[Violation]bool) {
+	_, ofName := e.ErrorKind.(*kind.PropertyNames) // its causes are about the name alone
+	if len(e.Causes) > 0 && !ofName {
 		for _, cause := range e.Causes {
-			s.collect(cause, found)
+			s.collect(d, cause, found)
 		}
 		return
 	}
 	keyword, detail := describe(e.ErrorKind)
 	at := e.InstanceLocation
-	if keyword == unknownProperty && len(at) > 0 {
-		at = at[:len(at)-1]
+	if strings.HasSuffix(e.SchemaURL, "/unevaluatedProperties") && len(at) > 0 {
+		keyword, at = unknownProperty, at[:len(at)-1]
 	}
-	*found = append(*found, Violation{Pointer: s.pointer(at), Keyword: keyword, Detail: detail})
+	found[Violation{Pointer: s.pointer(d.Value(), at), Keyword: keyword, Detail: cut(detail)}] = true
 }
 
 const unknownProperty = "a property that the schema does not name"
@@ -137,10 +183,18 @@ const unknownProperty = "a property that the schema does not name"
 // describe names the keyword and what the schema, never the document, says.
 func describe(k jsonschema.ErrorKind) (keyword, detail string) {
 	switch k := k.(type) {
-	case *kind.FalseSchema, *kind.AdditionalProperties:
+	case nil:
+		return "schema", ""
+	case *kind.FalseSchema:
+		return "false", ""
+	case *kind.AdditionalProperties:
 		return unknownProperty, ""
+	case *kind.Not:
+		return "not", ""
 	case *kind.Required:
 		return "required", strings.Join(k.Missing, ", ")
+	case *kind.DependentRequired:
+		return "dependentRequired", strings.Join(k.Missing, ", ")
 	case *kind.Type:
 		return "type", strings.Join(k.Want, " or ")
 	case *kind.Format:
@@ -148,9 +202,9 @@ func describe(k jsonschema.ErrorKind) (keyword, detail string) {
 	case *kind.Pattern:
 		return "pattern", k.Want
 	case *kind.Enum:
-		return "enum", fmt.Sprint(k.Want...)
+		return "enum", oneOf(k.Want)
 	case *kind.Const:
-		return "const", fmt.Sprint(k.Want)
+		return "const", oneOf([]any{k.Want})
 	}
 	if path := k.KeywordPath(); len(path) > 0 {
 		return path[0], ""
@@ -158,14 +212,58 @@ func describe(k jsonschema.ErrorKind) (keyword, detail string) {
 	return "schema", ""
 }
 
-func (s *Schema) pointer(tokens []string) string {
+// oneOf lists what a schema allows, as far as it is short.
+func oneOf(values []any) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		switch v.(type) {
+		case map[string]any, []any:
+			b.WriteString("…")
+		default:
+			fmt.Fprint(&b, v)
+		}
+		if b.Len() > maxDetail {
+			break
+		}
+	}
+	return b.String()
+}
+
+// cut bounds a text of the schema's.
+func cut(text string) string {
+	if len(text) <= maxDetail {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDetail-len("…")], "") + "…"
+}
+
+var escaper = strings.NewReplacer("~", "~0", "/", "~1")
+
+// pointer names a place in a document. A token that leads on in no array, and
+// that no property of the schema is called, is the caller's.
+func (s *Schema) pointer(value any, tokens []string) string {
 	var b strings.Builder
 	for _, token := range tokens {
-		if _, err := strconv.Atoi(token); err != nil && !s.names[token] {
+		switch v := value.(type) {
+		case []any:
+			i, err := strconv.Atoi(token)
+			if err != nil || i < 0 || i >= len(v) {
+				token = "*"
+			} else {
+				value = v[i]
+			}
+		case map[string]any:
+			if value = v[token]; !s.names[token] {
+				token = "*"
+			}
+		default:
 			token = "*"
 		}
 		b.WriteByte('/')
-		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1"))
+		b.WriteString(escaper.Replace(token))
 	}
-	return b.String()
+	return cut(b.String())
 }

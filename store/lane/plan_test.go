@@ -53,68 +53,71 @@ func told(o lane.Outcome) string {
 	return "committed"
 }
 
+var stale, reused = audit.ErrStale.Error(), audit.ErrReused.Error()
+
+var plans = []struct {
+	name    string
+	used    int64
+	ticket  *lane.TicketState
+	stored  *audit.Entry
+	token   byte // accepted before
+	entries []audit.Entry
+	want    []string
+	left    int64 // of the counter
+	uses    int64 // of the ticket
+}{
+	{name: "nothing", want: []string{}},
+	{name: "up to the cap and not beyond", used: 7, left: 10,
+		entries: []audit.Entry{entry("a", 1, spend(2, 10)), entry("b", 2, spend(2, 10)), entry("c", 3, spend(1, 10))},
+		want:    []string{"committed", stale, "committed"}},
+	{name: "an amount over the cap", entries: []audit.Entry{entry("a", 1, spend(11, 10))}, want: []string{stale}},
+	{name: "the largest numbers", used: math.MaxInt64 - 1, left: math.MaxInt64,
+		entries: []audit.Entry{entry("a", 1, spend(math.MaxInt64, math.MaxInt64)), entry("b", 2, spend(1, math.MaxInt64)), entry("c", 3, spend(1, math.MaxInt64))},
+		want:    []string{stale, "committed", stale}},
+	{name: "a negative cap", entries: []audit.Entry{entry("a", 1, spend(1, math.MinInt64))}, want: []string{stale}},
+	{name: "a refund", used: 5, left: 2, entries: []audit.Entry{entry("a", 1, spend(-3, 0))}, want: []string{"committed"}},
+	{name: "a refund of more than was used", used: 5, left: 0,
+		entries: []audit.Entry{entry("a", 1, spend(math.MinInt64, 0))}, want: []string{"committed"}},
+	{name: "a refund makes room", used: 10, left: 10,
+		entries: []audit.Entry{entry("a", 1, spend(1, 10)), entry("b", 2, spend(-1, 10)), entry("c", 3, spend(1, 10))},
+		want:    []string{stale, "committed", "committed"}},
+	{name: "nothing is charged over the cap", used: 20, left: 20,
+		entries: []audit.Entry{entry("a", 1, spend(0, 10))}, want: []string{"committed"}},
+	{name: "two charges of one entry add up", used: 0, left: 0,
+		entries: []audit.Entry{entry("a", 1, spend(6, 10), spend(6, 10))}, want: []string{stale}},
+	{name: "a later guard takes the earlier effects back", used: 0, left: 0, token: 9, ticket: &lane.TicketState{MaxUses: 1},
+		entries: []audit.Entry{entry("a", 1, consume(1), redeem("t"), spend(6, 10), consume(9)), entry("b", 2, consume(1))},
+		want:    []string{stale, "committed"}},
+	{name: "one token, two requests", entries: []audit.Entry{entry("a", 1, consume(1)), entry("b", 2, consume(1))},
+		want: []string{"committed", stale}},
+	{name: "a token accepted before", token: 1, entries: []audit.Entry{entry("a", 1, consume(1))}, want: []string{stale}},
+	{name: "a ticket's last use", ticket: &lane.TicketState{Uses: 1, MaxUses: 2}, uses: 2,
+		entries: []audit.Entry{entry("a", 1, redeem("t")), entry("b", 2, redeem("t"))}, want: []string{"committed", stale}},
+	{name: "a revoked ticket", ticket: &lane.TicketState{MaxUses: 2, Revoked: true},
+		entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
+	{name: "no such ticket", entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
+	{name: "a retry within the batch", left: 1,
+		entries: []audit.Entry{entry("a", 1, spend(1, 1)), entry("a", 2, spend(1, 1))},
+		want:    []string{"committed", "replay of 1"}},
+	{name: "a reused key within the batch", left: 1,
+		entries: []audit.Entry{entry("a", 1, spend(1, 1)), other(entry("a", 2, spend(1, 1)))},
+		want:    []string{"committed", reused}},
+	{name: "after a stale entry the key is free", used: 10, left: 10,
+		entries: []audit.Entry{entry("a", 1, spend(1, 10)), entry("a", 2)}, want: []string{stale, "committed"}},
+	{name: "a retry of a stored request", used: 10, left: 10, stored: new(entry("a", 1)),
+		entries: []audit.Entry{entry("a", 2, spend(1, 10))}, want: []string{"replay of 1"}},
+	{name: "another request under a stored key", stored: new(entry("a", 1)),
+		entries: []audit.Entry{other(entry("a", 2))}, want: []string{reused}},
+	{name: "the stored entry itself", stored: new(entry("a", 1)),
+		entries: []audit.Entry{entry("a", 1)}, want: []string{"committed"}},
+	{name: "the stored id with another body", stored: new(entry("a", 1)),
+		entries: []audit.Entry{func() audit.Entry { e := entry("a", 1); e.Body = []byte{7}; return e }()}, want: []string{"replay of 1"}},
+	{name: "an effect of an unknown type", left: 0,
+		entries: []audit.Entry{entry("a", 1, spend(1, 10), &decision.Redeem{Ticket: "t"})}, want: []string{stale}},
+}
+
 func TestPlan(t *testing.T) {
-	stale, reused := audit.ErrStale.Error(), audit.ErrReused.Error()
-	for _, test := range []struct {
-		name    string
-		used    int64
-		ticket  *lane.TicketState
-		stored  *audit.Entry
-		token   byte // accepted before
-		entries []audit.Entry
-		want    []string
-		left    int64 // of the counter
-		uses    int64 // of the ticket
-	}{
-		{name: "nothing", want: []string{}},
-		{name: "up to the cap and not beyond", used: 7, left: 10,
-			entries: []audit.Entry{entry("a", 1, spend(2, 10)), entry("b", 2, spend(2, 10)), entry("c", 3, spend(1, 10))},
-			want:    []string{"committed", stale, "committed"}},
-		{name: "an amount over the cap", entries: []audit.Entry{entry("a", 1, spend(11, 10))}, want: []string{stale}},
-		{name: "the largest numbers", used: math.MaxInt64 - 1, left: math.MaxInt64,
-			entries: []audit.Entry{entry("a", 1, spend(math.MaxInt64, math.MaxInt64)), entry("b", 2, spend(1, math.MaxInt64)), entry("c", 3, spend(1, math.MaxInt64))},
-			want:    []string{stale, "committed", stale}},
-		{name: "a negative cap", entries: []audit.Entry{entry("a", 1, spend(1, math.MinInt64))}, want: []string{stale}},
-		{name: "a refund", used: 5, left: 2, entries: []audit.Entry{entry("a", 1, spend(-3, 0))}, want: []string{"committed"}},
-		{name: "a refund of more than was used", used: 5, left: 0,
-			entries: []audit.Entry{entry("a", 1, spend(math.MinInt64, 0))}, want: []string{"committed"}},
-		{name: "a refund makes room", used: 10, left: 10,
-			entries: []audit.Entry{entry("a", 1, spend(1, 10)), entry("b", 2, spend(-1, 10)), entry("c", 3, spend(1, 10))},
-			want:    []string{stale, "committed", "committed"}},
-		{name: "nothing is charged over the cap", used: 20, left: 20,
-			entries: []audit.Entry{entry("a", 1, spend(0, 10))}, want: []string{"committed"}},
-		{name: "two charges of one entry add up", used: 0, left: 0,
-			entries: []audit.Entry{entry("a", 1, spend(6, 10), spend(6, 10))}, want: []string{stale}},
-		{name: "a later guard takes the earlier effects back", used: 0, left: 0, token: 9, ticket: &lane.TicketState{MaxUses: 1},
-			entries: []audit.Entry{entry("a", 1, consume(1), redeem("t"), spend(6, 10), consume(9)), entry("b", 2, consume(1))},
-			want:    []string{stale, "committed"}},
-		{name: "one token, two requests", entries: []audit.Entry{entry("a", 1, consume(1)), entry("b", 2, consume(1))},
-			want: []string{"committed", stale}},
-		{name: "a token accepted before", token: 1, entries: []audit.Entry{entry("a", 1, consume(1))}, want: []string{stale}},
-		{name: "a ticket's last use", ticket: &lane.TicketState{Uses: 1, MaxUses: 2}, uses: 2,
-			entries: []audit.Entry{entry("a", 1, redeem("t")), entry("b", 2, redeem("t"))}, want: []string{"committed", stale}},
-		{name: "a revoked ticket", ticket: &lane.TicketState{MaxUses: 2, Revoked: true},
-			entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
-		{name: "no such ticket", entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
-		{name: "a retry within the batch", left: 1,
-			entries: []audit.Entry{entry("a", 1, spend(1, 1)), entry("a", 2, spend(1, 1))},
-			want:    []string{"committed", "replay of 1"}},
-		{name: "a reused key within the batch", left: 1,
-			entries: []audit.Entry{entry("a", 1, spend(1, 1)), other(entry("a", 2, spend(1, 1)))},
-			want:    []string{"committed", reused}},
-		{name: "after a stale entry the key is free", used: 10, left: 10,
-			entries: []audit.Entry{entry("a", 1, spend(1, 10)), entry("a", 2)}, want: []string{stale, "committed"}},
-		{name: "a retry of a stored request", used: 10, left: 10, stored: new(entry("a", 1)),
-			entries: []audit.Entry{entry("a", 2, spend(1, 10))}, want: []string{"replay of 1"}},
-		{name: "another request under a stored key", stored: new(entry("a", 1)),
-			entries: []audit.Entry{other(entry("a", 2))}, want: []string{reused}},
-		{name: "the stored entry itself", stored: new(entry("a", 1)),
-			entries: []audit.Entry{entry("a", 1)}, want: []string{"committed"}},
-		{name: "the stored id with another body", stored: new(entry("a", 1)),
-			entries: []audit.Entry{func() audit.Entry { e := entry("a", 1); e.Body = []byte{7}; return e }()}, want: []string{"replay of 1"}},
-		{name: "an effect of an unknown type", left: 0,
-			entries: []audit.Entry{entry("a", 1, spend(1, 10), &decision.Redeem{Ticket: "t"})}, want: []string{stale}},
-	} {
+	for _, test := range plans {
 		t.Run(test.name, func(t *testing.T) {
 			s := lane.NewState()
 			s.Used[lane.CounterKey{Tenant: "acme", BudgetKey: calls}] = test.used

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,21 +25,19 @@ func (s *Store) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, error
 	return s.lanes[route(&e, len(s.lanes))].Commit(ctx, e)
 }
 
-var seed = maphash.MakeSeed()
-
 // route picks an entry's lane. What charges counters goes by tenant: batches that
 // share a counter wait for each other anyway, so one large batch is better than
 // several small ones. The rest is spread; the same request always meets itself.
 func route(e *audit.Entry, lanes int) int {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	_, _ = h.WriteString(e.Tenant)
-	for _, effect := range e.Effects {
-		if _, ok := effect.(decision.Charge); ok {
-			return int(h.Sum64() % uint64(lanes))
-		}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(e.Tenant))
+	charges := slices.ContainsFunc(e.Effects, func(effect decision.Effect) bool {
+		_, ok := effect.(decision.Charge)
+		return ok
+	})
+	if !charges {
+		_, _ = h.Write([]byte(e.Key))
 	}
-	_, _ = h.WriteString(e.Key)
 	return int(h.Sum64() % uint64(lanes))
 }
 

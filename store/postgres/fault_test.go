@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -146,69 +145,6 @@ func TestTheAnswerToACommitIsLost(t *testing.T) {
 	}
 	if got, want := used(t, s), int64(n); got != want {
 		t.Errorf("the counter holds %d, want %d", got, want)
-	}
-}
-
-// TestConnectionsAreTerminated terminates the connections of two replicas while
-// they commit. A caller who gets an error asks again with the same entry.
-func TestConnectionsAreTerminated(t *testing.T) {
-	dsn := pgtest.DSN(t)
-	stores := []*postgres.Store{openNew(t, dsn), nil}
-	var err error
-	if stores[1], err = postgres.Open(t.Context(), dsn); err != nil {
-		t.Fatal(err)
-	}
-	defer stores[0].Close()
-	defer stores[1].Close()
-	const callers, each = 16, 20
-	var commits, faults atomic.Int64
-	var wait sync.WaitGroup
-	for i := range uint64(callers) {
-		wait.Go(func() {
-			for j := range uint64(each) {
-				e := storetest.Load(i*each+j, storetest.DayCalls)
-				for {
-					receipt, err := stores[(i+j)%2].Commit(t.Context(), e)
-					if err == nil && receipt.Prior != nil {
-						t.Error("an entry was taken for another's replay")
-					}
-					if errors.Is(err, audit.ErrStale) || errors.Is(err, audit.ErrReused) {
-						t.Error(err)
-					}
-					if err == nil || t.Context().Err() != nil {
-						break
-					}
-				}
-				commits.Add(1)
-			}
-		})
-	}
-	saboteur := admin(t, dsn)
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for commits.Load() < callers*each {
-		if commits.Load() < faults.Load()*5 {
-			<-again.C // let them get somewhere
-			continue
-		}
-		tag, err := saboteur.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = 'writ' AND state <> 'idle' ORDER BY random() LIMIT 1`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		faults.Add(tag.RowsAffected())
-	}
-	wait.Wait()
-	t.Logf("%d connections terminated", faults.Load())
-	if got, want := used(t, stores[0]), int64(callers*each); got != want {
-		t.Errorf("the counter holds %d, want %d", got, want)
-	}
-	records, tokens := 0, 0
-	err = errors.Join(
-		stores[0].PendingRows(t.Context(), func(audit.Row) error { records++; return nil }),
-		stores[0].UsedTokens(t.Context(), func(audit.UsedToken) error { tokens++; return nil }))
-	if err != nil || records != callers*each || tokens != callers*each {
-		t.Errorf("%d records and %d tokens, want %d: %v", records, tokens, callers*each, err)
 	}
 }
 

@@ -34,8 +34,9 @@ func (s *Store) View(ctx context.Context, f func(audit.Reader) error) error {
 
 // stream passes each row of a query, made by scan, to yield. It takes the rows
 // from a cursor, some at a time, so that ending early does not mean reading the
-// rest to its end. The cursor's name is the query's own: pgx remembers statements
-// by their text, with their columns. The arguments can only be integers.
+// rest to its end. The cursor's name, a plain identifier, is the query's own: pgx
+// remembers statements by their text, with their columns. The arguments can only
+// be integers.
 func stream[T any](ctx context.Context, r reader, cursor string, yield func(T) error, scan func(pgx.Rows) (T, error), query string, args ...int64) error {
 	values := []any{pgx.QueryExecModeSimpleProtocol} // the other modes have no parameters here
 	for _, arg := range args {
@@ -165,9 +166,9 @@ func (r reader) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return reading("the redemptions", err)
 }
 
-// TicketUses yields every ticket with how often it was redeemed.
+// TicketUses yields every ticket with how often it was redeemed, by tenant and id.
 func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
-	err := stream(ctx, r, "ticket uses", yield, func(rows pgx.Rows) (u audit.TicketUse, err error) {
+	err := stream(ctx, r, "tickets", yield, func(rows pgx.Rows) (u audit.TicketUse, err error) {
 		return u, rows.Scan(&u.Tenant, &u.Ticket, &u.Uses)
 	}, `SELECT tenant, id, uses FROM ticket ORDER BY tenant, id`)
 	return reading("the tickets", err)

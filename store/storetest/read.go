@@ -37,45 +37,7 @@ func testRead(t *testing.T, place Place) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
-	t.Run("Redemptions", func(t *testing.T) {
-		want := map[audit.Redemption]bool{}
-		for key, tenant := range map[string]string{"a": "acme", "b": "bolt", "c": "acme"} {
-			want[audit.Redemption{Tenant: tenant, Ticket: "CHG-1", Record: entry(key, "1").ID}] = true
-		}
-		got := map[audit.Redemption]bool{}
-		for _, r := range collect(t, s.Redemptions) {
-			got[r] = true
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	})
-	t.Run("UsedTokens", func(t *testing.T) {
-		tenants := map[string]string{"a": "acme", "b": "bolt", "c": "acme"}
-		want := map[audit.UsedToken]bool{}
-		for _, key := range []string{"a", "b", "c"} {
-			c := consume(key)
-			want[audit.UsedToken{Tenant: tenants[key], Token: c.Token, Record: entry(key, "1").ID, Expires: c.Expires}] = true
-		}
-		got := map[audit.UsedToken]bool{}
-		for _, u := range collect(t, s.UsedTokens) {
-			got[u] = true
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	})
-	t.Run("TicketUses", func(t *testing.T) {
-		want := map[audit.TicketUse]bool{
-			{Tenant: "acme", Ticket: "CHG-1", Uses: 2}: true, {Tenant: "bolt", Ticket: "CHG-1", Uses: 1}: true}
-		got := map[audit.TicketUse]bool{}
-		for _, u := range collect(t, s.TicketUses) {
-			got[u] = true
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-	})
+	t.Run("Effects", func(t *testing.T) { readEffects(t, s) })
 	t.Run("LeafOf", func(t *testing.T) {
 		if _, sealed, err := s.LeafOf(t.Context(), "acme", entry("c", "1").ID); err != nil || sealed {
 			t.Errorf("of one that waits: %v, %v", sealed, err)
@@ -86,6 +48,34 @@ func testRead(t *testing.T, place Place) {
 	})
 	t.Run("Stop", func(t *testing.T) { readStop(t, s) })
 	t.Run("Interleaved", func(t *testing.T) { readInterleaved(t, s) })
+}
+
+// readEffects reads what the three records used up.
+func readEffects(t *testing.T, s Store) {
+	redemptions, tokens := map[audit.Redemption]bool{}, map[audit.UsedToken]bool{}
+	for key, tenant := range map[string]string{"a": "acme", "b": "bolt", "c": "acme"} {
+		id, used := entry(key, "1").ID, consume(key)
+		redemptions[audit.Redemption{Tenant: tenant, Ticket: "CHG-1", Record: id}] = true
+		tokens[audit.UsedToken{Tenant: tenant, Token: used.Token, Record: id, Expires: used.Expires}] = true
+	}
+	if diff := cmp.Diff(redemptions, set(collect(t, s.Redemptions))); diff != "" {
+		t.Errorf("redemptions (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(tokens, set(collect(t, s.UsedTokens))); diff != "" {
+		t.Errorf("tokens (-want +got):\n%s", diff)
+	}
+	uses := map[audit.TicketUse]bool{{Tenant: "acme", Ticket: "CHG-1", Uses: 2}: true, {Tenant: "bolt", Ticket: "CHG-1", Uses: 1}: true}
+	if diff := cmp.Diff(uses, set(collect(t, s.TicketUses))); diff != "" {
+		t.Errorf("tickets (-want +got):\n%s", diff)
+	}
+}
+
+func set[T comparable](all []T) map[T]bool {
+	m := map[T]bool{}
+	for _, one := range all {
+		m[one] = true
+	}
+	return m
 }
 
 // readStop ends every stream by an error of its caller's.

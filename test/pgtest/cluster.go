@@ -22,7 +22,8 @@ import (
 // startTime is how long a cluster may take to come up.
 const startTime = 2 * time.Minute
 
-// supervise is the shell script that owns a cluster. Its standard input is a pipe
+// supervise is the shell script that owns a cluster. Durability is PostgreSQL's
+// default, all of it. Its standard input is a pipe
 // from the process that wants the cluster: when that process goes, however it
 // goes, the pipe ends, and the script stops the server and removes its files.
 const supervise = `
@@ -30,7 +31,7 @@ bin=$1 dir=$2 port=$3
 "$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
 echo "host all all 127.0.0.1/32 trust" > "$dir/data/pg_hba.conf"
 "$bin/postgres" -D "$dir/data" -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories= \
-	-c max_connections=200 -c fsync=on -c full_page_writes=on -c synchronous_commit=on &
+	-c max_connections=200 &
 server=$!
 exec >/dev/null 2>&1
 read -r line

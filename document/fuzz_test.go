@@ -1,0 +1,110 @@
+package document_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/writpdp/writ/document"
+)
+
+var seeds = []string{
+	`{}`, `[]`, `null`, `"a"`, `-0`, `1e308`, `1e-400`, `9007199254740993`, `0.1`, `1e20`, `1e21`, `{"a":1,"\u0061":2}`, `"\ud83d\ude00"`, `"\ud800"`,
+	"\ufeff{}", "{} {}", "[1,]", "\"\xff\"", `{"a":{"b":[1,true,null,"x"]}}`, `{"t":"{\"card\":\"4242\"}"}`, `{"t":"[{\"u\":\"[1]\"}]","":{"/":"~"}}`,
+	strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat("[", 65) + strings.Repeat("]", 65),
+}
+
+// What is accepted is read the same way by encoding/json, and again from its
+// canonical form.
+func FuzzParse(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := document.Parse(data)
+		if err != nil {
+			if len(err.Error()) > 512 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+			return
+		}
+		again, err := document.Parse(d.Canonical())
+		if err != nil || again.Digest() != d.Digest() || !bytes.Equal(again.Canonical(), d.Canonical()) {
+			t.Fatalf("the canonical form %s is not canonical: %v", d.Canonical(), err)
+		}
+		// Not cmp.Diff: its time doubles with every level of slices.
+		if !reflect.DeepEqual(d.Value(), again.Value()) {
+			t.Fatalf("got %v, and from the canonical form %v", d.Value(), again.Value())
+		}
+		var other any
+		if err := json.Unmarshal(data, &other); err != nil {
+			t.Fatalf("encoding/json refuses it: %v", err)
+		}
+		if got := floats(t, d.Value()); !reflect.DeepEqual(got, other) {
+			t.Fatalf("got %v, and encoding/json reads %v", got, other)
+		}
+	})
+}
+
+// floats is a value tree as encoding/json gives it by default.
+func floats(t *testing.T, value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		f, err := v.Float64()
+		if err != nil || f == 0 && math.Signbit(f) {
+			t.Fatalf("the number %s: %v", v, err)
+		}
+		return f
+	case []any:
+		out := make([]any, len(v))
+		for i, child := range v {
+			out[i] = floats(t, child)
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for name, child := range v {
+			out[name] = floats(t, child)
+		}
+		return out
+	}
+	return value
+}
+
+// Every pattern's matches can be edited, and the result is a document.
+func FuzzApply(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed), "/*/*", "/t/0/u", true)
+	}
+	f.Add([]byte(`{"a":[1,2,{"b":3}]}`), "/a/*/b", "/a/0", false)
+	f.Add([]byte(`{"a/b":{"~":1}}`), "/a~1b/~0", "", true)
+	f.Fuzz(func(t *testing.T, data []byte, pattern, pointer string, remove bool) {
+		d, err := document.Parse(data)
+		if err != nil {
+			return
+		}
+		if edited, err := d.Apply([]document.Edit{{Pointer: pointer, Remove: remove}}); err == nil {
+			if _, err := document.Parse(edited.Canonical()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := d.Expand(pattern)
+		if err != nil {
+			return
+		}
+		var all []document.Edit
+		for _, p := range found {
+			all = append(all, document.Edit{Pointer: p, Remove: remove && p != ""})
+		}
+		edited, err := d.Apply(all)
+		if err != nil {
+			t.Fatalf("the matches %q of %q cannot be edited: %v", found, pattern, err)
+		}
+		if len(found) == 0 && edited.Digest() != d.Digest() {
+			t.Fatalf("no edit changed %s to %s", d.Canonical(), edited.Canonical())
+		}
+	})
+}

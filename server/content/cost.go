@@ -1,0 +1,279 @@
+package content
+
+import (
+	"errors"
+	"maps"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/writpdp/writ/document"
+)
+
+// Bounds of the work of a check. A unit is about one schema that is held
+// against one value.
+const (
+	// maxWork bounds one check, in units.
+	maxWork = 5_000_000
+	// maxLinks bounds the schemas that are for one value, over all schemas of
+	// a tool together, and so the time and memory of finding out.
+	maxLinks = 250_000
+	// maxChain bounds how many schemas lead from one to the next for one value.
+	maxChain = 64
+	// bytesPerUnit is the text that a unit is worth: patterns are held against
+	// every byte of it.
+	bytesPerUnit = 64
+)
+
+// costs finds out how often a value can be looked at. A schema that refers to
+// itself twice makes that double with every level of a document, so that one of
+// a few hundred bytes takes for ever.
+type costs struct {
+	same  map[*jsonschema.Schema]set
+	steps map[*jsonschema.Schema][]set
+	links int
+	chain int
+}
+
+// set is schemas with how often each is held against a value.
+type set map[*jsonschema.Schema]int
+
+func (s set) add(schema *jsonschema.Schema, times int) {
+	s[schema] = min(s[schema]+times, maxWork)
+}
+
+// costsOf is, for every depth of a document, the most units that one of its
+// values takes.
+func costsOf(root *jsonschema.Schema) ([]int, error) {
+	c := costs{same: map[*jsonschema.Schema]set{}, steps: map[*jsonschema.Schema][]set{}}
+	if err := c.reach(root); err != nil {
+		return nil, err
+	}
+	now, deepest := map[*jsonschema.Schema]int{}, make([]int, document.MaxDepth+1)
+	for schema := range c.steps {
+		now[schema] = weight(c.same[schema])
+	}
+	for depth := range deepest {
+		deepest[depth] = now[root]
+		next := make(map[*jsonschema.Schema]int, len(now))
+		for schema, steps := range c.steps {
+			most := weight(c.same[schema])
+			for _, step := range steps {
+				sum := 0
+				for child, times := range step {
+					sum = min(sum+times*min(now[child], maxWork), maxWork)
+				}
+				most = max(most, sum)
+			}
+			next[schema] = most
+		}
+		if now, next = next, now; maps.Equal(now, next) {
+			for rest := depth + 1; rest < len(deepest); rest++ {
+				deepest[rest] = now[root]
+			}
+			break
+		}
+	}
+	if deepest[1] >= maxWork {
+		return nil, errors.New("to check one value takes too many schemas")
+	}
+	return deepest, nil
+}
+
+// reach finds the steps of a schema and of all that can be reached by them.
+func (c *costs) reach(root *jsonschema.Schema) error {
+	todo := []*jsonschema.Schema{root}
+	for len(todo) > 0 {
+		schema := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if _, done := c.steps[schema]; done {
+			continue
+		}
+		same, err := c.sameValue(schema)
+		if err != nil {
+			return err
+		}
+		steps := c.stepsOf(same)
+		if c.links > maxLinks {
+			return errIntricate
+		}
+		c.steps[schema] = steps
+		for _, step := range steps {
+			for child := range step {
+				todo = append(todo, child)
+			}
+			if c.links += len(step); c.links > maxLinks {
+				return errIntricate
+			}
+		}
+	}
+	return nil
+}
+
+var errIntricate = errors.New("too many of its schemas are for the same value")
+
+// sameValue is every schema that is held against the value that one is for, by
+// allOf, $ref and the like.
+func (c *costs) sameValue(schema *jsonschema.Schema) (set, error) {
+	if known, ok := c.same[schema]; ok {
+		if known == nil {
+			return nil, errors.New("it refers to itself for the same value")
+		}
+		return known, nil
+	}
+	if !strings.HasPrefix(schema.Location, schemaURL) {
+		return nil, errOutside
+	}
+	if schema.DynamicRef != nil || schema.RecursiveRef != nil {
+		return nil, errors.New("a dynamic reference is not supported")
+	}
+	if c.chain++; c.chain > maxChain {
+		return nil, errIntricate
+	}
+	c.same[schema] = nil
+	all := set{schema: 1}
+	for _, part := range parts(schema) {
+		more, err := c.sameValue(part)
+		if err != nil {
+			return nil, err
+		}
+		for s, times := range more {
+			all.add(s, times)
+		}
+		if c.links += len(more); c.links > maxLinks {
+			return nil, errIntricate
+		}
+	}
+	c.same[schema] = all
+	c.chain--
+	return all, nil
+}
+
+// parts are the schemas that a schema holds against its own value.
+func parts(s *jsonschema.Schema) []*jsonschema.Schema {
+	var all []*jsonschema.Schema
+	for _, one := range []*jsonschema.Schema{s.Ref, s.Not, s.If, s.Then, s.Else} {
+		if one != nil {
+			all = append(all, one)
+		}
+	}
+	for _, list := range [][]*jsonschema.Schema{s.AllOf, s.AnyOf, s.OneOf} {
+		all = append(all, list...)
+	}
+	for _, one := range s.DependentSchemas {
+		all = append(all, one)
+	}
+	return all
+}
+
+// weight is the units of holding schemas against one value.
+func weight(s set) int {
+	sum := 0
+	for schema, times := range s {
+		one := 1 + len(schema.Required) + 4*len(schema.PatternProperties)
+		if schema.Enum != nil {
+			one += len(schema.Enum.Values)
+		}
+		if schema.Pattern != nil || schema.Format != nil {
+			one += 4
+		}
+		for _, names := range schema.DependentRequired {
+			one += len(names)
+		}
+		sum = min(sum+times*one, maxWork)
+	}
+	return sum
+}
+
+// stepsOf are the schemas for the values one level below: a set for every
+// property and element that schemas name, and one each for the others.
+func (c *costs) stepsOf(same set) []set {
+	elements := 0
+	names := map[string]set{}
+	for s := range same {
+		elements = max(elements, len(s.PrefixItems))
+		for name := range s.Properties {
+			names[name] = set{}
+		}
+	}
+	if c.links += (len(names) + elements + 2) * len(same); c.links > maxLinks {
+		return nil
+	}
+	var steps []set
+	for name, step := range names {
+		for s, times := range same {
+			property(s, name, step, times)
+		}
+		steps = append(steps, step)
+	}
+	others := set{}
+	for s, times := range same {
+		otherProperty(s, others, times)
+	}
+	steps = append(steps, others)
+	for i := range elements + 1 {
+		step := set{}
+		for s, times := range same {
+			element(s, i, step, times)
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+func property(s *jsonschema.Schema, name string, step set, times int) {
+	named := false
+	if child, ok := s.Properties[name]; ok {
+		named = true
+		step.add(child, times)
+	}
+	for pattern, child := range s.PatternProperties {
+		if pattern.MatchString(name) {
+			named = true
+			step.add(child, times)
+		}
+	}
+	if child, ok := s.AdditionalProperties.(*jsonschema.Schema); ok && !named {
+		step.add(child, times)
+	}
+	if s.UnevaluatedProperties != nil && !named {
+		step.add(s.UnevaluatedProperties, times)
+	}
+	if s.PropertyNames != nil {
+		step.add(s.PropertyNames, times)
+	}
+}
+
+func otherProperty(s *jsonschema.Schema, step set, times int) {
+	for _, child := range s.PatternProperties {
+		step.add(child, times)
+	}
+	if child, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
+		step.add(child, times)
+	}
+	if s.UnevaluatedProperties != nil {
+		step.add(s.UnevaluatedProperties, times)
+	}
+	if s.PropertyNames != nil {
+		step.add(s.PropertyNames, times)
+	}
+}
+
+func element(s *jsonschema.Schema, i int, step set, times int) {
+	if i < len(s.PrefixItems) {
+		step.add(s.PrefixItems[i], times)
+	} else if s.Items2020 != nil {
+		step.add(s.Items2020, times)
+	} else if s.UnevaluatedItems != nil {
+		step.add(s.UnevaluatedItems, times)
+	}
+	if s.Contains != nil {
+		step.add(s.Contains, times)
+	}
+}
+
+// tooCostly reports whether a document could take more work than maxWork.
+func (s *Schema) tooCostly(d *document.Document) bool {
+	values := d.Nodes() + len(d.Canonical())/bytesPerUnit
+	return values > maxWork/max(1, s.costs[min(d.Depth(), len(s.costs)-1)])
+}

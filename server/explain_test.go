@@ -1,0 +1,98 @@
+package server_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Explaining says what deciding would, and leaves everything as it was.
+func TestExplain(t *testing.T) {
+	p := open(t)
+	p.cap("lists", decision.Calls, 1)
+	at := p.serve(t)
+	for _, request := range []*writv1.DecideRequest{p.forbidden(t), p.listing(t)} {
+		before := p.books(t)
+		for range 3 {
+			_, err := at.Explain(t.Context(), &writv1.ExplainRequest{Request: request})
+			must(t, err)
+		}
+		explained, err := at.Explain(t.Context(), &writv1.ExplainRequest{Request: request})
+		must(t, err)
+		if after := p.books(t); after != before {
+			t.Fatalf("explaining changed the books from %+v to %+v", before, after)
+		}
+		if explained.Decision.Receipt != nil {
+			t.Error("what has no record has a receipt")
+		}
+		// The token and the id are still good, and the budget has room.
+		answer, err := at.Decide(t.Context(), request)
+		must(t, err)
+		ignore := protocmp.IgnoreFields(&writv1.DecideResponse{}, "decision_id", "receipt")
+		if diff := cmp.Diff(explained.Decision, answer, protocmp.Transform(), ignore); diff != "" {
+			t.Errorf("deciding (+) differs from explaining (-):\n%s", diff)
+		}
+	}
+	p.verify(t)
+}
+
+func TestExplainNear(t *testing.T) {
+	p := open(t)
+	explained, err := p.Explain(t.Context(), gateway, &writv1.ExplainRequest{Request: p.forbidden(t)})
+	must(t, err)
+	if explained.Decision.Effect != writv1.Effect_EFFECT_DENY {
+		t.Errorf("got %s", explained.Decision.Effect)
+	}
+	var stages []string
+	for _, f := range explained.Findings {
+		stages = append(stages, f.Stage+" "+strings.TrimPrefix(f.Verdict.String(), "VERDICT_"))
+	}
+	want := []string{"token ABSTAIN", "purpose ABSTAIN", "tool ABSTAIN", "call ABSTAIN", "ticket ABSTAIN", "policy DENY",
+		"budget ABSTAIN", "route ABSTAIN", "list ABSTAIN", "comply ABSTAIN"}
+	if diff := cmp.Diff(want, stages); diff != "" {
+		t.Error(diff)
+	}
+	for _, near := range explained.Near {
+		if near.PolicyId == "support-reads-files" {
+			if near.Effect != "permit" || near.Clauses-near.Held != 1 || !strings.Contains(near.Failed, "context.args.path like") ||
+				!strings.HasPrefix(near.Position, "cedar/support.cedar:") {
+				t.Errorf("got %v", near)
+			}
+			return
+		}
+	}
+	t.Errorf("support-reads-files is not near: %v", explained.Near)
+}
+
+func TestExplainReplayedToken(t *testing.T) {
+	p := open(t)
+	used := p.listing(t)
+	p.decide(t, used, writv1.Effect_EFFECT_ALLOW)
+	other := p.listing(t)
+	other.PrincipalToken = used.PrincipalToken
+	explained, err := p.Explain(t.Context(), gateway, &writv1.ExplainRequest{Request: other})
+	must(t, err)
+	if d := explained.Decision; d.Effect != writv1.Effect_EFFECT_DENY || d.Reasons[0].Code != "token.replayed" {
+		t.Errorf("got %s %v", d.Effect, d.Reasons)
+	}
+}
+
+func TestExplainRefuses(t *testing.T) {
+	p := open(t)
+	at := p.serve(t)
+	_, err := at.Explain(t.Context(), &writv1.ExplainRequest{})
+	if f := expect(t, err, codes.InvalidArgument, "FIELD_INVALID"); !strings.HasPrefix(f.Message, "request: ") {
+		t.Errorf("the message is %q", f.Message)
+	}
+	broken := p.listing(t)
+	broken.Arguments = []byte(`{"path":"` + canary)
+	_, err = at.Explain(t.Context(), &writv1.ExplainRequest{Request: broken})
+	expect(t, err, codes.InvalidArgument, "JSON_INVALID")
+	secretive(t, err)
+}

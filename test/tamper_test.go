@@ -1,0 +1,332 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/writpdp/writ/server/audit"
+)
+
+// covered says of every column what the verification must find once one of its
+// values was changed. A column is here or in exempt: one that is added without
+// either fails the test.
+var covered = map[string]fault{
+	"record.tenant":    {what: "body"}, // the record of the leaf is gone
+	"record.id":        {what: "body"},
+	"record.kind":      {what: "kind", changes: narrow},
+	"record.key":       {what: "key"},
+	"record.digest":    {what: "digest"},
+	"record.at":        {what: "at"},
+	"record.caller":    {what: "caller"},
+	"record.principal": {what: "principal"},
+	"record.session":   {what: "session"},
+	"record.purpose":   {what: "purpose"},
+	"record.phase":     {what: "phase", changes: narrow},
+	"record.server":    {what: "server"},
+	"record.tool":      {what: "tool"},
+	"record.outcome":   {what: "outcome", changes: narrow},
+	"record.ticket":    {what: "ticket"},
+	"record.bundle":    {what: "bundle"},
+	// No tile has a copy of a pending record's hash yet, so that a change of
+	// the body cannot be told from one of the hash where no column looks.
+	"record.body": {what: "body", orPending: "leaf", changes: flips},
+	"record.leaf": {what: "leaf", changes: flips},
+
+	"pending.at":     {what: "orphan"},
+	"pending.id":     {what: "body"}, // there is no such record
+	"pending.tenant": {what: "body"},
+
+	"leaf.idx":    {what: "index", rows: ends, changes: outwards},
+	"leaf.tenant": {what: "body"},
+	"leaf.id":     {what: "body"},
+
+	"tile.level":  {what: "tile"},
+	"tile.idx":    {what: "tile"},
+	"tile.hashes": {what: "tile", changes: flips},
+
+	"checkpoint.size": {what: "checkpoint", rows: last},
+	"checkpoint.note": {what: "checkpoint", changes: flips},
+
+	"budget_use.tenant":       {what: "use", rows: charged},
+	"budget_use.budget":       {what: "use", rows: charged},
+	"budget_use.subject":      {what: "use", rows: charged},
+	"budget_use.window_start": {what: "use", rows: charged, changes: moments},
+	"budget_use.used":         {what: "use"},
+
+	"ticket.tenant": {what: "ticket uses", rows: redeemed},
+	"ticket.id":     {what: "ticket uses", rows: redeemed},
+	"ticket.uses":   {what: "ticket uses", changes: both},
+
+	"ticket_use.tenant": {what: "redemption"},
+	"ticket_use.ticket": {what: "redemption"},
+	"ticket_use.record": {what: "redemption"},
+
+	"used_token.token":   {what: "used token"},
+	"used_token.tenant":  {what: "used token"},
+	"used_token.record":  {what: "used token"},
+	"used_token.expires": {what: "used token"},
+}
+
+// exempt are the columns that no record can vouch for, with why.
+var exempt = map[string]string{
+	"ticket.principal":        "an approval comes from outside: no record says what was approved",
+	"ticket.server":           "as ticket.principal",
+	"ticket.tool":             "as ticket.principal",
+	"ticket.tool_digest":      "as ticket.principal",
+	"ticket.arguments_digest": "as ticket.principal",
+	"ticket.not_before":       "as ticket.principal",
+	"ticket.not_after":        "as ticket.principal",
+	"ticket.max_uses":         "as ticket.principal",
+	"ticket.approvers":        "as ticket.principal",
+	"ticket.revoked":          "a revocation comes from outside",
+
+	"goose_db_version.*": "the migrations' own bookkeeping: the store refuses a version that is not its own",
+	"sqlite_sequence.*":  "SQLite's own, for goose_db_version",
+}
+
+// fault is how the columns of one name are attacked, and what must be found.
+type fault struct {
+	// what is the problem's What; orPending is another that it may have for a
+	// record that waits.
+	what, orPending string
+	// rows chooses among a table's rows; nil: one of each sort.
+	rows func([]values) []values
+	// changes are the values to try in the place of one; nil: the least other.
+	changes func(raw, any) []any
+}
+
+// ends are the rows whose key can grow or shrink without meeting another.
+func ends(all []values) []values { return []values{all[0], all[len(all)-1]} }
+
+func last(all []values) []values { return all[len(all)-1:] }
+
+// charged are the counters that hold something: one that holds 0 says no more
+// than one that is not there.
+func charged(all []values) []values {
+	return slices.DeleteFunc(all, func(v values) bool { return v["used"] == int64(0) })
+}
+
+// redeemed are the tickets that a record has used.
+func redeemed(all []values) []values {
+	return slices.DeleteFunc(all, func(v values) bool { return v["uses"] == int64(0) })
+}
+
+// outwards moves the first index below 0 and the last beyond the end.
+func outwards(_ raw, v any) []any {
+	if v == int64(0) {
+		return []any{int64(-1)}
+	}
+	return []any{v.(int64) + 1}
+}
+
+// narrow tries what one byte cannot hold, too.
+func narrow(r raw, v any) []any { return append(least(r, v), v.(int64)+256) }
+
+func both(r raw, v any) []any { return append(least(r, v), v.(int64)-1) }
+
+// moments tries the least time there is, and a second.
+func moments(r raw, v any) []any {
+	if at, ok := v.(time.Time); ok {
+		return append(least(r, v), at.Add(time.Second))
+	}
+	return append(least(r, v), v.(int64)+1_000_000)
+}
+
+// flips changes a bit of some bytes, the first and the last among them.
+func flips(_ raw, v any) []any {
+	all := []any{}
+	size := len(v.([]byte))
+	for i := 0; i < size; i += max(1, size/4) {
+		all = append(all, flip(v.([]byte), i))
+	}
+	return append(all, flip(v.([]byte), size-1))
+}
+
+func flip(b []byte, at int) []byte {
+	b = bytes.Clone(b)
+	b[at] ^= 1 << (at % 8)
+	return b
+}
+
+// least is the least change of a value.
+func least(r raw, v any) []any {
+	switch v := v.(type) {
+	case int64:
+		return []any{v + 1}
+	case time.Time:
+		return []any{v.Add(time.Microsecond)}
+	case []byte:
+		return []any{flip(v, len(v)-1)}
+	case string:
+		if id := idIn(v); r.postgres && id != [16]byte{} {
+			id[15] ^= 1
+			return []any{r.id(id)}
+		}
+		if v == "" {
+			return []any{"x"}
+		}
+		return []any{v[:len(v)-1] + string(v[len(v)-1]^1)}
+	}
+	panic(fmt.Sprintf("no change of a %T", v))
+}
+
+// Every column of every table: one value is changed, and the verification says
+// where. Then it is put back, and all is well again.
+func TestTamperColumns(t *testing.T) {
+	for engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, engine)
+			s.whole(t)
+			left := map[string]bool{}
+			for name := range covered {
+				left[name] = true
+			}
+			for _, name := range s.raw.names() {
+				for _, c := range s.raw.tables[name] {
+					f, is := covered[name+"."+c.name]
+					if is == (exempt[name+"."+c.name]+exempt[name+".*"] != "") {
+						t.Errorf("the column %s.%s is neither covered nor exempt, or both", name, c.name)
+					}
+					delete(left, name+"."+c.name)
+					if is {
+						t.Run(name+"."+c.name, func(t *testing.T) { s.tamper(t, name, c.name, f) })
+					}
+				}
+			}
+			if len(left) > 0 {
+				t.Errorf("covered and not in the schema: %v", slices.Sorted(maps.Keys(left)))
+			}
+		})
+	}
+}
+
+func (s *scene) tamper(t *testing.T, name, column string, f fault) {
+	if f.changes == nil {
+		f.changes = least
+	}
+	if f.rows == nil {
+		f.rows = func(all []values) []values { return s.sorts(name, all) }
+	}
+	rows := f.rows(s.raw.all(t, name))
+	if len(rows) == 0 {
+		t.Fatal("the scene has no row of it")
+	}
+	for _, before := range rows {
+		for _, value := range f.changes(s.raw, before[column]) {
+			s.raw.set(t, name, before, column, value)
+			after := maps.Clone(before)
+			after[column] = value
+			report, err := s.verify(t)
+			if err != nil {
+				t.Errorf("%s to %s: no verdict: %v", brief(before[column]), brief(value), err)
+			} else if wrong := s.judge(name, column, f, before, after, report.Problem); wrong != "" {
+				t.Errorf("%s to %s: found %v: %s", brief(before[column]), brief(value), report.Problem, wrong)
+			}
+			s.raw.set(t, name, after, column, before[column])
+			s.whole(t)
+		}
+	}
+}
+
+// brief is a value for a message.
+func brief(v any) string {
+	if b, ok := v.([]byte); ok {
+		return fmt.Sprintf("%x", b[:min(len(b), 20)])
+	}
+	return fmt.Sprint(v)
+}
+
+// sorts are one row of each sort: of records one for each kind, phase, effect,
+// and state; of other tables a dozen at most.
+func (s *scene) sorts(name string, all []values) []values {
+	if name != "record" {
+		return all[:min(len(all), 12)]
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(v values) bool {
+		_, index := s.record(v, "id")
+		sort := fmt.Sprint(v["kind"], v["phase"], v["outcome"], v["ticket"] != "", index >= 0)
+		defer func() { seen[sort] = true }()
+		return seen[sort]
+	})
+}
+
+// record is the record that a row names in a column, and its index, -1 while it
+// waits; nil: there is none.
+func (s *scene) record(v values, column string) (*audit.Row, int64) {
+	for i := range s.leaves {
+		if l := &s.leaves[i]; l.ID == idIn(v[column]) {
+			return &l.Row, l.Index
+		}
+	}
+	for i := range s.pending {
+		if s.pending[i].ID == idIn(v[column]) {
+			return &s.pending[i], -1
+		}
+	}
+	return nil, -1
+}
+
+// judge says what is wrong with what was found; empty: nothing is.
+func (s *scene) judge(name, column string, f fault, before, after values, p *audit.Problem) string {
+	if p == nil {
+		return "the change is not seen"
+	}
+	ids := []any{before["id"], after["id"], before["record"], after["record"]}
+	named := p.Record != [16]byte{} && slices.ContainsFunc(ids, func(id any) bool { return idIn(id) == p.Record })
+	tenant := p.Tenant == before["tenant"] || p.Tenant == after["tenant"]
+	waits := false
+	index := int64(-1)
+	var right bool
+	switch name {
+	case "record":
+		row, at := s.record(before, "id")
+		waits, index = at < 0, at
+		right = p.Record == row.ID && p.Tenant == row.Tenant
+	case "leaf":
+		index = before["idx"].(int64)
+		right = named && tenant
+	case "pending":
+		right = named && tenant
+	case "ticket_use", "used_token":
+		right = named && (tenant || p.Tenant == "")
+		index = p.Index
+	case "tile":
+		right = strings.Contains(p.Detail, "tile 0 of level 0") || column != "hashes" && strings.Contains(p.Detail, "tile")
+		if column == "hashes" {
+			index = int64(differ(before[column].([]byte), after[column].([]byte)) / 32)
+			right = right && p.Record == s.leaves[index].ID
+		}
+	case "checkpoint":
+		right = strings.Contains(p.Detail, fmt.Sprintf("checkpoint of size %d:", after["size"]))
+	case "budget_use":
+		right = tenant && (strings.Contains(p.Detail, fmt.Sprintf("%q", before["budget"])) || strings.Contains(p.Detail, fmt.Sprintf("%q", after["budget"])))
+	case "ticket":
+		right = tenant && (strings.Contains(p.Detail, fmt.Sprintf("%q", before["id"])) || strings.Contains(p.Detail, fmt.Sprintf("%q", after["id"])))
+	}
+	switch {
+	case p.What != f.what && !(waits && p.What == f.orPending):
+		return "want " + f.what
+	case !right:
+		return "it names another"
+	case p.Index != index:
+		return fmt.Sprintf("want index %d", index)
+	}
+	return ""
+}
+
+// differ is the first place where two texts of one length differ.
+func differ(a, b []byte) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
