@@ -149,7 +149,7 @@ func refused(t testing.TB, address string) {
 
 // A stop that comes before the start is a stop.
 func TestStopAtOnce(t *testing.T) {
-	for range 20 {
+	for range 5 {
 		p := open(t, sealed)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

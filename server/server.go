@@ -104,7 +104,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the wire's rules: %w", err)
 	}
-	bounds, err := boundsOf(validated())
+	lists, err := boundsOf(validated())
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, bounds: bounds, now: c.Now, log: c.Log, sealer: c.Sealer,
+		rules: rules, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),
 	}

@@ -210,7 +210,7 @@ var attacks = []struct {
 	{"delete a ticket that was used", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.redeeming(t)
 		s.raw.drop(t, "ticket", values{"tenant": l.Tenant, "id": l.Ticket})
-		return &audit.Problem{What: "ticket uses", Index: -1, Last: -1, Tenant: l.Tenant, Detail: l.Ticket}
+		return &audit.Problem{What: "ticket", Index: -1, Last: -1, Tenant: l.Tenant, Detail: l.Ticket}
 	}},
 	{"make a ticket whole again", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.redeeming(t)

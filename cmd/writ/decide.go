@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -200,6 +201,9 @@ func (c decideCmd) token(ctx context.Context) (string, error) {
 
 // dial connects by mTLS, or in the plain to loopback only.
 func (c connection) dial() (*grpc.ClientConn, error) {
+	if given := []string{c.CA, c.Cert, c.Key}; slices.Contains(given, "") && strings.Join(given, "") != "" {
+		return nil, usageError("--ca, --cert and --key go together")
+	}
 	if c.CA == "" {
 		if !loopback(c.Addr) {
 			return nil, usageError("without --ca, --cert and --key only a loopback address is asked")

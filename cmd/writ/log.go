@@ -23,12 +23,13 @@ import (
 )
 
 type logCmd struct {
-	List   logListCmd   `cmd:"" help:"List records, newest first."`
-	Show   logShowCmd   `cmd:"" help:"Print one record as it is in the log."`
-	Verify logVerifyCmd `cmd:"" help:"Recompute everything; name the first record that does not fit."`
-	Prove  logProveCmd  `cmd:"" help:"Write the proof that a record is in the log (C2SP tlog-proof)."`
-	Check  logCheckCmd  `cmd:"" help:"Check such a proof and its record, offline."`
-	Keygen logKeygenCmd `cmd:"" help:"Make a log's key pair for writ serve."`
+	List       logListCmd       `cmd:"" help:"List records, newest first."`
+	Show       logShowCmd       `cmd:"" help:"Print one record as it is in the log."`
+	Verify     logVerifyCmd     `cmd:"" help:"Recompute everything; name the first record that does not fit."`
+	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest checkpoint, to be kept elsewhere."`
+	Prove      logProveCmd      `cmd:"" help:"Write the proof that a record is in the log (C2SP tlog-proof)."`
+	Check      logCheckCmd      `cmd:"" help:"Check such a proof and its record, offline."`
+	Keygen     logKeygenCmd     `cmd:"" help:"Make a log's key pair for writ serve."`
 }
 
 type logListCmd struct {
@@ -141,8 +142,9 @@ func printRecord(out io.Writer, body []byte, multiline bool) error {
 
 type logVerifyCmd struct {
 	storeFlags `embed:""`
-	Key        string `type:"existingfile" placeholder:"FILE" help:"The log's public key. Without: DIR/log.pub."`
-	Output     string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
+	Key        string   `type:"existingfile" placeholder:"FILE" help:"The log's public key. Without: DIR/log.pub."`
+	Known      []string `type:"existingfile" placeholder:"FILE" help:"A checkpoint that was kept elsewhere, which the log must still contain."`
+	Output     string   `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
 }
 
 // Run verifies the whole log.
@@ -151,11 +153,15 @@ func (c logVerifyCmd) Run(ctx context.Context, to streams) error {
 	if err != nil {
 		return err
 	}
+	known, err := readKnown(c.Known)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	var report audit.Report
 	err = c.use(ctx, false, func(store dataStore) error {
 		return store.View(ctx, func(r audit.Reader) (err error) {
-			report, err = audit.Verify(ctx, r, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start})
+			report, err = audit.Verify(ctx, r, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start, Known: known})
 			return err
 		})
 	})

@@ -83,7 +83,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(to.err, nil))
-	dsn, err := readLine(conf.DatabaseFile)
+	dsn, err := readDSN(conf.DatabaseFile)
 	if err != nil {
 		return err
 	}

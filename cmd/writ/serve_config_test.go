@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"net"
 	"os"
 	"strings"
@@ -25,6 +24,7 @@ func TestServeRefuses(t *testing.T) {
 	s.write(t, "two", "PRIVATE\nKEY")
 	s.write(t, "down", "postgres://u:"+hidden+"@127.0.0.1:1/db")
 	s.write(t, "odd", "postgres://u:"+hidden+"%zz@127.0.0.1/db")
+	s.write(t, "rooted", "postgres://u:"+hidden+"@127.0.0.1:1/db?sslmode=verify-full&sslrootcert=/nothing.pem")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()
@@ -52,9 +52,11 @@ func TestServeRefuses(t *testing.T) {
 		{"loopback caller with TLS", "no place beside tls", []string{"tokens:", "loopback_caller: spiffe://example.org/gateway/a\ntokens:"}},
 		{"bundle without files", "writ.yaml", []string{"bundle: policies", "bundle: nothing"}},
 		{"database file empty", "is empty", []string{"database_file: database", "database_file: empty"}},
+		{"database that is a secret", "not a PostgreSQL connection string", []string{"database_file: database", "database_file: secret"}},
+		{"database with a missing file", "nothing.pem", []string{"database_file: database", "database_file: rooted"}},
 		{"database file of two lines", "more than one line", []string{"database_file: database", "database_file: two"}},
 		{"database away", "opening the ledger's database", []string{"database_file: database", "database_file: down"}},
-		{"database malformed", "opening the ledger's database", []string{"database_file: database", "database_file: odd"}},
+		{"database malformed", "not a PostgreSQL connection string", []string{"database_file: database", "database_file: odd"}},
 		{"log key missing", "log.kex", []string{"log.key", "log.kex"}},
 		{"log key of another log", "log's key", []string{"writ.example.org/log", "other.example.org/log"}},
 		{"log key public", "log's key", []string{"key_file: log.key", "key_file: log.pub"}},
@@ -161,7 +163,7 @@ func TestKeygen(t *testing.T) {
 // The command line asks by mTLS or on loopback, and says so when it cannot.
 func TestDecideRefuses(t *testing.T) {
 	s := &site{dir: t.TempDir(), ca: newAuthority(t)}
-	save(t, s.ca.issue(t, func(c *x509.Certificate) {}, testGateway), s.path("client.pem"), s.path("client.key"))
+	save(t, s.ca.issue(t, nil, testGateway), s.path("client.pem"), s.path("client.key"))
 	s.write(t, "token", hidden)
 	s.write(t, "empty", "")
 	for name, c := range map[string]struct {
@@ -169,14 +171,14 @@ func TestDecideRefuses(t *testing.T) {
 		says string
 		args []string
 	}{
-		"plain to another machine": {exitUsage, "loopback", []string{"--addr", "192.0.2.1:7700"}},
-		"certificate without CA":   {exitUsage, "--ca", []string{"--cert", s.path("client.pem"), "--key", s.path("client.key")}},
-		"CA without certificate":   {exitUsage, "--cert", []string{"--ca", s.path("client.pem")}},
+		"plain to another machine": {exitUsage, "loopback", []string{"--token-file", s.path("token"), "--addr", "192.0.2.1:7700"}},
+		"certificate without CA":   {exitUsage, "--ca", []string{"--token-file", s.path("token"), "--cert", s.path("client.pem"), "--key", s.path("client.key")}},
+		"CA without certificate":   {exitUsage, "--cert", []string{"--token-file", s.path("token"), "--ca", s.path("client.pem")}},
 		"empty token":              {exitFailed, "is empty", []string{"--token-file", s.path("empty")}},
-		"malformed arguments":      {exitFailed, "no decision, so deny", []string{"--args", "{", "--wait", "1s", "--addr", "127.0.0.1:1"}},
+		"malformed arguments":      {exitFailed, "no decision, so deny", []string{"--token-file", s.path("token"), "--args", "{", "--wait", "1s", "--addr", "127.0.0.1:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, out, errs := writ(t, append([]string{"decide", "--tool", "filesystem/list_directory", "--token-file", s.path("token")}, c.args...)...)
+			code, out, errs := writ(t, append([]string{"decide", "--tool", "filesystem/list_directory"}, c.args...)...)
 			if code != c.code || !strings.Contains(errs, c.says) || strings.Contains(out+errs, hidden) {
 				t.Errorf("exit code %d: %s%s, want %d and %q", code, out, errs, c.code, c.says)
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,7 +11,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -28,7 +26,9 @@ import (
 	"github.com/gofrs/uuid/v5"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/test/pgtest"
 )
 
@@ -39,19 +39,19 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// writ runs the program to its end.
+// writ runs the program to its end, in this process.
 func writ(t testing.TB, args ...string) (code int, out, errs string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "writ", args...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
-		t.Fatal(err)
+	ended := make(chan int, 1)
+	go func() { ended <- run(args, streams{out: &stdout, err: &stderr}) }()
+	select {
+	case code = <-ended:
+		return code, stdout.String(), stderr.String()
+	case <-time.After(time.Minute):
+		t.Fatalf("writ %s does not end", strings.Join(args, " "))
+		return 0, "", ""
 	}
-	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
 }
 
 // succeed runs the program and returns what it prints, without the last line
@@ -136,6 +136,7 @@ type site struct {
 	dir    string
 	ca     authority
 	minter *identity.Minter
+	bundle *decision.Bundle
 }
 
 // goodConfig has relative paths, as in docs/operator.md.
@@ -176,6 +177,8 @@ func newSite(t testing.TB) *site {
 	save(t, s.ca.issue(t, nil, testGateway), s.path("client.pem"), s.path("client.key"))
 	succeed(t, "log", "keygen", "--origin", testOrigin, "--dir", s.dir)
 	var err error
+	s.bundle, err = policy.Load(policies.Files)
+	must(t, err)
 	s.minter, err = identity.NewMinter(rand.Reader)
 	must(t, err)
 	s.write(t, "issuer.json", string(s.minter.JWKS()))

@@ -23,9 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/writpdp/writ/policies"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
-	"github.com/writpdp/writ/server/policy"
 )
 
 // migrated is a site whose database has the schema.
@@ -39,14 +37,12 @@ func migrated(t testing.TB) *site {
 // listing is a question that is allowed.
 func (s *site) listing(t testing.TB) *writv1.DecideRequest {
 	t.Helper()
-	bundle, err := policy.Load(policies.Files)
-	must(t, err)
 	id, err := uuid.NewV7()
 	must(t, err)
 	return &writv1.DecideRequest{
 		RequestId: id.String(), Phase: writv1.Phase_PHASE_CALL, PrincipalToken: s.token(t), Purpose: "support",
 		Tool: &writv1.Tool{Server: "filesystem", Name: "list_directory",
-			DefinitionDigest: bundle.Tools[toolName("filesystem/list_directory")].Digest},
+			DefinitionDigest: s.bundle.Tools[toolName("filesystem/list_directory")].Digest},
 		Arguments: []byte(`{"path":"/srv/files/"}`),
 	}
 }

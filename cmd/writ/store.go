@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/writpdp/writ/server"
@@ -59,7 +61,7 @@ func (f storeFlags) use(ctx context.Context, write bool, do func(dataStore) erro
 func (f storeFlags) open(ctx context.Context, write bool) (dataStore, error) {
 	switch {
 	case f.DatabaseFile != "":
-		dsn, err := readLine(f.DatabaseFile)
+		dsn, err := readDSN(f.DatabaseFile)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +104,32 @@ func readLine(file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading a file: %w", err)
 	}
-	return strings.TrimSpace(string(data)), nil
+	line := strings.TrimSpace(string(data))
+	switch {
+	case line == "":
+		return "", fmt.Errorf("%s: it is empty", file)
+	case strings.ContainsAny(line, "\r\n"):
+		return "", fmt.Errorf("%s: it holds more than one line", file)
+	}
+	return line, nil
+}
+
+// readDSN reads a PostgreSQL connection string. Of what is wrong with one only
+// missing files are told: the parser's errors quote it, and with it a password
+// that it took for something else.
+func readDSN(file string) (string, error) {
+	dsn, err := readLine(file)
+	if err != nil {
+		return "", err
+	}
+	_, err = pgconn.ParseConfig(dsn)
+	if missing, ok := errors.AsType[*fs.PathError](err); ok {
+		return "", fmt.Errorf("%s: the connection string: %w", file, missing)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: not a PostgreSQL connection string", file)
+	}
+	return dsn, nil
 }
 
 type migrateCmd struct {
@@ -111,7 +138,7 @@ type migrateCmd struct {
 
 // Run migrates.
 func (c migrateCmd) Run(ctx context.Context, to streams) error {
-	dsn, err := readLine(c.DatabaseFile)
+	dsn, err := readDSN(c.DatabaseFile)
 	if err != nil {
 		return err
 	}

@@ -267,7 +267,7 @@ func (b *books) leftOver() *Problem {
 	}
 	for _, t := range b.tokens {
 		if !t.met {
-			extra = append(extra, &Problem{What: "used token", Index: -1, Last: -1, Record: t.record,
+			extra = append(extra, &Problem{What: "used token", Index: -1, Last: -1, Tenant: t.tenant, Record: t.record,
 				Detail: "the store has a token that no record used"})
 		}
 	}
@@ -275,6 +275,6 @@ func (b *books) leftOver() *Problem {
 		return nil
 	}
 	return slices.MinFunc(extra, func(a, b *Problem) int {
-		return cmp.Or(cmp.Compare(a.What, b.What), slices.Compare(a.Record[:], b.Record[:]), cmp.Compare(a.Detail, b.Detail))
+		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Tenant, b.Tenant), slices.Compare(a.Record[:], b.Record[:]), cmp.Compare(a.Detail, b.Detail))
 	})
 }

@@ -12,7 +12,8 @@ import (
 // the same snapshot, whatever is committed or sealed meanwhile, and one is
 // called only after the one before it has returned. What is passed to yield may
 // be reused after yield returns. An error of yield ends the stream and is
-// returned.
+// returned. A stored value that no field can hold ends it too, with a *Problem
+// where the row can be named.
 type Reader interface {
 	// Checkpoints streams the checkpoints, by ascending size.
 	Checkpoints(ctx context.Context, yield func(Checkpoint) error) error
@@ -54,8 +55,8 @@ type Report struct {
 // Problem is something stored that does not fit what the records say.
 type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
-	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption"
-	// or "used token".
+	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption",
+	// "ticket" (also how often one was redeemed) or "used token".
 	What string
 	// Index to Last are the leaves concerned, the same for one; -1: none.
 	Index, Last int64
@@ -65,6 +66,9 @@ type Problem struct {
 	// Detail says what is wrong, for a person.
 	Detail string
 }
+
+// Error is String: a Reader returns a problem as its error.
+func (p *Problem) Error() string { return p.String() }
 
 // String is one line.
 func (p *Problem) String() string {

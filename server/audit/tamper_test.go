@@ -377,10 +377,10 @@ func TestTamperTables(t *testing.T) {
 		"redemption that is none": {func(c *memory) {
 			c.redemptions = append(c.redemptions, Redemption{Tenant: leaf.Tenant, Ticket: "CHG-1000", Record: by})
 		}, about(&leaf.Row, -1, "redemption", "CHG-1000")},
-		"token twice": {func(c *memory) { c.tokens = append(c.tokens, c.tokens[0]) }, &Problem{What: "used token", Index: -1, Last: -1, Record: m.tokens[0].Record, Detail: "twice"}},
+		"token twice": {func(c *memory) { c.tokens = append(c.tokens, c.tokens[0]) }, &Problem{What: "used token", Index: -1, Last: -1, Tenant: m.tokens[0].Tenant, Record: m.tokens[0].Record, Detail: "twice"}},
 		"token that is none": {func(c *memory) {
-			c.tokens = append(c.tokens, UsedToken{Token: sha256.Sum256(nil), Record: by})
-		}, &Problem{What: "used token", Index: -1, Last: -1, Record: by, Detail: "no record used"}},
+			c.tokens = append(c.tokens, UsedToken{Tenant: leaf.Tenant, Token: sha256.Sum256(nil), Record: by})
+		}, &Problem{What: "used token", Index: -1, Last: -1, Tenant: leaf.Tenant, Record: by, Detail: "no record used"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c2 := m.clone()

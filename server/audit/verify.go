@@ -62,6 +62,9 @@ func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Rep
 		{"tickets", v.tickets},
 	} {
 		err := step.run()
+		if p, ok := errors.AsType[*Problem](err); ok {
+			v.report.Problem = p
+		}
 		if v.report.Problem != nil {
 			return v.report, nil
 		}
@@ -144,6 +147,11 @@ func (v *verification) checkpoints() error {
 func (v *verification) leaves() error {
 	// From the least number there is: a negative index must not go unseen.
 	err := v.stream(func() error { return v.r.Leaves(v.ctx, math.MinInt64, math.MaxInt64, v.leaf) })
+	if p, ok := errors.AsType[*Problem](err); ok {
+		unreadable := *p // it is the leaf that is due
+		unreadable.Index, unreadable.Last = v.edge.size, v.edge.size
+		return v.fail(&unreadable)
+	}
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (v *verification) redemptions() error {
 func (v *verification) tokens() error {
 	return v.r.UsedTokens(v.ctx, func(t UsedToken) error {
 		if v.books.tokens[t.Token] != nil {
-			return v.fail(&Problem{What: "used token", Index: -1, Last: -1, Record: t.Record, Detail: "it is stored twice"})
+			return v.fail(&Problem{What: "used token", Index: -1, Last: -1, Tenant: t.Tenant, Record: t.Record, Detail: "it is stored twice"})
 		}
 		v.books.tokens[t.Token] = &token{tenant: t.Tenant, record: t.Record, expires: t.Expires}
 		v.report.Tokens++

@@ -286,6 +286,31 @@ func TestVerifyIsNotCutShort(t *testing.T) {
 	}
 }
 
+// unreadable has a leaf that no Leaf can hold.
+type unreadable struct {
+	*memory
+	at int
+}
+
+func (u unreadable) Leaves(ctx context.Context, from, to int64, yield func(Leaf) error) error {
+	return u.memory.Leaves(ctx, from, to, func(l Leaf) error {
+		if l.Index == int64(u.at) {
+			return fmt.Errorf("reading the leaves: %w", about(&l.Row, -1, "kind", "257 is out of range"))
+		}
+		return yield(l)
+	})
+}
+
+// TestWhatNoFieldCanHold: a reader that meets such a value says so as a problem,
+// which is a verdict, not a failure.
+func TestWhatNoFieldCanHold(t *testing.T) {
+	signer, _ := key(t, 1)
+	m := filled(t, signer, 24, 5, 0)
+	wants(t, verify(t, unreadable{m, 7}, Options{}).Problem, about(&m.leaves[7].Row, 7, "kind", "257"))
+	odd := badUse("tenant-1", lifetime, "its window does not start at a whole second")
+	wants(t, verify(t, broken{m, fmt.Errorf("reading the counters: %w", odd)}, Options{}).Problem, odd)
+}
+
 // reuse hands out the same memory again and again, as Reader allows.
 type reuse struct{ *memory }
 

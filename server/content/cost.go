@@ -20,9 +20,10 @@ const (
 	maxLinks = 250_000
 	// maxChain bounds how many schemas lead from one to the next for one value.
 	maxChain = 64
-	// bytesPerUnit is the text that a unit is worth: patterns are held against
-	// every byte of it.
+	// bytesPerUnit is how many bytes of a document count as another value, and
+	// perPattern what a regular expression costs for each.
 	bytesPerUnit = 64
+	perPattern   = 16
 )
 
 // costs finds out how often a value can be looked at. A schema that refers to
@@ -30,9 +31,16 @@ const (
 // a few hundred bytes takes for ever.
 type costs struct {
 	same  map[*jsonschema.Schema]set
-	steps map[*jsonschema.Schema][]set
+	steps map[*jsonschema.Schema][]step
 	links int
 	chain int
+}
+
+// step is the way to one property or element, or to all others: the schemas for
+// it, and the units that its name takes.
+type step struct {
+	schemas set
+	name    int
 }
 
 // set is schemas with how often each is held against a value.
@@ -45,7 +53,7 @@ func (s set) add(schema *jsonschema.Schema, times int) {
 // costsOf is, for every depth of a document, the most units that one of its
 // values takes.
 func costsOf(root *jsonschema.Schema) ([]int, error) {
-	c := costs{same: map[*jsonschema.Schema]set{}, steps: map[*jsonschema.Schema][]set{}}
+	c := costs{same: map[*jsonschema.Schema]set{}, steps: map[*jsonschema.Schema][]step{}}
 	if err := c.reach(root); err != nil {
 		return nil, err
 	}
@@ -59,8 +67,8 @@ func costsOf(root *jsonschema.Schema) ([]int, error) {
 		for schema, steps := range c.steps {
 			most := weight(c.same[schema])
 			for _, step := range steps {
-				sum := 0
-				for child, times := range step {
+				sum := step.name
+				for child, times := range step.schemas {
 					sum = min(sum+times*min(now[child], maxWork), maxWork)
 				}
 				most = max(most, sum)
@@ -99,10 +107,10 @@ func (c *costs) reach(root *jsonschema.Schema) error {
 		}
 		c.steps[schema] = steps
 		for _, step := range steps {
-			for child := range step {
+			for child := range step.schemas {
 				todo = append(todo, child)
 			}
-			if c.links += len(step); c.links > maxLinks {
+			if c.links += len(step.schemas); c.links > maxLinks {
 				return errIntricate
 			}
 		}
@@ -170,12 +178,12 @@ func parts(s *jsonschema.Schema) []*jsonschema.Schema {
 func weight(s set) int {
 	sum := 0
 	for schema, times := range s {
-		one := 1 + len(schema.Required) + 4*len(schema.PatternProperties)
+		one := 1 + len(schema.Required)
 		if schema.Enum != nil {
 			one += len(schema.Enum.Values)
 		}
 		if schema.Pattern != nil || schema.Format != nil {
-			one += 4
+			one += perPattern
 		}
 		for _, names := range schema.DependentRequired {
 			one += len(names)
@@ -185,13 +193,14 @@ func weight(s set) int {
 	return sum
 }
 
-// stepsOf are the schemas for the values one level below: a set for every
-// property and element that schemas name, and one each for the others.
-func (c *costs) stepsOf(same set) []set {
-	elements := 0
+// stepsOf are the ways one level down: to every property and element that
+// schemas name, and to the others.
+func (c *costs) stepsOf(same set) []step {
+	elements, patterns := 0, 0
 	names := map[string]set{}
-	for s := range same {
+	for s, times := range same {
 		elements = max(elements, len(s.PrefixItems))
+		patterns = min(patterns+times*perPattern*len(s.PatternProperties), maxWork)
 		for name := range s.Properties {
 			names[name] = set{}
 		}
@@ -199,76 +208,76 @@ func (c *costs) stepsOf(same set) []set {
 	if c.links += (len(names) + elements + 2) * len(same); c.links > maxLinks {
 		return nil
 	}
-	var steps []set
-	for name, step := range names {
+	var steps []step
+	for name, schemas := range names {
 		for s, times := range same {
-			property(s, name, step, times)
+			property(s, name, schemas, times)
 		}
-		steps = append(steps, step)
+		steps = append(steps, step{schemas, patterns})
 	}
 	others := set{}
 	for s, times := range same {
 		otherProperty(s, others, times)
 	}
-	steps = append(steps, others)
+	steps = append(steps, step{others, patterns})
 	for i := range elements + 1 {
-		step := set{}
+		schemas := set{}
 		for s, times := range same {
-			element(s, i, step, times)
+			element(s, i, schemas, times)
 		}
-		steps = append(steps, step)
+		steps = append(steps, step{schemas, 0})
 	}
 	return steps
 }
 
-func property(s *jsonschema.Schema, name string, step set, times int) {
+func property(s *jsonschema.Schema, name string, schemas set, times int) {
 	named := false
 	if child, ok := s.Properties[name]; ok {
 		named = true
-		step.add(child, times)
+		schemas.add(child, times)
 	}
 	for pattern, child := range s.PatternProperties {
 		if pattern.MatchString(name) {
 			named = true
-			step.add(child, times)
+			schemas.add(child, times)
 		}
 	}
 	if child, ok := s.AdditionalProperties.(*jsonschema.Schema); ok && !named {
-		step.add(child, times)
+		schemas.add(child, times)
 	}
 	if s.UnevaluatedProperties != nil && !named {
-		step.add(s.UnevaluatedProperties, times)
+		schemas.add(s.UnevaluatedProperties, times)
 	}
 	if s.PropertyNames != nil {
-		step.add(s.PropertyNames, times)
+		schemas.add(s.PropertyNames, times)
 	}
 }
 
-func otherProperty(s *jsonschema.Schema, step set, times int) {
+func otherProperty(s *jsonschema.Schema, schemas set, times int) {
 	for _, child := range s.PatternProperties {
-		step.add(child, times)
+		schemas.add(child, times)
 	}
 	if child, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
-		step.add(child, times)
+		schemas.add(child, times)
 	}
 	if s.UnevaluatedProperties != nil {
-		step.add(s.UnevaluatedProperties, times)
+		schemas.add(s.UnevaluatedProperties, times)
 	}
 	if s.PropertyNames != nil {
-		step.add(s.PropertyNames, times)
+		schemas.add(s.PropertyNames, times)
 	}
 }
 
-func element(s *jsonschema.Schema, i int, step set, times int) {
+func element(s *jsonschema.Schema, i int, schemas set, times int) {
 	if i < len(s.PrefixItems) {
-		step.add(s.PrefixItems[i], times)
+		schemas.add(s.PrefixItems[i], times)
 	} else if s.Items2020 != nil {
-		step.add(s.Items2020, times)
+		schemas.add(s.Items2020, times)
 	} else if s.UnevaluatedItems != nil {
-		step.add(s.UnevaluatedItems, times)
+		schemas.add(s.UnevaluatedItems, times)
 	}
 	if s.Contains != nil {
-		step.add(s.Contains, times)
+		schemas.add(s.Contains, times)
 	}
 }
 

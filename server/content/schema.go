@@ -63,7 +63,7 @@ var errOutside = errors.New("a reference out of the schema")
 
 const (
 	draft2020 = "https://json-schema.org/draft/2020-12/schema"
-	schemaURL = "mem:///schema.json"
+	schemaURL = "schema:///arguments"
 )
 
 // Bounds of a schema and of what is said of it.

@@ -51,7 +51,7 @@ type BudgetRule struct {
 	Currency string // of Micros
 	Cap      int64
 	Window   Window
-	Zone     *time.Location // of Hour and Day
+	Zone     *time.Location // of Hour and Day; nil: UTC
 	Per      []Dimension
 	// Purposes, Tools and Agents, where not empty, are the only ones counted.
 	Purposes []string
@@ -120,8 +120,11 @@ func (b BudgetRule) Resets(at time.Time) time.Time {
 }
 
 func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
-	local := at.In(b.Zone)
-	y, m, d := local.Date()
+	zone := b.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	local := at.In(zone)
 	switch b.Window {
 	case Hour:
 		// By elapsed time since local midnight would break where the clock is
@@ -131,9 +134,28 @@ func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
 		first := floor(at.Unix()+int64(offset), 3600) - int64(offset)
 		return first, time.Unix(first+3600, 0)
 	case Day:
-		return time.Date(y, m, d, 0, 0, 0, 0, b.Zone).Unix(), time.Date(y, m, d+1, 0, 0, 0, 0, b.Zone)
+		y, m, d := local.Date()
+		return midnight(y, m, d, zone).Unix(), midnight(y, m, d+1, zone)
 	}
 	return 0, time.Time{}
+}
+
+// midnight is the first moment of a day. Where the clock is set forward at
+// midnight there is no 00:00, and where it is set back soon after there are two.
+func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
+	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
+	from, to := t.ZoneBounds()
+	if t.Hour() > 12 && !to.IsZero() {
+		return to // still the day before
+	}
+	if !from.IsZero() {
+		_, before := from.Add(-time.Second).Zone()
+		_, now := t.Zone()
+		if first := t.Add(time.Duration(now-before) * time.Second); before > now && first.Before(from) {
+			return first
+		}
+	}
+	return t
 }
 
 func floor(n, step int64) int64 {

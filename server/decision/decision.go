@@ -73,17 +73,18 @@ func (p Pipeline) Decide(req *Request, snap *Snapshot) Decision {
 	return d
 }
 
+// denies reports whether a finding refuses: every verdict but the two that do
+// not, so that one from nowhere refuses too.
+func (f *Finding) denies() bool { return f.Verdict != Abstain && f.Verdict != Permit }
+
 // Allowed reports whether some stage permits and none denies.
 func (d *Decision) Allowed() bool {
 	permitted := false
-	for _, f := range d.Findings {
-		switch f.Verdict {
-		case Permit:
-			permitted = true
-		case Abstain:
-		default:
+	for i := range d.Findings {
+		if d.Findings[i].denies() {
 			return false
 		}
+		permitted = permitted || d.Findings[i].Verdict == Permit
 	}
 	return permitted
 }
@@ -203,7 +204,7 @@ func (d *Decision) Routes() []RouteRule {
 // ok is false when waiting does not help.
 func (d *Decision) RetryAfter(at time.Time) (wait time.Duration, ok bool) {
 	for _, f := range d.Findings {
-		if f.Verdict == Deny && len(f.Budgets) == 0 {
+		if f.denies() && !slices.ContainsFunc(f.Budgets, func(l BudgetLine) bool { return l.Exhausted }) {
 			return 0, false
 		}
 		for _, line := range f.Budgets {
@@ -224,16 +225,21 @@ func (d *Decision) RetryAfter(at time.Time) (wait time.Duration, ok bool) {
 func (d *Decision) Requestable() []string {
 	var policies []string
 	for _, f := range d.Findings {
-		if f.Verdict != Deny {
+		if !f.denies() {
 			continue
 		}
+		requestable := false
 		for _, r := range f.Reasons {
 			if r.Lift != "" && !r.Requestable {
 				return nil
 			}
+			requestable = requestable || r.Requestable
 			if r.Requestable && r.Policy != "" {
 				policies = append(policies, r.Policy)
 			}
+		}
+		if !requestable {
+			return nil // it does not say what it lacks
 		}
 	}
 	return policies

@@ -58,12 +58,13 @@ func Settle(reserved []Reservation, actual Cost, used map[BudgetKey]int64) Settl
 				spent = actual.Micros
 			}
 		}
-		room := max(0, r.Line.Cap-used[r.Key])
-		delta := min(spent-r.Amount, room)
+		// A counter can be beyond its cap, when the cap was lowered since: then
+		// there is no room, also after a refund. It is never refunded below 0.
+		delta := max(min(max(0, spent)-r.Amount, max(0, r.Line.Cap-used[r.Key])), -max(0, used[r.Key]))
 		line := r.Line
 		line.Reserved = r.Amount + delta
-		line.Overrun = spent - line.Reserved
-		line.Remaining = room - delta
+		line.Overrun = max(0, spent-line.Reserved)
+		line.Remaining = max(0, r.Line.Cap-used[r.Key]-delta)
 		line.Exhausted = false
 		s.Budgets = append(s.Budgets, line)
 		if delta != 0 {
@@ -83,7 +84,9 @@ func CostOf(reserved []Reservation) Cost {
 		case Tokens:
 			c.Tokens = max(c.Tokens, r.Amount)
 		case Micros:
-			c.Micros, c.Currency = max(c.Micros, r.Amount), r.Line.Currency
+			if r.Amount > c.Micros {
+				c.Micros, c.Currency = r.Amount, r.Line.Currency
+			}
 		}
 	}
 	return c

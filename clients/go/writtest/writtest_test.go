@@ -2,7 +2,6 @@ package writtest_test
 
 import (
 	"encoding/json"
-	"errors"
 	"io/fs"
 	"net"
 	"net/http"
@@ -112,7 +111,7 @@ func TestStartEndsWithTheTest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(response.Body.Close()); err != nil || response.StatusCode != http.StatusOK {
+		if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusOK {
 			t.Errorf("%s, %v", response.Status, err)
 		}
 	})

@@ -35,8 +35,23 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 				Text: or(m.Text, fmt.Sprintf("The policy %q permits this.", m.Policy))})
 		}
 	}
+	f.Reasons = bounded(f.Reasons)
 	f.Obligations, f.Routes = ruling.Obligations, ruling.Routes
 	return f
+}
+
+// maxReasons bounds the reasons of the policies: an answer holds 1,024.
+const maxReasons = 512
+
+// bounded cuts a list of reasons. What stands for the rest can be lifted by no
+// ticket, because nobody says that the rest could.
+func bounded(reasons []decision.Reason) []decision.Reason {
+	if len(reasons) <= maxReasons {
+		return reasons
+	}
+	rest := reasons[maxReasons-1]
+	rest.Text, rest.Policy, rest.Requestable = fmt.Sprintf("%d more policies say so.", len(reasons)-maxReasons+1), "", false
+	return append(reasons[:maxReasons-1:maxReasons-1], rest)
 }
 
 // Query is what the policy stage puts to the policies.

@@ -33,15 +33,21 @@ func Route(req *decision.Request, snap *decision.Snapshot, d *decision.Decision)
 	return choose(dest, vendor, purpose, d.Routes())
 }
 
+// maxListed bounds the endpoints that a reason lists.
+const maxListed = 8
+
 // choose takes the endpoint that was asked for when it is eligible, else the
-// vendor's first eligible one.
+// vendor's first eligible one in the region that was asked for, else its first
+// eligible one.
 func choose(dest decision.Destination, vendor *decision.Vendor, purpose *decision.Purpose, rules []decision.RouteRule) decision.Finding {
 	var failed []string
 	policy := ""
 	var eligible []decision.Endpoint
 	for _, e := range vendor.Endpoints {
 		if why, by := objection(e, vendor.ID, purpose, rules); why != "" {
-			failed = append(failed, fmt.Sprintf("%s (%s)", e.Host, why))
+			if len(failed) < maxListed {
+				failed = append(failed, fmt.Sprintf("%s (%s)", e.Host, why))
+			}
 			if policy == "" {
 				policy = by
 			}
@@ -55,13 +61,12 @@ func choose(dest decision.Destination, vendor *decision.Vendor, purpose *decisio
 		f.Reasons[0].Policy = policy
 		return f
 	}
-	chosen := eligible[0]
-	for _, e := range eligible {
-		if (dest.Host == "" || e.Host == dest.Host) && (dest.Region == "" || e.Region == dest.Region) {
-			chosen = e
-			break
-		}
+	asked := func(e decision.Endpoint) bool { return dest.Region == "" || e.Region == dest.Region }
+	i := slices.IndexFunc(eligible, func(e decision.Endpoint) bool { return asked(e) && (dest.Host == "" || e.Host == dest.Host) })
+	if i < 0 {
+		i = slices.IndexFunc(eligible, asked)
 	}
+	chosen := eligible[max(0, i)]
 	f := abstain()
 	if chosen.Host != dest.Host || dest.Region != "" && chosen.Region != dest.Region {
 		f.Obligations = []decision.Obligation{{Policy: policy, Duty: decision.Route{Vendor: vendor.ID, Region: chosen.Region, Host: chosen.Host}}}

@@ -29,7 +29,7 @@ func Ticket(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 	add(!snap.At.Before(t.NotAfter), "ticket.expired", "The ticket %q has expired.")
 	add(t.Uses >= t.MaxUses, "ticket.used", "The ticket %q has been used up.")
 	add(t.Principal != req.Principal.Subject, "ticket.principal", "The ticket %q was given to another agent.")
-	add(slices.Contains(t.Approvers, req.Principal.Subject) || req.Principal.OnBehalfOf != "" && slices.Contains(t.Approvers, req.Principal.OnBehalfOf),
+	add(slices.ContainsFunc(t.Approvers, func(approver string) bool { return acts(&req.Principal, approver) }),
 		"ticket.self_approved", "The ticket %q was approved by the one who uses it.")
 	add(t.Tool != req.Tool.ToolName, "ticket.tool", "The ticket %q is for another tool.")
 	add(t.ToolDigest != "" && t.ToolDigest != req.Tool.Digest, "ticket.tool", "The ticket %q is for another definition of the tool.")
@@ -39,6 +39,12 @@ func Ticket(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 		return f
 	}
 	return decision.Finding{Verdict: decision.Abstain, Ticket: t, Effects: []decision.Effect{decision.Redeem{Ticket: t.ID}}}
+}
+
+// acts reports whether somebody has a part in the action: the agent, the human
+// it acts for, or one of those who delegated.
+func acts(p *decision.Principal, who string) bool {
+	return who != "" && (who == p.Subject || who == p.OnBehalfOf || slices.Contains(p.Actors, who))
 }
 
 func refuse(code, text string) decision.Finding {

@@ -25,7 +25,11 @@ func Tool(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 			"Review the changed definition and accept it into the bundle.")
 	}
 	if req.Arguments == nil {
-		return abstain()
+		if req.Phase != decision.Call && req.Phase != decision.Result {
+			return abstain()
+		}
+		return deny("tool.arguments", fmt.Sprintf("The request says nothing of the arguments of %s.", req.Tool),
+			"Send arguments that the tool's input schema allows.")
 	}
 	f := abstain()
 	for _, v := range tool.Input.Check(req.Arguments) {
