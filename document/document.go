@@ -70,17 +70,39 @@ func (e *Error) Error() string {
 
 // Parse reads exactly one JSON value of any kind. The error is an *Error.
 func Parse(data []byte) (*Document, error) {
-	p := parser{dec: new(jsontext.Decoder)}
-	p.reset(data, MaxNodes)
-	value, err := p.whole()
+	p, value, err := read(data)
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, err
 	}
 	canonical := jsontext.Value(bytes.Clone(data))
 	if err := canonical.Canonicalize(); err != nil {
 		return nil, p.explain(err)
 	}
 	return &Document{value: value, canonical: canonical, digest: sha256.Sum256(canonical), depth: p.depth, nodes: p.nodes}, nil
+}
+
+// Members reads exactly one JSON object, as strictly as Parse, for those who need
+// neither its form nor its digest. The error is an *Error.
+func Members(data []byte) (map[string]any, error) {
+	_, value, err := read(data)
+	if err != nil {
+		return nil, err
+	}
+	members, ok := value.(map[string]any)
+	if !ok {
+		return nil, &Error{Problem: "not a JSON object"}
+	}
+	return members, nil
+}
+
+func read(data []byte) (*parser, any, error) {
+	p := &parser{dec: new(jsontext.Decoder)}
+	p.reset(data, MaxNodes)
+	value, err := p.whole()
+	if err != nil {
+		return nil, nil, p.explain(err)
+	}
+	return p, value, nil
 }
 
 // ParseObject reads exactly one JSON object; no bytes at all are an empty one.

@@ -29,12 +29,16 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 	if err != nil {
 		return nil, internal(s.log, "making an id", err)
 	}
+	remembered := true // until it turns out not to do
 	for range attempts {
-		snap, err := s.snapshot(ctx, req)
+		snap, err := s.snapshot(ctx, req, remembered)
 		if err != nil {
 			return nil, s.unrecorded(ctx, "reading a snapshot", err)
 		}
 		d := s.stages.Decide(req, snap)
+		if remembered = false; snap.Remembered && !d.Allowed() {
+			continue // nobody is denied on what may have changed
+		}
 		entry, answer, err := audit.Decided(id, req, snap, &d)
 		if err != nil {
 			return nil, internal(s.log, "encoding a decision", err)
@@ -71,9 +75,11 @@ func (s *Server) again(receipt audit.Receipt) (*writv1.DecideResponse, error) {
 
 // snapshot is what the decision will rest on. The bundle is taken first, so that
 // one decision is made by one bundle.
-func (s *Server) snapshot(ctx context.Context, req *decision.Request) (*decision.Snapshot, error) {
+func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered bool) (*decision.Snapshot, error) {
 	bundle, at := s.bundle(), s.now().UTC().Truncate(time.Microsecond)
-	facts, err := s.ledger.Snapshot(ctx, bundle.Want(req, at))
+	want := bundle.Want(req, at)
+	want.Remembered = remembered
+	facts, err := s.ledger.Snapshot(ctx, want)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +99,7 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 	if err != nil {
 		return nil, internal(s.log, "making an id", err)
 	}
-	snap, err := s.snapshot(ctx, req)
+	snap, err := s.snapshot(ctx, req, false)
 	if err != nil {
 		return nil, s.unrecorded(ctx, "reading a snapshot", err)
 	}

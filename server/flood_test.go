@@ -3,6 +3,8 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -108,6 +110,30 @@ func TestDocumentThatExpands(t *testing.T) {
 			expect(t, err, codes.InvalidArgument, "JSON_INVALID")
 			if most := uint64(100 << 20); spent > most {
 				t.Errorf("refusing %d bytes took %d bytes of memory", len(text), spent)
+			}
+		})
+	}
+}
+
+// The JSON face holds a list to the same bounds before it looks at the elements.
+func TestEvaluationThatExpands(t *testing.T) {
+	p := open(t)
+	at := p.serve(t)
+	for name, list := range map[string]string{
+		"candidates":            `"candidates":[` + strings.Repeat(`{"name":""},`, 66_000) + `{"name":""}]`,
+		"supported_obligations": `"supported_obligations":[` + strings.Repeat(`"",`, 190_000) + `""]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := fmt.Sprintf(`{"subject":{"type":"agent","id":"","properties":{"token":"x"}},"action":{"name":"tools/list"},
+				"resource":{"type":"mcp_server","id":"filesystem"},"context":{"purpose":"support",%s}}`, list)
+			var status int
+			var answer string
+			spent := allocated(func() { status, answer = at.evaluate(t, body) })
+			if status != http.StatusBadRequest || !strings.Contains(answer, "FIELD_INVALID") || len(answer) > 2048 {
+				t.Errorf("got %d %.300s", status, answer)
+			}
+			if most := uint64(100 << 20); spent > most {
+				t.Errorf("refusing %d bytes took %d bytes of memory", len(body), spent)
 			}
 		})
 	}

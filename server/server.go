@@ -26,7 +26,8 @@ import (
 
 // Ledger is where facts come from and records go to. Safe for concurrent use.
 type Ledger interface {
-	// Snapshot reads what a decision needs, as it was at one moment.
+	// Snapshot reads what a decision needs, as it is at one moment; or, where
+	// the want allows it, as it is remembered, and then the facts say so.
 	Snapshot(context.Context, decision.Want) (decision.Facts, error)
 	// Commit makes a record and its effects durable, both or neither, before it
 	// returns. audit.ErrStale: a guard failed, nothing was written, decide
@@ -77,6 +78,11 @@ type Config struct {
 	// Log is told defects and failures, never values of requests.
 	Log *slog.Logger
 }
+
+// GCPercent is the collector's setting (see runtime/debug.SetGCPercent) for a
+// process that serves, where GOGC says nothing: a decision leaves much garbage
+// and the live heap is small, so the default would collect all the time.
+const GCPercent = 400
 
 // Server answers. Make one with New.
 type Server struct {

@@ -22,13 +22,13 @@ import (
 // proxy stands between a client and a PDP and can cut what it carries.
 type proxy struct {
 	listener net.Listener
-	to       func() string
+	to       string
 
 	mu    sync.Mutex // guards conns
 	conns map[net.Conn]bool
 }
 
-func startProxy(t *testing.T, to func() string) *proxy {
+func startProxy(t *testing.T, to string) *proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,7 +55,7 @@ func startProxy(t *testing.T, to func() string) *proxy {
 
 // carry copies both ways until either end is gone.
 func (p *proxy) carry(in net.Conn) {
-	out, err := net.Dial("tcp", p.to())
+	out, err := net.Dial("tcp", p.to)
 	if err != nil {
 		in.Close()
 		return
@@ -91,9 +91,9 @@ func (p *proxy) cut() {
 // the record is durable, the connection is gone.
 type losing struct {
 	writtest.Store
-	cut func()
 
-	mu   sync.Mutex // guards seen
+	mu   sync.Mutex // guards the fields below
+	cut  func()
 	seen map[string]bool
 }
 
@@ -104,9 +104,10 @@ func (l *losing) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, erro
 	l.mu.Lock()
 	first := !l.seen[key]
 	l.seen[key] = true
+	cut := l.cut
 	l.mu.Unlock()
 	if err == nil && first {
-		l.cut()
+		cut()
 	}
 	return receipt, err
 }
@@ -120,10 +121,11 @@ func TestClientAnswersLost(t *testing.T) {
 	}
 	closing(t, store.Close)
 	l := &losing{Store: store, seen: map[string]bool{}}
-	var p *writtest.PDP
-	between := startProxy(t, func() string { return p.Addr })
+	p := writtest.Start(t, writtest.Config{Store: l, Now: workday})
+	between := startProxy(t, p.Addr)
+	l.mu.Lock()
 	l.cut = between.cut
-	p = writtest.Start(t, writtest.Config{Store: l, Now: workday})
+	l.mu.Unlock()
 	c, err := writ.New(writ.Config{Addr: between.listener.Addr().String(),
 		Token:         func(context.Context) (string, error) { return p.Token(support) },
 		OnSettleError: func(_ writ.Report, err error) { t.Errorf("a report was lost: %v", err) },

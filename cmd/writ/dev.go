@@ -72,6 +72,7 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 		return err
 	}
 	defer httpListener.Close()
+	tuneGC()
 	log := slog.New(slog.NewTextHandler(to.err, nil))
 	d, err := newDev(ctx, c, "http://"+httpListener.Addr().String(), log)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -82,6 +83,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
+	tuneGC()
 	log := slog.New(slog.NewJSONHandler(to.err, nil))
 	dsn, err := readDSN(conf.DatabaseFile)
 	if err != nil {
@@ -109,6 +111,13 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	defer httpListener.Close()
 	log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", conf.TLS != nil)
 	return s.Serve(ctx, grpcListener, httpListener)
+}
+
+// tuneGC sets the collector for serving, unless the operator did.
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(server.GCPercent)
+	}
 }
 
 // readConfig reads and checks the file.

@@ -25,7 +25,6 @@ CREATE TABLE record (
     CONSTRAINT record_key UNIQUE (tenant, kind, key)
 );
 CREATE INDEX record_session ON record (tenant, session, id) WHERE session <> '';
-CREATE INDEX record_at ON record (at, id);
 
 -- Records that are not in the tree yet, in the order in which they enter it.
 CREATE TABLE pending (

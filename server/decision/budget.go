@@ -140,13 +140,14 @@ func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
 	return 0, time.Time{}
 }
 
-// midnight is the first moment of a day. Where the clock is set forward at
-// midnight there is no 00:00, and where it is set back soon after there are two.
+// midnight is the first moment of a day, or of the next that there is. Where the
+// clock is set forward at midnight there is no 00:00, and where it is set back
+// soon after there are two.
 func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
 	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
 	from, to := t.ZoneBounds()
-	if t.Hour() > 12 && !to.IsZero() {
-		return to // still the day before
+	if t.Format(time.DateOnly) < time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly) && !to.IsZero() {
+		return to
 	}
 	if !from.IsZero() {
 		_, before := from.Add(-time.Second).Zone()

@@ -22,6 +22,8 @@ type Facts struct {
 	Call *CallFacts
 	// Used is what each wanted counter holds; a missing one holds 0.
 	Used map[BudgetKey]int64
+	// Remembered says that these facts may be older than the store.
+	Remembered bool
 }
 
 // Want says which facts a decision will need.
@@ -32,6 +34,9 @@ type Want struct {
 	Ticket    string   // empty: none
 	CallID    [16]byte // zero: none
 	Budgets   []BudgetKey
+	// Remembered allows facts that may be older than the store: good enough to
+	// allow, because the commit has guards, and never to deny.
+	Remembered bool
 }
 
 // Want is what the store must be asked for a request.

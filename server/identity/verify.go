@@ -178,7 +178,7 @@ func object(name, part string) (map[string]any, error) {
 	if err != nil {
 		return nil, invalid("the token's %s is not base64url", name)
 	}
-	d, err := document.ParseObject(data)
+	members, err := document.Members(data)
 	if err != nil {
 		problem := "invalid JSON"
 		if broken, ok := errors.AsType[*document.Error](err); ok {
@@ -186,7 +186,7 @@ func object(name, part string) (map[string]any, error) {
 		}
 		return nil, invalid("the token's %s: %s", name, problem)
 	}
-	return d.Value().(map[string]any), nil
+	return members, nil
 }
 
 // decode64 decodes strict base64url. The decoder would skip line breaks.

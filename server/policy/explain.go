@@ -27,7 +27,10 @@ func (s *Set) Explain(q decision.Query) []decision.Near {
 	}
 	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
 	var near []decision.Near
-	for _, st := range s.deciding.statements {
+	for _, st := range s.index.statements {
+		if st.obligate != nil {
+			continue
+		}
 		n := decision.Near{Policy: st.id, Forbid: st.forbid, Position: st.at()}
 		actionHolds := true
 		for _, c := range clauses(st.ast) {

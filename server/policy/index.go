@@ -15,40 +15,55 @@ import (
 // fail and is tested before the conditions, so leaving out a policy whose scope
 // does not match changes neither decisions nor reasons nor errors.
 type index struct {
-	buckets map[scope][]int32
-	// unbound are the same policies filed without their resource, for requests
-	// that do not know theirs.
-	unbound    map[scope][]int32
 	statements []*statement // sorted by id
+	// anchors numbers what scopes name; 0 is any.
+	anchors map[anchor]int32
+	// lines are the lineages of the bundle's entities.
+	lines map[cedar.EntityUID][]int32
+	// buckets are the policies by the anchors of principal, action and
+	// resource; unbound the same by principal and action alone, for requests
+	// that do not know their resource.
+	buckets map[[3]int32][]int32
+	unbound map[[2]int32][]int32
 }
 
-// scope is where a policy is filed: for each variable the entity or type that it
-// must be or be in, or the zero anchor for any.
-type scope struct{ principal, action, resource anchor }
-
-// anchor is an entity, or, with an empty id and is set, a type.
+// anchor is what a scope names: an entity, or, with an empty id and is set, a
+// type. The zero anchor is any.
 type anchor struct {
 	uid cedar.EntityUID
 	is  bool
 }
 
-func newIndex(statements []*statement) *index {
+func newIndex(statements []*statement, entities cedar.EntityMap) *index {
 	sorted := slices.Clone(statements)
 	slices.SortFunc(sorted, func(a, b *statement) int { return strings.Compare(a.id, b.id) })
-	x := &index{buckets: map[scope][]int32{}, unbound: map[scope][]int32{}, statements: sorted}
+	x := &index{statements: sorted, anchors: map[anchor]int32{{}: 0}, lines: map[cedar.EntityUID][]int32{},
+		buckets: map[[3]int32][]int32{}, unbound: map[[2]int32][]int32{}}
+	number := func(a anchor) int32 {
+		n, ok := x.anchors[a]
+		if !ok {
+			n = int32(len(x.anchors))
+			x.anchors[a] = n
+		}
+		return n
+	}
 	for i, s := range sorted {
-		for _, a := range anchors(s.ast.Action) {
-			at := scope{principal: anchors(s.ast.Principal)[0], action: a}
-			x.unbound[at] = append(x.unbound[at], int32(i))
-			at.resource = anchors(s.ast.Resource)[0]
+		principal, resource := number(anchorsOf(s.ast.Principal)[0]), number(anchorsOf(s.ast.Resource)[0])
+		for _, a := range anchorsOf(s.ast.Action) {
+			action := number(a)
+			x.unbound[[2]int32{principal, action}] = append(x.unbound[[2]int32{principal, action}], int32(i))
+			at := [3]int32{principal, action, resource}
 			x.buckets[at] = append(x.buckets[at], int32(i))
 		}
+	}
+	for uid := range entities {
+		x.lines[uid] = x.trace(entities, uid)
 	}
 	return x
 }
 
-// anchors are where a scope is filed; only a set of actions has several.
-func anchors(node any) []anchor {
+// anchorsOf are where a scope is filed; only a set of actions has several.
+func anchorsOf(node any) []anchor {
 	switch n := node.(type) {
 	case ast.ScopeTypeEq:
 		return []anchor{{uid: n.Entity}}
@@ -68,60 +83,62 @@ func anchors(node any) []anchor {
 	return []anchor{{}}
 }
 
-// candidates are the policies that a request can match, in the order of their
-// ids. A zero resource is unknown and matches every resource scope.
-func (x *index) candidates(entities cedar.EntityGetter, principal, action, resource cedar.EntityUID) candidates {
-	var found []int32
-	resources := lineage(entities, resource)
-	for _, p := range lineage(entities, principal) {
-		for _, a := range lineage(entities, action) {
-			if resource.IsZero() {
-				found = append(found, x.unbound[scope{principal: p, action: a}]...)
-				continue
-			}
-			for _, r := range resources {
-				found = append(found, x.buckets[scope{p, a, r}]...)
-			}
-		}
+// lineage is the anchors that an entity satisfies and that policies name: any,
+// its type, itself and all its ancestors. One that the bundle does not know has
+// no ancestors.
+func (x *index) lineage(uid cedar.EntityUID) []int32 {
+	if line, ok := x.lines[uid]; ok {
+		return line
 	}
-	slices.Sort(found)
-	return candidates{index: x, found: slices.Compact(found)}
+	return x.trace(nil, uid)
 }
 
-// lineage is every anchor that an entity satisfies: any, its type, itself and
-// all its ancestors.
-func lineage(entities cedar.EntityGetter, uid cedar.EntityUID) []anchor {
-	line := []anchor{{}, {uid: cedar.EntityUID{Type: uid.Type}, is: true}, {uid: uid}}
-	for i := 2; i < len(line); i++ {
-		e, ok := entities.Get(line[i].uid)
-		if !ok {
-			continue
+func (x *index) trace(entities cedar.EntityMap, uid cedar.EntityUID) []int32 {
+	line := []int32{0}
+	add := func(a anchor) {
+		if n, named := x.anchors[a]; named {
+			line = append(line, n)
 		}
-		for parent := range e.Parents.All() {
-			if a := (anchor{uid: parent}); !slices.Contains(line, a) {
-				line = append(line, a)
+	}
+	add(anchor{uid: cedar.EntityUID{Type: uid.Type}, is: true})
+	seen := []cedar.EntityUID{uid}
+	for i := 0; i < len(seen); i++ {
+		add(anchor{uid: seen[i]})
+		for parent := range entities[seen[i]].Parents.All() {
+			if !slices.Contains(seen, parent) {
+				seen = append(seen, parent)
 			}
 		}
 	}
 	return line
 }
 
-// candidates is a set of policies as cedar.Authorize takes it.
-type candidates struct {
-	index *index
-	found []int32
-}
-
-// All yields the policies in the order of their ids.
-func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, i := range c.found {
-			s := c.index.statements[i]
-			if !yield(cedar.PolicyID(s.id), s.policy) {
-				return
+// candidates are the policies that a question can match, in the order of their
+// ids: those that decide, and those that oblige. An unknown resource matches
+// every resource scope.
+func (x *index) candidates(q *question) (deciding, obligating candidates) {
+	var found []int32
+	resources := x.lineage(q.resource)
+	for _, p := range x.lineage(q.principal) {
+		for _, a := range x.lineage(q.action) {
+			if q.resource.IsZero() {
+				found = append(found, x.unbound[[2]int32{p, a}]...)
+				continue
+			}
+			for _, r := range resources {
+				found = append(found, x.buckets[[3]int32{p, a, r}]...)
 			}
 		}
 	}
+	slices.Sort(found)
+	for _, i := range slices.Compact(found) {
+		if s := x.statements[i]; s.obligate == nil {
+			deciding = append(deciding, s)
+		} else {
+			obligating = append(obligating, s)
+		}
+	}
+	return deciding, obligating
 }
 
 // get finds a policy by id.
@@ -139,13 +156,21 @@ func (x *index) matches(reasons []cedar.DiagnosticReason) []decision.Match {
 	return all
 }
 
-// permits are the candidates without the forbids.
-func (c candidates) permits() candidates {
-	kept := make([]int32, 0, len(c.found))
-	for _, i := range c.found {
-		if !c.index.statements[i].forbid {
-			kept = append(kept, i)
+// candidates is a set of policies as cedar.Authorize takes it.
+type candidates []*statement
+
+// All yields the policies in the order of their ids.
+func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for _, s := range c {
+			if !yield(cedar.PolicyID(s.id), s.policy) {
+				return
+			}
 		}
 	}
-	return candidates{index: c.index, found: kept}
+}
+
+// permits are the candidates without the forbids.
+func (c candidates) permits() candidates {
+	return slices.DeleteFunc(slices.Clone(c), func(s *statement) bool { return s.forbid })
 }

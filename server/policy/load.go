@@ -287,15 +287,7 @@ func (f *files) policies(facts []toolFacts) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	var deciding, obligating []*statement
-	for _, st := range statements {
-		if st.obligate == nil {
-			deciding = append(deciding, st)
-		} else {
-			obligating = append(obligating, st)
-		}
-	}
-	s.deciding, s.obligating = newIndex(deciding), newIndex(obligating)
+	s.index = newIndex(statements, s.entities)
 	return s, nil
 }
 

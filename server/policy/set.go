@@ -19,9 +19,8 @@ type Set struct {
 	extraType resolved.RecordType
 	entities  cedar.EntityMap
 	// tools are the records of context.tool.
-	tools      map[decision.ToolName]cedar.Record
-	deciding   *index
-	obligating *index
+	tools map[decision.ToolName]cedar.Record
+	index *index
 }
 
 // Judge evaluates the deciding policies, and, unless they only filter a list,
@@ -36,24 +35,24 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	}
 	request := cedar.Request{Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
 	var r decision.Ruling
-	found := s.deciding.candidates(ask.entities, ask.principal, ask.action, ask.resource)
-	verdict, diagnostic := cedar.Authorize(found, ask.entities, request)
+	deciding, obligating := s.index.candidates(&ask)
+	verdict, diagnostic := cedar.Authorize(deciding, ask.entities, request)
 	permits := diagnostic
 	if verdict == cedar.Deny && len(diagnostic.Reasons) > 0 {
-		r.Forbids = s.deciding.matches(diagnostic.Reasons)
+		r.Forbids = s.index.matches(diagnostic.Reasons)
 		// Cedar names no permits beside a forbid, and whether there are any
 		// tells whether a ticket would lift the denial.
-		_, permits = cedar.Authorize(found.permits(), ask.entities, request)
+		_, permits = cedar.Authorize(deciding.permits(), ask.entities, request)
 	}
-	r.Permits = s.deciding.matches(permits.Reasons)
-	_, obliging := cedar.Authorize(s.obligating.candidates(ask.entities, ask.principal, ask.action, ask.resource), ask.entities, request)
+	r.Permits = s.index.matches(permits.Reasons)
+	_, obliging := cedar.Authorize(obligating, ask.entities, request)
 	// An error text of Cedar's can hold values of the request, so only the
 	// policy is named.
 	for _, e := range diagnostic.Errors {
-		r.Errors = append(r.Errors, s.deciding.get(e.PolicyID).match())
+		r.Errors = append(r.Errors, s.index.get(e.PolicyID).match())
 	}
 	for _, e := range obliging.Errors {
-		r.Errors = append(r.Errors, s.obligating.get(e.PolicyID).match())
+		r.Errors = append(r.Errors, s.index.get(e.PolicyID).match())
 	}
 	s.oblige(&r, q, obliging.Reasons)
 	return r
@@ -67,7 +66,7 @@ func (s *statement) match() decision.Match {
 func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []cedar.DiagnosticReason) {
 	var redactions []*statement
 	for _, m := range matched {
-		st := s.obligating.get(m.PolicyID)
+		st := s.index.get(m.PolicyID)
 		switch o := st.obligate; {
 		case o.route != nil:
 			r.Routes = append(r.Routes, *o.route)
@@ -142,9 +141,8 @@ func (s *Set) could(ask question) decision.Ruling {
 		env.Resource = unknown("resource")
 	}
 	var r decision.Ruling
-	found := s.deciding.candidates(ask.entities, ask.principal, ask.action, ask.resource)
-	for _, i := range found.found {
-		st := s.deciding.statements[i]
+	deciding, _ := s.index.candidates(&ask)
+	for _, st := range deciding {
 		residual, keep := eval.PartialPolicy(env, st.ast)
 		switch {
 		case !keep:

@@ -120,6 +120,7 @@ func (s *Store) attempt(entries []audit.Entry) ([]lane.Outcome, error) {
 	if err := write(ctx, conn, &writes); err != nil {
 		return nil, rollback(ctx, conn, fmt.Errorf("writing the batch: %w", err))
 	}
+	s.memory.Written(&writes)
 	return outcomes, nil
 }
 

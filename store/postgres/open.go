@@ -39,6 +39,8 @@ type Store struct {
 	write *pgxpool.Pool // of the lanes, the sealer and what changes tickets
 	read  *pgxpool.Pool
 	lanes []*lane.Lane
+	// memory is of the counters.
+	memory lane.Memory
 }
 
 // Open opens the ledger of a database with the defaults of Config.

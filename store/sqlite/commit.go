@@ -74,19 +74,19 @@ func (s *Store) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, error
 }
 
 // commit plans a batch on the state that the file holds, and writes it.
-func (t tx) commit(entries []audit.Entry) ([]lane.Outcome, error) {
+func (t tx) commit(entries []audit.Entry) ([]lane.Outcome, lane.Writes, error) {
 	state, err := t.state(lane.NeedsOf(entries))
 	if err != nil {
-		return nil, fmt.Errorf("reading what the batch depends on: %w", err)
+		return nil, lane.Writes{}, fmt.Errorf("reading what the batch depends on: %w", err)
 	}
 	outcomes, writes := lane.Plan(state, entries)
 	if writes.Empty() {
-		return outcomes, nil
+		return outcomes, writes, nil
 	}
 	if err := t.write(&writes); err != nil {
-		return nil, fmt.Errorf("writing the batch: %w", err)
+		return nil, writes, fmt.Errorf("writing the batch: %w", err)
 	}
-	return outcomes, nil
+	return outcomes, writes, nil
 }
 
 // many is a list of keys as a JSON array; nil: there are none.

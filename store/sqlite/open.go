@@ -38,6 +38,7 @@ type Store struct {
 	read     *sql.DB
 	snapshot *sql.Stmt
 	recall   *sql.Stmt // snapshot, with the call that a result belongs to
+	memory   lane.Memory
 
 	// nil when the store is open for reading only.
 	write *writer
@@ -63,7 +64,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if s.write, err = newWriter(ctx, db); err != nil {
+	if s.write, err = newWriter(ctx, db, &s.memory); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the ledger's file: %w", err), s.Close(), db.Close())
 	}
 	s.lane = lane.New(s.write.flush, lane.Config{})

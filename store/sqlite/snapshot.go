@@ -35,11 +35,16 @@ const (
 )
 
 // Snapshot reads the facts that a decision needs, as they were at one moment.
+// Where the want allows it, they are as they are remembered.
 func (s *Store) Snapshot(ctx context.Context, w decision.Want) (decision.Facts, error) {
+	if facts, ok := s.memory.Facts(&w); ok {
+		return facts, nil
+	}
 	facts, err := s.facts(ctx, &w)
 	if err != nil {
 		return decision.Facts{}, fmt.Errorf("reading a snapshot: %w", err)
 	}
+	s.memory.Read(w.Tenant, facts.Used)
 	return facts, nil
 }
 

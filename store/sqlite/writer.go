@@ -16,19 +16,20 @@ import (
 
 // writer owns the one connection that writes.
 type writer struct {
-	db *sql.DB
+	db     *sql.DB
+	memory *lane.Memory
 
 	mu    sync.Mutex // held for a transaction; guards all below
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // by their text
 }
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, memory *lane.Memory) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{db: db, conn: conn, stmts: map[string]*sql.Stmt{}}
+	w := &writer{db: db, memory: memory, conn: conn, stmts: map[string]*sql.Stmt{}}
 	for _, text := range hotStatements {
 		if _, err := w.stmt(ctx, text); err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -140,11 +141,13 @@ func drain(rows *sql.Rows, f func(scan func(...any) error) error) error {
 // and its neighbours commit without it.
 func (w *writer) flush(entries []audit.Entry) []lane.Outcome {
 	var outcomes []lane.Outcome
+	var writes lane.Writes
 	err := w.update(func(t tx) (err error) {
-		outcomes, err = t.commit(entries)
+		outcomes, writes, err = t.commit(entries)
 		return err
 	})
 	if err == nil {
+		w.memory.Written(&writes)
 		return outcomes
 	}
 	if half := len(entries) / 2; half > 0 && refused(err) {

@@ -27,7 +27,7 @@ var DayCalls = decision.BudgetKey{Budget: "calls-per-day", Subject: `"acme"`, St
 func Load(n uint64, counter decision.BudgetKey) audit.Entry {
 	body := make([]byte, 1536)
 	binary.LittleEndian.PutUint64(body, n)
-	leaf := sha256.Sum256(body)
+	leaf := sha256.Sum256(append([]byte{0}, body...))
 	return audit.Entry{
 		Row: audit.Row{
 			Tenant: "acme", ID: uuid.Must(uuid.NewV7()), Kind: audit.Decision, Key: uuid.Must(uuid.NewV7()).String(),

@@ -8,9 +8,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 	"time"
+
+	"github.com/writpdp/writ/server"
 )
 
 // A role is a process of its own that is asked in JSON on its standard input and
@@ -58,6 +61,7 @@ func play(name string, in io.Reader, out io.Writer) error {
 	// this process ends it by closing its input.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	debug.SetGCPercent(server.GCPercent) // as the product does; for the echo too
 	r, err := start(ctx)
 	if err != nil {
 		return err
