@@ -152,3 +152,9 @@ func checkTime(name string, t time.Time) error {
 	}
 	return nil
 }
+
+// Unreadable is a column of a record that somebody has changed to what no row
+// can hold. It names the record, so that verification can.
+func Unreadable(row *audit.Row, column, detail string) error {
+	return &audit.Problem{What: column, Index: -1, Last: -1, Tenant: row.Tenant, Record: row.ID, Detail: detail}
+}

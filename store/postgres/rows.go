@@ -2,12 +2,15 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/store/lane"
 )
 
 // recordColumns are those of a record r, as rowScan reads them.
@@ -56,11 +59,30 @@ func (s *rowScan) row() (row audit.Row, ok bool, err error) {
 		Phase: decision.Phase(or(s.phase)), Server: or(s.server), Tool: or(s.tool),
 		Outcome: decision.Outcome(or(s.outcome)), Ticket: or(s.ticket), Bundle: or(s.bundle), Body: s.body,
 	}
-	if row.Digest, err = digest(s.digest); err != nil {
+	if err := s.narrow(&row); err != nil {
 		return audit.Row{}, false, err
 	}
-	row.Leaf, err = digest(s.leaf)
-	return row, err == nil, err
+	if row.Digest, err = digest(s.digest); err != nil {
+		return audit.Row{}, false, lane.Unreadable(&row, "digest", err.Error())
+	}
+	if row.Leaf, err = digest(s.leaf); err != nil {
+		return audit.Row{}, false, lane.Unreadable(&row, "leaf", err.Error())
+	}
+	return row, true, nil
+}
+
+// narrow refuses a number that a row's field would cut down to another: a record
+// of the kind 257 must not be read as one of the kind 1.
+func (s *rowScan) narrow(row *audit.Row) error {
+	for _, column := range []struct {
+		name  string
+		value int16
+	}{{"kind", or(s.kind)}, {"phase", or(s.phase)}, {"outcome", or(s.outcome)}} {
+		if column.value < 0 || column.value > math.MaxUint8 {
+			return lane.Unreadable(row, column.name, fmt.Sprintf("%d is out of range", column.value))
+		}
+	}
+	return nil
 }
 
 // beside is the record, or what another table says of one that is gone.
@@ -123,6 +145,10 @@ func scanUse(from pgx.Row) (audit.Use, error) {
 	var u audit.Use
 	var start time.Time
 	err := from.Scan(&u.Tenant, &u.Key.Budget, &u.Key.Subject, &start, &u.Used)
+	if err == nil && start.Nanosecond() != 0 {
+		err = &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: u.Tenant,
+			Detail: fmt.Sprintf("budget %q, subject %q: its window does not start at a whole second", u.Key.Budget, u.Key.Subject)}
+	}
 	u.Key.Start = start.Unix()
 	return u, err
 }

@@ -233,6 +233,10 @@ func scanUse(scan func(...any) error) (audit.Use, error) {
 	var u audit.Use
 	var start int64
 	err := scan(&u.Tenant, &u.Key.Budget, &u.Key.Subject, &start, &u.Used)
+	if err == nil && start%windowUnit != 0 {
+		err = &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: u.Tenant,
+			Detail: fmt.Sprintf("budget %q, subject %q: its window does not start at a whole second", u.Key.Budget, u.Key.Subject)}
+	}
 	u.Key = decision.BudgetKey{Budget: u.Key.Budget, Subject: u.Key.Subject, Start: start / windowUnit}
 	return u, err
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/store/lane"
 )
 
 // recordColumns are those of a record r, as rowScan reads them.
@@ -48,11 +50,30 @@ func (s *rowScan) row() (row audit.Row, ok bool, err error) {
 	if row.ID, err = id(s.id); err != nil {
 		return audit.Row{}, false, err
 	}
-	if row.Digest, err = digest(s.digest); err != nil {
+	if err := s.narrow(&row); err != nil {
 		return audit.Row{}, false, err
 	}
-	row.Leaf, err = digest(s.leaf)
-	return row, err == nil, err
+	if row.Digest, err = digest(s.digest); err != nil {
+		return audit.Row{}, false, lane.Unreadable(&row, "digest", err.Error())
+	}
+	if row.Leaf, err = digest(s.leaf); err != nil {
+		return audit.Row{}, false, lane.Unreadable(&row, "leaf", err.Error())
+	}
+	return row, true, nil
+}
+
+// narrow refuses a number that a row's field would cut down to another: a record
+// of the kind 257 must not be read as one of the kind 1.
+func (s *rowScan) narrow(row *audit.Row) error {
+	for _, column := range []struct {
+		name  string
+		value int64
+	}{{"kind", s.kind.V}, {"phase", s.phase.V}, {"outcome", s.outcome.V}} {
+		if column.value < 0 || column.value > math.MaxUint8 {
+			return lane.Unreadable(row, column.name, fmt.Sprintf("%d is out of range", column.value))
+		}
+	}
+	return nil
 }
 
 // scanRow reads a record's columns, which are there.
