@@ -225,6 +225,16 @@ type gate struct {
 
 func newGate() gate { return gate{make(chan struct{}, 100), make(chan struct{})} }
 
+// wait returns when a commit waits.
+func (g gate) wait(t testing.TB) {
+	t.Helper()
+	select {
+	case <-g.entered:
+	case <-time.After(time.Minute):
+		t.Fatal("no commit comes")
+	}
+}
+
 func (g gate) guard(l server.Ledger) func(context.Context, audit.Entry) (audit.Receipt, error) {
 	return func(ctx context.Context, e audit.Entry) (audit.Receipt, error) {
 		g.entered <- struct{}{}
@@ -261,7 +271,7 @@ func TestInFlight(t *testing.T) {
 	first := make(chan error, 1)
 	held := p.listing(t)
 	go func() { _, err := at.Decide(t.Context(), held); first <- err }()
-	<-g.entered
+	g.wait(t)
 	for _, ask := range []func() error{
 		func() error { _, err := at.Decide(t.Context(), p.listing(t)); return err },
 		func() error {

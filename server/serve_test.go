@@ -104,7 +104,7 @@ func TestGracefulStop(t *testing.T) {
 		}
 	})
 	for range 3 {
-		<-g.entered
+		g.wait(t)
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- at.stop() }()

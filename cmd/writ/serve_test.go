@@ -248,7 +248,13 @@ func TestServeKilled(t *testing.T) {
 			}
 		})
 	}
-	<-enough
+	ended := make(chan struct{})
+	go func() { group.Wait(); close(ended) }()
+	select {
+	case <-enough:
+	case <-ended:
+		t.Fatalf("only %d were answered: %s", len(answered), first.stderr)
+	}
 	// The log of a running server verifies at any moment.
 	if got := s.verify(t); !got.OK {
 		t.Errorf("while it runs: %+v", got)
@@ -256,7 +262,7 @@ func TestServeKilled(t *testing.T) {
 	if code := first.stop(t, os.Kill); code != -1 {
 		t.Errorf("exit code %d", code)
 	}
-	group.Wait()
+	<-ended
 	for id, in := range answered {
 		retry := proto.CloneOf(in)
 		retry.PrincipalToken = s.token(t)

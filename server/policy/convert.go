@@ -9,6 +9,8 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
+
+	"github.com/writpdp/writ/document"
 )
 
 // record turns a JSON object into a Cedar record of a declared type. Members
@@ -60,6 +62,9 @@ func convert(typ resolved.IsType, value any, at string) (cedar.Value, error) {
 		if !ok {
 			break
 		}
+		if len(list) > maxSets && holdsSets(typ.Element) {
+			return nil, fmt.Errorf("%s has more than %d elements", at, maxSets)
+		}
 		elements := make([]cedar.Value, len(list))
 		for i, element := range list {
 			converted, err := convert(typ.Element, element, at+"["+strconv.Itoa(i)+"]")
@@ -77,12 +82,31 @@ func convert(typ resolved.IsType, value any, at string) (cedar.Value, error) {
 	return nil, fmt.Errorf("%s is not of the declared type", at)
 }
 
+// maxSets bounds a set of sets: their hashes are sums, so a caller can choose
+// many that are alike, and each is then compared with all before it.
+const maxSets = 256
+
+// holdsSets reports whether values of a type can be chosen to have the same hash.
+func holdsSets(typ resolved.IsType) bool {
+	switch typ := typ.(type) {
+	case resolved.SetType:
+		return true
+	case resolved.RecordType:
+		for _, attribute := range typ {
+			if holdsSets(attribute.Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func long(n json.Number, at string) (cedar.Value, error) {
 	if i, err := n.Int64(); err == nil {
 		return cedar.Long(i), nil
 	}
 	f, err := n.Float64() // 1e3 and 1.0 are integers too
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > document.MaxSafeInteger {
 		return nil, fmt.Errorf("%s is not an integer", at)
 	}
 	return cedar.Long(int64(f)), nil

@@ -27,26 +27,21 @@ func (s *Set) Explain(q decision.Query) []decision.Near {
 	}
 	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
 	var near []decision.Near
+	line := s.index.lineage(ask.action)
 	for _, st := range s.index.statements {
-		if st.obligate != nil {
-			continue
+		if st.obligate != nil || !s.index.applies(st, line) {
+			continue // no policy for another action is near
 		}
 		n := decision.Near{Policy: st.id, Forbid: st.forbid, Position: st.at()}
-		actionHolds := true
 		for _, c := range clauses(st.ast) {
 			n.Clauses++
 			if c.holds(env) {
 				n.Held++
-				continue
-			}
-			if c.action {
-				actionHolds = false
-			}
-			if n.Failed == "" {
-				n.Failed = c.text()
+			} else if n.Failed == "" {
+				n.Failed = short(c.text())
 			}
 		}
-		if n.Failed != "" && actionHolds {
+		if n.Failed != "" {
 			near = append(near, n)
 		}
 	}
@@ -60,30 +55,27 @@ func (s *Set) Explain(q decision.Query) []decision.Near {
 }
 
 // clause is a policy with one constraint only.
-type clause struct {
-	policy ast.Policy
-	action bool
-}
+type clause struct{ policy ast.Policy }
 
 func clauses(p *ast.Policy) []clause {
 	var all []clause
-	scoped := func(action bool, set func(*ast.Policy)) {
-		c := clause{policy: *ast.Permit(), action: action}
+	scoped := func(set func(*ast.Policy)) {
+		c := clause{policy: *ast.Permit()}
 		set(&c.policy)
 		all = append(all, c)
 	}
 	if _, any := p.Principal.(ast.ScopeTypeAll); !any {
-		scoped(false, func(c *ast.Policy) { c.Principal = p.Principal })
+		scoped(func(c *ast.Policy) { c.Principal = p.Principal })
 	}
 	if _, any := p.Action.(ast.ScopeTypeAll); !any {
-		scoped(true, func(c *ast.Policy) { c.Action = p.Action })
+		scoped(func(c *ast.Policy) { c.Action = p.Action })
 	}
 	if _, any := p.Resource.(ast.ScopeTypeAll); !any {
-		scoped(false, func(c *ast.Policy) { c.Resource = p.Resource })
+		scoped(func(c *ast.Policy) { c.Resource = p.Resource })
 	}
 	for _, condition := range p.Conditions {
 		for _, body := range split(condition) {
-			scoped(false, func(c *ast.Policy) {
+			scoped(func(c *ast.Policy) {
 				c.Conditions = []ast.ConditionType{{Condition: condition.Condition, Body: body}}
 			})
 		}

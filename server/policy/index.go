@@ -2,6 +2,7 @@ package policy
 
 import (
 	"iter"
+	"math"
 	"slices"
 	"strings"
 
@@ -27,12 +28,20 @@ type index struct {
 	unbound map[[2]int32][]int32
 }
 
-// anchor is what a scope names: an entity, or, with an empty id and is set, a
-// type. The zero anchor is any.
+// anchor is what a scope asks of an entity: to be one, to be it or one of its
+// descendants, or to be of a type, with an empty id. The zero anchor asks nothing.
 type anchor struct {
 	uid cedar.EntityUID
-	is  bool
+	ask ask
 }
+
+type ask uint8
+
+const (
+	isOne ask = iota + 1
+	isIn
+	isType
+)
 
 func newIndex(statements []*statement, entities cedar.EntityMap) *index {
 	sorted := slices.Clone(statements)
@@ -66,17 +75,17 @@ func newIndex(statements []*statement, entities cedar.EntityMap) *index {
 func anchorsOf(node any) []anchor {
 	switch n := node.(type) {
 	case ast.ScopeTypeEq:
-		return []anchor{{uid: n.Entity}}
+		return []anchor{{n.Entity, isOne}}
 	case ast.ScopeTypeIn:
-		return []anchor{{uid: n.Entity}}
+		return []anchor{{n.Entity, isIn}}
 	case ast.ScopeTypeIsIn:
-		return []anchor{{uid: n.Entity}}
+		return []anchor{{n.Entity, isIn}}
 	case ast.ScopeTypeIs:
-		return []anchor{{uid: cedar.EntityUID{Type: n.Type}, is: true}}
+		return []anchor{{cedar.EntityUID{Type: n.Type}, isType}}
 	case ast.ScopeTypeInSet:
 		all := make([]anchor, len(n.Entities))
 		for i, e := range n.Entities {
-			all[i] = anchor{uid: e}
+			all[i] = anchor{e, isIn}
 		}
 		return all
 	}
@@ -100,13 +109,21 @@ func (x *index) trace(entities cedar.EntityMap, uid cedar.EntityUID) []int32 {
 			line = append(line, n)
 		}
 	}
-	add(anchor{uid: cedar.EntityUID{Type: uid.Type}, is: true})
-	seen := []cedar.EntityUID{uid}
-	for i := 0; i < len(seen); i++ {
-		add(anchor{uid: seen[i]})
-		for parent := range entities[seen[i]].Parents.All() {
-			if !slices.Contains(seen, parent) {
-				seen = append(seen, parent)
+	add(anchor{cedar.EntityUID{Type: uid.Type}, isType})
+	add(anchor{uid, isOne})
+	for _, one := range ancestry(entities, uid, math.MaxInt) {
+		add(anchor{one, isIn})
+	}
+	return line
+}
+
+// ancestry is an entity and its ancestors, as far as there are not more than max.
+func ancestry(entities cedar.EntityMap, uid cedar.EntityUID, max int) []cedar.EntityUID {
+	line := []cedar.EntityUID{uid}
+	for i := 0; i < len(line) && len(line) < max; i++ {
+		for parent := range entities[line[i]].Parents.All() {
+			if !slices.Contains(line, parent) {
+				line = append(line, parent)
 			}
 		}
 	}
@@ -139,6 +156,11 @@ func (x *index) candidates(q *question) (deciding, obligating candidates) {
 		}
 	}
 	return deciding, obligating
+}
+
+// applies reports whether the action with a lineage is one of a policy's.
+func (x *index) applies(s *statement, line []int32) bool {
+	return slices.ContainsFunc(anchorsOf(s.ast.Action), func(a anchor) bool { return slices.Contains(line, x.anchors[a]) })
 }
 
 // get finds a policy by id.

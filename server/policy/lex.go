@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"unicode/utf8"
 )
 
 // Bounds of Cedar text. The parser recurses, and a process that runs out of
@@ -10,9 +11,11 @@ const (
 	maxCedarFile      = 8 << 20
 	maxCedarStatement = 64 << 10
 	maxCedarDepth     = 64
-	// maxCedarChain bounds the accesses and unary operators of one statement:
-	// `has a.b.c` becomes a tree of the square of its length.
+	// maxCedarChain bounds the accesses and signs of one statement, and
+	// maxCedarPath those in a row: the time to validate `has a.b.c` grows with
+	// the cube of its length.
 	maxCedarChain = 2048
+	maxCedarPath  = 32
 )
 
 // checkCedar walks Cedar policy or schema text without recursion and refuses
@@ -23,18 +26,19 @@ func checkCedar(file string, text []byte) error {
 		return fmt.Errorf("%s: larger than %d bytes", file, maxCedarFile)
 	}
 	s := scanner{text: text, line: 1}
-	start, depth, ifs, chain := 0, 0, 0, 0
+	start, depth, ifs, chain, path := 0, 0, 0, 0, 0
 	for s.next() {
 		if s.pos-start > maxCedarStatement {
 			return fmt.Errorf("%s:%d:%d: a statement longer than %d bytes", file, s.line, s.column, maxCedarStatement)
 		}
 		switch s.char {
-		case '(', '[', '{', '<':
-			depth++ // < compares too, and then nothing closes it before the end
-		case ')', ']', '}', '>':
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
 			depth = max(0, depth-1)
 		case '.', '!', '-':
 			chain++
+			path++
 		case ';':
 			if start, chain = s.pos, 0; depth <= 1 { // 1 in a schema's namespace
 				ifs = 0
@@ -47,9 +51,96 @@ func checkCedar(file string, text []byte) error {
 		if depth+ifs > maxCedarDepth {
 			return fmt.Errorf("%s:%d:%d: nested deeper than %d", file, s.line, s.column, maxCedarDepth)
 		}
-		if chain > maxCedarChain {
-			return fmt.Errorf("%s:%d:%d: more than %d accesses and operators in a statement", file, s.line, s.column, maxCedarChain)
+		if !letter(s.char) && !space(s.char) && s.char != '.' && s.char != '!' && s.char != '-' {
+			path = 0
+		}
+		if chain > maxCedarChain || path > maxCedarPath {
+			return fmt.Errorf("%s:%d:%d: more than %d accesses or signs in a statement, or %d in a row", file, s.line, s.column, maxCedarChain, maxCedarPath)
 		}
 	}
 	return nil
+}
+
+// scanner steps over Cedar text, leaving out strings and comments.
+type scanner struct {
+	text         []byte
+	pos          int // of char
+	char         byte
+	line, column int
+	after        int // position after char
+}
+
+func (s *scanner) next() bool {
+	for s.after < len(s.text) {
+		s.pos, s.char = s.after, s.text[s.after]
+		s.step()
+		switch {
+		case s.char == '"':
+			s.skipString()
+		case s.char == '/' && s.after < len(s.text) && s.text[s.after] == '/':
+			for s.after < len(s.text) && s.text[s.after] != '\n' {
+				s.step()
+			}
+		case s.char == '/' && s.after < len(s.text) && s.text[s.after] == '*':
+			s.skipComment()
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// step goes one byte on; a column is a character.
+func (s *scanner) step() {
+	switch c := s.text[s.after]; {
+	case c == '\n':
+		s.line, s.column = s.line+1, 0
+	case utf8.RuneStart(c):
+		s.column++
+	}
+	s.after++
+}
+
+// skipComment goes to the end of a block comment. Comments do not nest, and the
+// * that opens one does not close it.
+func (s *scanner) skipComment() {
+	s.step()
+	for star := false; s.after < len(s.text); {
+		c := s.text[s.after]
+		s.step()
+		if star && c == '/' {
+			return
+		}
+		star = c == '*'
+	}
+}
+
+func (s *scanner) skipString() {
+	for s.after < len(s.text) {
+		c := s.text[s.after]
+		s.step()
+		switch c {
+		case '"':
+			return
+		case '\\':
+			if s.after < len(s.text) {
+				s.step()
+			}
+		}
+	}
+}
+
+// word reports whether a keyword stands at the current position on its own.
+func (s *scanner) word(w string) bool {
+	end := s.pos + len(w)
+	if end > len(s.text) || string(s.text[s.pos:end]) != w {
+		return false
+	}
+	return (s.pos == 0 || !letter(s.text[s.pos-1])) && (end == len(s.text) || !letter(s.text[end]))
+}
+
+func space(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func letter(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

@@ -5,96 +5,31 @@
 package policy
 
 import (
-	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
-	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/writpdp/writ/document"
-	"github.com/writpdp/writ/server/content"
 	"github.com/writpdp/writ/server/decision"
 )
-
-// Bounds of a bundle.
-const (
-	maxFile   = maxCedarFile
-	maxBundle = 64 << 20
-	maxFiles  = 10_000
-)
-
-// files reads a bundle's files within the bounds and remembers what was read
-// for the digest.
-type files struct {
-	fsys  fs.FS
-	size  int64
-	sums  map[string][sha256.Size]byte
-	count int
-}
-
-func (f *files) read(name string) ([]byte, error) {
-	info, err := fs.Lstat(f.fsys, name)
-	if err != nil {
-		return nil, fmt.Errorf("reading the bundle: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	if f.count++; f.count > maxFiles {
-		return nil, fmt.Errorf("the bundle has more than %d files", maxFiles)
-	}
-	file, err := f.fsys.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading the bundle: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
-	}
-	if f.size += int64(len(data)); f.size > maxBundle {
-		return nil, fmt.Errorf("the bundle is larger than %d bytes", maxBundle)
-	}
-	f.sums[name] = sha256.Sum256(data)
-	return data, nil
-}
-
-// digest covers the name and content of every file that was read, in the order
-// of their names.
-func (f *files) digest() string {
-	names := make([]string, 0, len(f.sums))
-	for name := range f.sums {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	h := sha256.New()
-	for _, name := range names {
-		sum := f.sums[name]
-		fmt.Fprintf(h, "%x  %s\n", sum, name)
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
 
 // Load reads the bundle at the root of a file system. Only the bundle's own
 // files are read, and none through a symbolic link.
 func Load(fsys fs.FS) (*decision.Bundle, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
+	if err := f.checkNames(); err != nil {
+		return nil, err
+	}
 	var m manifest
 	if err := readYAML(f, fileManifest, &m, false); err != nil {
 		return nil, err
@@ -113,7 +48,7 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err := f.data(b); err != nil {
 		return nil, err
 	}
-	if b.Policies, err = f.policies(facts); err != nil {
+	if b.Policies, err = f.policies(b, facts); err != nil {
 		return nil, err
 	}
 	b.Digest = f.digest()
@@ -132,7 +67,10 @@ func Schema(fsys fs.FS) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	generated := actions(facts)
+	generated, err := actions(facts)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := resolve(fileSchema, base, generated); err != nil {
 		return nil, err
 	}
@@ -163,114 +101,18 @@ func (f *files) data(b *decision.Bundle) error {
 	return nil
 }
 
-// tools reads the manifests, in the order of their names, and what the operator
-// says of the tools.
-func (f *files) tools(b *decision.Bundle) ([]toolFacts, error) {
-	var words toolsFile
-	if err := readYAML(f, fileTools, &words, true); err != nil {
-		return nil, err
-	}
-	names, err := fs.Glob(f.fsys, globTools)
-	if err != nil {
-		return nil, fmt.Errorf("listing tool manifests: %w", err)
-	}
-	b.Tools = map[decision.ToolName]*decision.Tool{}
-	var facts []toolFacts
-	for _, name := range names {
-		more, err := f.manifest(name, words)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		for _, t := range more {
-			if _, twice := b.Tools[t.tool.ToolName]; twice {
-				return nil, fmt.Errorf("%s: the tool %s is there twice", name, t.tool)
-			}
-			b.Tools[t.tool.ToolName] = t.tool
-		}
-		facts = append(facts, more...)
-	}
-	for server, tools := range words {
-		for tool := range tools {
-			if _, ok := b.Tools[decision.ToolName{Server: server, Name: tool}]; !ok {
-				return nil, fmt.Errorf("%s: the tool %s/%s is in no manifest", fileTools, server, tool)
-			}
-		}
-	}
-	slices.SortFunc(facts, func(a, b toolFacts) int { return strings.Compare(a.tool.String(), b.tool.String()) })
-	return facts, nil
-}
-
-// manifest reads what one server answered to tools/list, with its "server" id.
-func (f *files) manifest(name string, words toolsFile) ([]toolFacts, error) {
-	data, err := f.read(name)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := document.ParseObject(data); err != nil {
-		return nil, err
-	}
-	var in struct {
-		Server string           `json:"server"`
-		Tools  []jsontext.Value `json:"tools"`
-	}
-	if err := jsonv2.Unmarshal(data, &in); err != nil {
-		return nil, errors.New("server is not a string or tools is not an array")
-	}
-	if in.Server == "" || in.Server+".json" != path.Base(name) {
-		return nil, fmt.Errorf("the server %q does not match the file's name", in.Server)
-	}
-	var facts []toolFacts
-	for i, definition := range in.Tools {
-		t, err := newTool(in.Server, definition, words)
-		if err != nil {
-			return nil, fmt.Errorf("tool %d: %w", i, err)
-		}
-		facts = append(facts, t)
-	}
-	return facts, nil
-}
-
-func newTool(server string, definition []byte, words toolsFile) (toolFacts, error) {
-	var in struct {
-		Name        string         `json:"name"`
-		InputSchema jsontext.Value `json:"inputSchema"`
-	}
-	if err := jsonv2.Unmarshal(definition, &in); err != nil || in.Name == "" {
-		return toolFacts{}, errors.New("the definition has no name and inputSchema")
-	}
-	digest, err := document.ToolDigest(definition)
-	if err != nil {
-		return toolFacts{}, fmt.Errorf("%s: %w", in.Name, err)
-	}
-	input, err := document.ParseObject(in.InputSchema)
-	if err != nil {
-		return toolFacts{}, fmt.Errorf("%s: inputSchema: %w", in.Name, err)
-	}
-	compiled, err := content.Compile(input)
-	if err != nil {
-		return toolFacts{}, fmt.Errorf("%s: inputSchema: %w", in.Name, err)
-	}
-	said := words[server][in.Name]
-	for _, word := range slices.Concat(said.Classes, said.Labels) {
-		if err := checkName("class or label", word); err != nil {
-			return toolFacts{}, fmt.Errorf("%s: %w", in.Name, err)
-		}
-	}
-	return toolFacts{
-		tool: &decision.Tool{ToolName: decision.ToolName{Server: server, Name: in.Name}, Digest: digest,
-			Input: compiled, Classes: said.Classes, Labels: said.Labels},
-		input: input.Value().(map[string]any), resources: said.Resources,
-	}, nil
-}
-
 // policies reads, validates and compiles the Cedar side.
-func (f *files) policies(facts []toolFacts) (*Set, error) {
+func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err
 	}
+	generated, err := actions(facts)
+	if err != nil {
+		return nil, err
+	}
 	s := &Set{tools: map[decision.ToolName]cedar.Record{}}
-	if s.schema, err = resolve(fileSchema, base, actions(facts)); err != nil {
+	if s.schema, err = resolve(fileSchema, base, generated); err != nil {
 		return nil, err
 	}
 	s.extraType = extraType(s.schema)
@@ -279,22 +121,26 @@ func (f *files) policies(facts []toolFacts) (*Set, error) {
 			"server": cedar.String(t.tool.Server), "name": cedar.String(t.tool.Name),
 			"classes": stringSet(t.tool.Classes), "labels": stringSet(t.tool.Labels)})
 	}
-	validator := validate.New(s.schema)
-	if s.entities, err = f.entities(s.schema, validator); err != nil {
+	if s.entities, err = f.entities(s.schema); err != nil {
 		return nil, err
 	}
-	statements, err := f.statements(validator)
+	statements, err := f.statements(newValidators(s.schema))
 	if err != nil {
 		return nil, err
 	}
-	s.index = newIndex(statements, s.entities)
+	for _, st := range statements {
+		if err := st.checkRoute(b); err != nil {
+			return nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+		}
+	}
+	s.index, s.needs = newIndex(statements, s.entities), needsOf(statements)
 	return s, nil
 }
 
-func (f *files) statements(validator *validate.Validator) ([]*statement, error) {
-	names, err := fs.Glob(f.fsys, globCedar)
+func (f *files) statements(v validators) ([]*statement, error) {
+	names, err := f.list(dirCedar, ".cedar")
 	if err != nil {
-		return nil, fmt.Errorf("listing policies: %w", err)
+		return nil, err
 	}
 	var all []*statement
 	where := map[string]string{}
@@ -312,13 +158,63 @@ func (f *files) statements(validator *validate.Validator) ([]*statement, error) 
 				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
 			}
 			where[st.id] = st.at()
-			if err := validator.Policy(st.id, st.ast); err != nil {
-				return nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+			if err := v.check(st); err != nil {
+				return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, short(err.Error()))
 			}
 		}
 		all = append(all, statements...)
 	}
 	return all, nil
+}
+
+// maxMessage bounds a message about a file, in bytes: one mistake in a policy
+// for all actions is found once for each.
+const maxMessage = 2048
+
+func short(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
+}
+
+// validators are the validators by scopes of actions. Validation goes through
+// every action that the schema gives a context, so each policy is held against
+// a schema in which only those that it can apply to have one.
+type validators struct {
+	schema *resolved.Schema
+	groups cedar.EntityMap // the actions
+	by     map[string]*validate.Validator
+}
+
+func newValidators(s *resolved.Schema) validators {
+	v := validators{schema: s, groups: cedar.EntityMap{}, by: map[string]*validate.Validator{}}
+	for uid, action := range s.Actions {
+		v.groups[uid] = action.Entity
+	}
+	return v
+}
+
+func (v validators) check(st *statement) error {
+	named := anchorsOf(st.ast.Action)
+	key := fmt.Sprint(named)
+	validator, ok := v.by[key]
+	if !ok {
+		narrow := *v.schema
+		if !slices.Contains(named, anchor{}) {
+			narrow.Actions = maps.Clone(v.schema.Actions)
+			for uid, action := range narrow.Actions {
+				in := ancestry(v.groups, uid, math.MaxInt)
+				if !slices.ContainsFunc(named, func(a anchor) bool { return a.uid == uid || a.ask == isIn && slices.Contains(in, a.uid) }) {
+					action.AppliesTo = nil
+					narrow.Actions[uid] = action
+				}
+			}
+		}
+		validator = validate.New(&narrow)
+		v.by[key] = validator
+	}
+	return validator.Policy("", st.ast)
 }
 
 // at is where a policy stands: file:line:column.
@@ -327,9 +223,12 @@ func (s *statement) at() string {
 	return fmt.Sprintf("%s:%d:%d", p.Filename, p.Line, p.Column)
 }
 
+// maxAncestors bounds the ancestors of one entity.
+const maxAncestors = 256
+
 // entities reads entities.json and adds the schema's actions, which Cedar does
 // not do by itself.
-func (f *files) entities(s *resolved.Schema, validator *validate.Validator) (cedar.EntityMap, error) {
+func (f *files) entities(s *resolved.Schema) (cedar.EntityMap, error) {
 	entities := cedar.EntityMap{}
 	data, err := f.read(fileEntities)
 	switch {
@@ -340,11 +239,18 @@ func (f *files) entities(s *resolved.Schema, validator *validate.Validator) (ced
 		if _, err := document.Parse(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", fileEntities, err)
 		}
-		if err := json.NewDecoder(bytes.NewReader(data)).Decode(&entities); err != nil {
-			return nil, fmt.Errorf("%s: %w", fileEntities, err)
+		if err := json.Unmarshal(data, &entities); err != nil {
+			return nil, fmt.Errorf("%s: %s", fileEntities, short(err.Error()))
 		}
-		if err := validator.Entities(entities); err != nil {
-			return nil, fmt.Errorf("%s: %w", fileEntities, err)
+	}
+	validator := validate.New(s)
+	uids := slices.SortedFunc(maps.Keys(entities), func(a, b cedar.EntityUID) int { return strings.Compare(a.String(), b.String()) })
+	for _, uid := range uids {
+		if err := validator.Entity(entities[uid]); err != nil {
+			return nil, fmt.Errorf("%s: the entity %s: %s", fileEntities, uid, short(err.Error()))
+		}
+		if line := ancestry(entities, uid, maxAncestors+2); len(line) > maxAncestors+1 {
+			return nil, fmt.Errorf("%s: the entity %s has more than %d ancestors", fileEntities, uid, maxAncestors)
 		}
 	}
 	for uid, action := range s.Actions {

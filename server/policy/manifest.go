@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,8 +27,8 @@ const (
 	filePurposes = "purposes.yaml"
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
-	globCedar    = "cedar/*.cedar"
-	globTools    = "tools/*.json"
+	dirCedar     = "cedar"
+	dirTools     = "tools"
 )
 
 // manifest is writ.yaml.
@@ -102,6 +103,9 @@ func readYAML(files *files, name string, out any, optional bool) error {
 	if err != nil {
 		return err
 	}
+	if err := checkYAML(name, data); err != nil {
+		return err
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
 	if err := decoder.Decode(out); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s:%s", name, strings.TrimSpace(yaml.FormatError(err, false, false)))
@@ -147,7 +151,8 @@ func patterns(tools map[decision.ToolName]*decision.Tool, texts []string) ([]dec
 
 func (f purposesFile) purposes(b *decision.Bundle) error {
 	b.Purposes = map[string]*decision.Purpose{}
-	for id, in := range f {
+	for _, id := range slices.Sorted(maps.Keys(f)) {
+		in := f[id]
 		if err := checkName("purpose", id); err != nil {
 			return err
 		}
@@ -160,16 +165,34 @@ func (f purposesFile) purposes(b *decision.Bundle) error {
 				return fmt.Errorf("purpose %q: there is no vendor %q", id, v)
 			}
 		}
+		for _, region := range in.Regions {
+			if !serves(b.Vendors, region) {
+				return fmt.Errorf("purpose %q: no vendor is in the region %q", id, region)
+			}
+		}
 		b.Purposes[id] = &decision.Purpose{ID: id, Tools: tools, Vendors: in.Vendors, Regions: in.Regions}
 	}
 	return nil
 }
 
+func serves(vendors map[string]*decision.Vendor, region string) bool {
+	for _, v := range vendors {
+		if slices.ContainsFunc(v.Endpoints, func(e decision.Endpoint) bool { return e.Region == region }) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostForm and regionForm are what a request can name a host and a region.
+var regionForm = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
 var hostForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
 func (f vendorsFile) vendors(b *decision.Bundle) error {
 	b.Vendors, b.Hosts = map[string]*decision.Vendor{}, map[string]string{}
-	for id, in := range f {
+	for _, id := range slices.Sorted(maps.Keys(f)) {
+		in := f[id]
 		if err := checkName("vendor", id); err != nil {
 			return err
 		}
@@ -178,8 +201,8 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 			if !hostForm.MatchString(e.Host) {
 				return fmt.Errorf("vendor %q: %q is not a host name in lower case", id, e.Host)
 			}
-			if err := checkName("region", e.Region); err != nil {
-				return fmt.Errorf("vendor %q: %w", id, err)
+			if !regionForm.MatchString(e.Region) {
+				return fmt.Errorf("vendor %q: the region %q is not of the form %s", id, e.Region, regionForm)
 			}
 			if other, taken := b.Hosts[e.Host]; taken {
 				return fmt.Errorf("vendor %q: the host %q belongs to the vendor %q already", id, e.Host, other)
@@ -204,7 +227,8 @@ var (
 )
 
 func (f budgetsFile) budgets(b *decision.Bundle) error {
-	for id, in := range f {
+	for _, id := range slices.Sorted(maps.Keys(f)) {
+		in := f[id]
 		rule := decision.BudgetRule{ID: id, Unit: units[in.Unit], Currency: in.Currency, Cap: in.Cap,
 			Window: windows[in.Window], Agents: in.Agents, Purposes: in.Purposes}
 		zone, zoneErr := time.LoadLocation(in.Zone)
@@ -243,6 +267,5 @@ func (f budgetsFile) budgets(b *decision.Bundle) error {
 		}
 		b.Budgets = append(b.Budgets, rule)
 	}
-	slices.SortFunc(b.Budgets, func(x, y decision.BudgetRule) int { return strings.Compare(x.ID, y.ID) })
 	return nil
 }

@@ -50,7 +50,7 @@ func (s *Set) ask(q decision.Query) (question, decision.Reason) {
 		return ask, refused("policy.action", fmt.Sprintf("The policies know no action %q.", actionName(req)))
 	}
 	ask.entities.request[0] = cedar.Entity{UID: ask.principal}
-	resource, why := s.resource(req, action)
+	resource, why := s.resource(q, action)
 	if why != "" {
 		return ask, refused("policy.resource", why)
 	}
@@ -79,11 +79,12 @@ func actionName(req *decision.Request) string {
 // resource is what the action acts upon: what the request names, or else the
 // tool's server, or the destination. In a list it is unknown (zero) for a tool
 // that can act on other things than its server.
-func (s *Set) resource(req *decision.Request, action resolved.Action) (e cedar.Entity, why string) {
+func (s *Set) resource(q decision.Query, action resolved.Action) (e cedar.Entity, why string) {
+	req := q.Request
 	if req.Resource.Type == "" {
 		switch {
 		case req.Phase == decision.Prompt || req.Phase == decision.Connect:
-			return destinationEntity(req.Destination), ""
+			return destinationEntity(destination(q)), ""
 		case req.Phase == decision.List && len(action.AppliesTo.Resources) > 1:
 			return cedar.Entity{}, ""
 		}
@@ -115,6 +116,13 @@ func (s *Set) resource(req *decision.Request, action resolved.Action) (e cedar.E
 	return cedar.Entity{UID: uid, Attributes: attributes}, ""
 }
 
+// destination is where data goes, by the vendor that the bundle knows for it.
+func destination(q decision.Query) decision.Destination {
+	d := q.Request.Destination
+	d.Vendor = q.Vendor
+	return d
+}
+
 func destinationEntity(d decision.Destination) cedar.Entity {
 	id := d.Host
 	if id == "" {
@@ -132,27 +140,43 @@ func destinationRecord(d decision.Destination) cedar.Record {
 // around it.
 func unknown(name cedar.String) cedar.Value { return eval.Variable(name) }
 
-// context builds the attributes that contextTypes declares.
+// context builds the attributes that contextTypes declares, as far as policies
+// look at them. Arguments and extra facts are always read: that they do not fit
+// the schema must not depend on the policies.
 func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, error) {
 	req := q.Request
-	list := req.Phase == decision.List
-	c := cedar.RecordMap{
-		"phase": cedar.String(req.Phase.String()), "purpose": cedar.String(req.Purpose),
-		"tenant": cedar.String(req.Caller.Tenant), "caller": cedar.String(req.Caller.SPIFFEID),
-		"issuer": cedar.String(req.Principal.Issuer), "actors": stringSet(req.Principal.Actors),
-		"now": cedar.NewDatetime(q.At),
+	phase, list := req.Phase, req.Phase == decision.List
+	if list {
+		phase = decision.Call // a list asks which calls could be permitted
+	}
+	c := cedar.RecordMap{}
+	text := func(name cedar.String, value string) {
+		if s.needs.has(name) {
+			c[name] = cedar.String(value)
+		}
+	}
+	text("phase", phase.String())
+	text("purpose", req.Purpose)
+	text("tenant", req.Caller.Tenant)
+	text("caller", req.Caller.SPIFFEID)
+	text("issuer", req.Principal.Issuer)
+	if s.needs.has("actors") {
+		c["actors"] = stringSet(req.Principal.Actors)
+	}
+	if s.needs.has("now") {
+		c["now"] = cedar.NewDatetime(q.At)
 	}
 	if req.Principal.OnBehalfOf != "" {
 		c["onBehalfOf"] = cedar.NewEntityUID(typeHuman, cedar.String(req.Principal.OnBehalfOf))
 	}
 	if req.Session != "" {
-		c["session"] = cedar.String(req.Session)
+		text("session", req.Session)
 	}
-	if q.Tool != nil {
+	if q.Tool != nil && s.needs.has("tool") {
 		c["tool"] = s.tools[q.Tool.ToolName]
 	}
-	if req.Destination != (decision.Destination{}) {
-		c["destination"] = destinationRecord(decision.Destination{Host: req.Destination.Host, Vendor: q.Vendor, Region: req.Destination.Region})
+	if req.Destination != (decision.Destination{}) && s.needs.has("destination") {
+		c["destination"] = destinationRecord(destination(q))
 	}
 	if req.Phase == decision.Prompt || req.Phase == decision.Result {
 		c["content"] = cedar.NewRecord(cedar.RecordMap{
@@ -166,8 +190,10 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 		c["cost"], c["ticket"], c["args"] = unknown("cost"), unknown("ticket"), unknown("args")
 		return cedar.NewRecord(c), nil
 	}
-	c["cost"] = cedar.NewRecord(cedar.RecordMap{"calls": cedar.Long(req.Cost.Calls), "tokens": cedar.Long(req.Cost.Tokens),
-		"micros": cedar.Long(req.Cost.Micros), "currency": cedar.String(req.Cost.Currency)})
+	if s.needs.has("cost") {
+		c["cost"] = cedar.NewRecord(cedar.RecordMap{"calls": cedar.Long(req.Cost.Calls), "tokens": cedar.Long(req.Cost.Tokens),
+			"micros": cedar.Long(req.Cost.Micros), "currency": cedar.String(req.Cost.Currency)})
+	}
 	if q.Ticket != nil {
 		c["ticket"] = cedar.NewRecord(cedar.RecordMap{"id": cedar.String(q.Ticket.ID), "approvers": stringSet(q.Ticket.Approvers)})
 	}

@@ -6,8 +6,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
@@ -64,8 +64,8 @@ type toolFacts struct {
 // of its classes. The types follow the conventions of cedar-for-agents: string
 // is String, integer Long, number decimal, boolean Bool, an array a Set and an
 // object a record; what has no Cedar type is left out, so no policy can rest on
-// it.
-func actions(tools []toolFacts) []byte {
+// it. The error is of a tool whose arguments have too many types.
+func actions(tools []toolFacts) ([]byte, error) {
 	var b bytes.Buffer
 	groups := map[string]bool{}
 	for _, t := range tools {
@@ -86,150 +86,35 @@ func actions(tools []toolFacts) []byte {
 		for _, class := range t.tool.Classes {
 			in = append(in, quote(class))
 		}
+		arguments, err := argumentType(t.input)
+		if err != nil {
+			return nil, fmt.Errorf("the tool %q: %w", t.tool.String(), err)
+		}
 		fmt.Fprintf(&b, "\naction %s in [%s] appliesTo {\n  principal: [Agent],\n  resource: [%s],\n  context: {\n    args: %s,\n    %s,\n    %s\n  }\n};\n",
 			quote(t.tool.String()), strings.Join(in, ", "), strings.Join(append([]string{string(typeServer)}, t.resources...), ", "),
-			cedarRecord(t.input, t.input, 0), toolContext, contextTypes)
+			arguments, toolContext, contextTypes)
 	}
-	return b.Bytes()
+	return b.Bytes(), nil
 }
 
-func quote(s string) string { return strconv.Quote(s) }
-
-// maxTypeDepth bounds how deep argument types go; deeper ones are left out.
-const maxTypeDepth = 8
-
-// cedarRecord is the record type of a JSON Schema object.
-func cedarRecord(root, s map[string]any, depth int) string {
-	properties, _ := s["properties"].(map[string]any)
-	required, _ := s["required"].([]any)
-	var members []string
-	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		typ, nullable := cedarType(root, properties[name], depth+1)
-		if typ == "" {
-			continue
-		}
-		mark := "?"
-		if !nullable && slices.Contains(required, any(name)) {
-			mark = ""
-		}
-		members = append(members, fmt.Sprintf("%s%s: %s", quote(name), mark, typ))
-	}
-	if len(members) == 0 {
-		return "{}"
-	}
-	return "{ " + strings.Join(members, ", ") + " }"
-}
-
-// cedarType is the Cedar type of a JSON Schema; empty where it has none.
-func cedarType(root map[string]any, s any, depth int) (typ string, nullable bool) {
-	m, ok := s.(map[string]any)
-	if !ok || depth > maxTypeDepth {
-		return "", false
-	}
-	if ref, ok := m["$ref"].(string); ok {
-		return cedarType(root, follow(root, ref), depth+1)
-	}
-	for _, keyword := range []string{"anyOf", "oneOf"} {
-		if list, ok := m[keyword].([]any); ok {
-			return cedarUnion(root, list, depth)
+// quote writes a string literal of Cedar, whose escapes are Rust's and not Go's.
+// A name can be anything that a server lists.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\u{%x}`, r)
 		}
 	}
-	names, nullable := typeNames(m)
-	if len(names) != 1 {
-		return "", false
-	}
-	switch names[0] {
-	case "string":
-		return "String", nullable
-	case "integer":
-		return "Long", nullable
-	case "number":
-		return "decimal", nullable
-	case "boolean":
-		return "Bool", nullable
-	case "array":
-		if element, null := cedarType(root, m["items"], depth+1); element != "" && !null {
-			return "Set<" + element + ">", nullable
-		}
-	case "object":
-		if _, ok := m["properties"]; ok {
-			return cedarRecord(root, m, depth), nullable
-		}
-	}
-	return "", false
-}
-
-// cedarUnion has a type when all alternatives but null have the same.
-func cedarUnion(root map[string]any, list []any, depth int) (typ string, nullable bool) {
-	for _, alternative := range list {
-		if m, ok := alternative.(map[string]any); ok && m["type"] == "null" {
-			nullable = true
-			continue
-		}
-		t, null := cedarType(root, alternative, depth+1)
-		if t == "" || typ != "" && t != typ {
-			return "", false
-		}
-		typ, nullable = t, nullable || null
-	}
-	return typ, nullable
-}
-
-// typeNames are the type keyword's names without null; those of an enum or a
-// const where there is no such keyword.
-func typeNames(m map[string]any) (names []string, nullable bool) {
-	add := func(name string) {
-		if name == "null" {
-			nullable = true
-		} else if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	switch t := m["type"].(type) {
-	case string:
-		add(t)
-	case []any:
-		for _, name := range t {
-			if name, ok := name.(string); ok {
-				add(name)
-			}
-		}
-	case nil:
-		values, _ := m["enum"].([]any)
-		if c, ok := m["const"]; ok {
-			values = append(values, c)
-		}
-		for _, v := range values {
-			switch v.(type) {
-			case string:
-				add("string")
-			case bool:
-				add("boolean")
-			case nil:
-				add("null")
-			default:
-				return nil, false
-			}
-		}
-	}
-	return names, nullable
-}
-
-// follow finds a reference within a schema; nil where there is nothing.
-func follow(root map[string]any, ref string) any {
-	path, ok := strings.CutPrefix(ref, "#/")
-	if !ok {
-		return nil
-	}
-	var at any = root
-	for token := range strings.SplitSeq(path, "/") {
-		m, ok := at.(map[string]any)
-		if !ok {
-			return nil
-		}
-		at = m[token]
-	}
-	return at
+	b.WriteByte('"')
+	return b.String()
 }
 
 // resolve parses a bundle's schema together with the actions of its tools.
@@ -241,6 +126,9 @@ func resolve(file string, base, generated []byte) (*resolved.Schema, error) {
 	declared.SetFilename(file)
 	if err := declared.UnmarshalCedar(base); err != nil {
 		return nil, fmt.Errorf("reading the schema: %w", err)
+	}
+	if err := checkTypes(declared.AST()); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	var whole schema.Schema
 	whole.SetFilename(file)
@@ -260,8 +148,9 @@ func resolve(file string, base, generated []byte) (*resolved.Schema, error) {
 	if want, _ := connect["destination"].Type.(resolved.RecordType); !reflect.DeepEqual(shapeOf(s.Entities[typeDestination].Shape), shapeOf(want)) {
 		return nil, fmt.Errorf("%s: declare `entity Destination = { host: String, vendor: String, region: String };`", file)
 	}
-	for name, attribute := range extraType(s) {
-		if !attribute.Optional {
+	extra := extraType(s)
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		if !extra[name].Optional {
 			return nil, fmt.Errorf("%s: the attribute %s of the type Extra must be optional: a caller may leave it out", file, name)
 		}
 	}

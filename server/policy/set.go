@@ -1,8 +1,8 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -20,6 +20,8 @@ type Set struct {
 	entities  cedar.EntityMap
 	// tools are the records of context.tool.
 	tools map[decision.ToolName]cedar.Record
+	// needs are the attributes of context that the policies look at.
+	needs needs
 	index *index
 }
 
@@ -101,11 +103,17 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 		return o, refused("redact.not_a_document", fmt.Sprintf("The policy %q redacts fields, and the content is no JSON document.", policies[0].id))
 	}
 	var edits []document.Edit
+	finder := doc.Finder()
 	for _, p := range policies {
 		before := len(edits)
 		for _, field := range p.obligate.fields {
-			found, err := doc.Expand(field)
-			if err != nil {
+			found, err := finder.Expand(field)
+			switch {
+			case errors.Is(err, document.ErrAmbiguous):
+				return o, refused("redact.not_a_document", fmt.Sprintf("The policy %q redacts inside a text that is JSON, and not such that all read the same in it.", p.id))
+			case errors.Is(err, document.ErrTooMany), err == nil && len(edits)+len(found) > document.MaxEdits:
+				return o, refused("redact.too_many", fmt.Sprintf("What the policy %q redacts is too much for one document.", p.id))
+			case err != nil:
 				return o, refused("redact.field", fmt.Sprintf("The policy %q names a field that cannot be read.", p.id))
 			}
 			for _, pointer := range found {
@@ -121,7 +129,7 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 	}
 	redacted, err := doc.Apply(edits)
 	if err != nil {
-		return o, refused("redact.too_many", fmt.Sprintf("What the policy %q redacts cannot be carried out.", o.Policy))
+		return o, refused("redact.field", fmt.Sprintf("What the policy %q redacts cannot be carried out.", o.Policy))
 	}
 	if !content && q.Tool != nil {
 		if broken := q.Tool.Input.Check(redacted); len(broken) > 0 && len(q.Tool.Input.Check(doc)) == 0 {
@@ -133,9 +141,25 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 }
 
 // could rules for a list: a tool may be seen when some arguments, cost and
-// ticket could permit it. A permit that may hold counts, and so does a forbid
-// only when it holds whatever comes.
+// ticket, or no ticket, could permit it.
 func (s *Set) could(ask question) decision.Ruling {
+	r := s.couldBe(ask)
+	if len(r.Permits) > 0 && len(r.Errors) == 0 {
+		return r
+	}
+	// To the policies an unknown ticket is one that there is.
+	context := ask.context.Map()
+	delete(context, "ticket")
+	ask.context = cedar.NewRecord(context)
+	if without := s.couldBe(ask); len(without.Permits) > 0 && len(without.Errors) == 0 {
+		return without
+	}
+	return r
+}
+
+// couldBe rules on what is known. A permit that may hold counts, and a forbid or
+// an error only when it holds whatever comes.
+func (s *Set) couldBe(ask question) decision.Ruling {
 	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
 	if ask.resource.IsZero() {
 		env.Resource = unknown("resource")
@@ -144,13 +168,16 @@ func (s *Set) could(ask question) decision.Ruling {
 	deciding, _ := s.index.candidates(&ask)
 	for _, st := range deciding {
 		residual, keep := eval.PartialPolicy(env, st.ast)
+		if !keep {
+			continue
+		}
+		_, certain := residual.Resource.(ast.ScopeTypeAll)
 		switch {
-		case !keep:
-		case fails(residual):
+		case certain && fails(residual):
 			r.Errors = append(r.Errors, st.match())
-		case !st.forbid:
+		case !st.forbid && !fails(residual):
 			r.Permits = append(r.Permits, st.match())
-		case len(residual.Conditions) == 0 && residual.Resource == ast.IsResourceScopeNode(ast.ScopeTypeAll{}):
+		case st.forbid && certain && len(residual.Conditions) == 0:
 			r.Forbids = append(r.Forbids, st.match())
 		}
 	}
@@ -160,10 +187,12 @@ func (s *Set) could(ask question) decision.Ruling {
 	return r
 }
 
-// fails reports whether a policy is an error whatever comes.
+// fails reports whether a policy whose scope matches is an error whatever comes:
+// a condition before the failing one can keep it from being asked.
 func fails(p *ast.Policy) bool {
-	return slices.ContainsFunc(p.Conditions, func(c ast.ConditionType) bool {
-		_, failed := eval.ToPartialError(c.Body)
-		return failed
-	})
+	if len(p.Conditions) == 0 {
+		return false
+	}
+	_, failed := eval.ToPartialError(p.Conditions[0].Body)
+	return failed
 }

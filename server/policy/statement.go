@@ -1,13 +1,16 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+	publicast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"github.com/writpdp/writ/document"
@@ -16,9 +19,12 @@ import (
 
 // statement is one Cedar policy with what its annotations mean to Writ.
 type statement struct {
-	id     string
+	id  string
+	ast *ast.Policy
+	// policy evaluates what the index does not already know when it finds the
+	// policy: the conditions, and of the scope only `is in`, of which the
+	// index knows the entity and not the type.
 	policy *cedar.Policy
-	ast    *ast.Policy
 	forbid bool
 	// reason is the @reason for a person.
 	reason string
@@ -50,6 +56,12 @@ var parameters = map[string][]string{
 // plain are the annotations that any policy may carry.
 var plain = []string{"id", "owner", "reason", "description", "obligate", "requires"}
 
+// longest bounds the annotations that an answer holds, in bytes, as the wire does.
+var longest = map[string]int{"reason": 2048, "fields": 8192, "to": 256, "body": 2048, "acr": 256, "text": 1024}
+
+// maxFields is how many patterns one redaction has.
+const maxFields = 64
+
 var idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 
 // parse reads one file of policies. Every policy has an @id, and no annotation
@@ -60,7 +72,7 @@ func parse(file string, text []byte) ([]*statement, error) {
 	}
 	list, err := cedar.NewPolicyListFromBytes(file, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, placed(file, text, err)
 	}
 	statements := make([]*statement, len(list))
 	for i, p := range list {
@@ -70,6 +82,32 @@ func parse(file string, text []byte) ([]*statement, error) {
 		}
 	}
 	return statements, nil
+}
+
+// cedarPlace is where Cedar says that its text is wrong.
+var cedarPlace = regexp.MustCompile(`^(?:parser error: )?(?:parse error at )?<input>:(\d+):(\d+):? ?`)
+
+// placed says where a file is wrong. For what Cedar gives no place it is the
+// statement that cannot be read.
+func placed(file string, text []byte, err error) error {
+	message := err.Error()
+	if m := cedarPlace.FindStringSubmatch(message); m != nil {
+		return fmt.Errorf("%s:%s:%s: %s", file, m[1], m[2], short(message[len(m[0]):]))
+	}
+	message = short(strings.TrimPrefix(message, "parser error: "))
+	s, fresh, start, line, column := scanner{text: text, line: 1}, true, 0, 0, 0
+	for s.next() {
+		if fresh && !space(s.char) {
+			fresh, start, line, column = false, s.pos, s.line, s.column
+		}
+		if s.char == ';' {
+			if _, err := cedar.NewPolicyListFromBytes(file, text[start:s.after]); err != nil {
+				return fmt.Errorf("%s:%d:%d: %s", file, line, column, message)
+			}
+			fresh = true
+		}
+	}
+	return fmt.Errorf("%s: %s", file, message)
 }
 
 func newStatement(p *cedar.Policy) (*statement, error) {
@@ -84,7 +122,7 @@ func newStatement(p *cedar.Policy) (*statement, error) {
 	if !idForm.MatchString(id) {
 		return nil, fmt.Errorf("the @id %q is not of the form %s", id, idForm)
 	}
-	s := &statement{id: id, policy: p, ast: (*ast.Policy)(p.AST()), forbid: p.Effect() == cedar.Forbid, reason: notes["reason"]}
+	s := &statement{id: id, policy: unscoped(p), ast: (*ast.Policy)(p.AST()), forbid: p.Effect() == cedar.Forbid, reason: notes["reason"]}
 	allowed := slices.Clone(plain)
 	if kind, ok := notes["obligate"]; ok {
 		if _, known := parameters[kind]; !known {
@@ -98,9 +136,12 @@ func newStatement(p *cedar.Policy) (*statement, error) {
 			}
 		}
 	}
-	for key := range notes {
+	for _, key := range slices.Sorted(maps.Keys(notes)) {
 		if !slices.Contains(allowed, key) {
 			return nil, fmt.Errorf("policy %q: the annotation @%s means nothing here", id, key)
+		}
+		if bound, ok := longest[key]; ok && len(notes[key]) > bound {
+			return nil, fmt.Errorf("policy %q: @%s is longer than %d bytes", id, key, bound)
 		}
 	}
 	if err := s.readRequires(notes); err != nil {
@@ -110,6 +151,19 @@ func newStatement(p *cedar.Policy) (*statement, error) {
 		return nil, fmt.Errorf("policy %q: %w", id, err)
 	}
 	return s, nil
+}
+
+// unscoped is a policy without the scope that the index tests.
+func unscoped(p *cedar.Policy) *cedar.Policy {
+	copied := *(*ast.Policy)(p.AST())
+	copied.Action = ast.ScopeTypeAll{}
+	if _, typed := copied.Principal.(ast.ScopeTypeIsIn); !typed {
+		copied.Principal = ast.ScopeTypeAll{}
+	}
+	if _, typed := copied.Resource.(ast.ScopeTypeIsIn); !typed {
+		copied.Resource = ast.ScopeTypeAll{}
+	}
+	return cedar.NewPolicyFromAST((*publicast.Policy)(&copied))
 }
 
 func (s *statement) readRequires(notes map[string]string) error {
@@ -128,13 +182,25 @@ func (s *statement) readRequires(notes map[string]string) error {
 	return nil
 }
 
-// asksForTicket reports whether a condition looks at context.ticket.
+// asksForTicket reports whether a ticket can keep the policy from matching: a
+// condition asks for context.ticket, under unless or under a negation.
 func (s *statement) asksForTicket() bool {
 	found := false
+	asks := func(n ast.IsNode) bool {
+		if has, ok := n.(ast.NodeTypeHas); ok && has.Value == "ticket" {
+			variable, ok := has.Arg.(ast.NodeTypeVariable)
+			found = found || ok && variable.Name == "context"
+		}
+		return !found
+	}
 	for _, c := range s.ast.Conditions {
+		if c.Condition == ast.ConditionUnless {
+			ast.Inspect(ast.NewNode(c.Body), asks)
+			continue
+		}
 		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
-			if has, ok := n.(ast.NodeTypeHas); ok && has.Value == "ticket" {
-				found = true
+			if not, ok := n.(ast.NodeTypeNot); ok {
+				ast.Inspect(ast.NewNode(not.Arg), asks)
 			}
 			return !found
 		})
@@ -154,8 +220,8 @@ func (s *statement) readObligate(notes map[string]string) error {
 	switch kind {
 	case "redact":
 		o.fields = strings.Fields(notes["fields"])
-		if len(o.fields) == 0 {
-			return fmt.Errorf("@fields is empty")
+		if len(o.fields) == 0 || len(o.fields) > maxFields {
+			return fmt.Errorf("@fields has none or more than %d pointers", maxFields)
 		}
 		for _, f := range o.fields {
 			if err := document.CheckPattern(f); err != nil {
@@ -172,7 +238,7 @@ func (s *statement) readObligate(notes map[string]string) error {
 	case "route":
 		o.route = &decision.RouteRule{Policy: s.id, Region: notes["region"], Vendor: notes["vendor"]}
 		if o.route.Region == "" && o.route.Vendor == "" {
-			return fmt.Errorf(`@obligate("route") needs @region or @vendor`)
+			return errors.New(`@obligate("route") needs @region or @vendor`)
 		}
 	case "limit_output":
 		n, err := strconv.ParseInt(notes["max_bytes"], 10, 64)
@@ -194,4 +260,20 @@ func (s *statement) readObligate(notes map[string]string) error {
 	}
 	s.obligate = o
 	return nil
+}
+
+// checkRoute refuses a constraint that no vendor of the bundle can meet: a
+// misspelt region would deny everything that the policy is for.
+func (s *statement) checkRoute(b *decision.Bundle) error {
+	if s.obligate == nil || s.obligate.route == nil {
+		return nil
+	}
+	rule := s.obligate.route
+	for id, vendor := range b.Vendors {
+		meets := func(e decision.Endpoint) bool { return rule.Region == "" || rule.Region == e.Region }
+		if (rule.Vendor == "" || rule.Vendor == id) && slices.ContainsFunc(vendor.Endpoints, meets) {
+			return nil
+		}
+	}
+	return fmt.Errorf("no vendor is %q with the region %q", rule.Vendor, rule.Region)
 }
