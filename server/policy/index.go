@@ -32,13 +32,13 @@ type index struct {
 // descendants, or to be of a type, with an empty id. The zero anchor asks nothing.
 type anchor struct {
 	uid cedar.EntityUID
-	ask ask
+	as  relation
 }
 
-type ask uint8
+type relation uint8
 
 const (
-	isOne ask = iota + 1
+	isOne relation = iota + 1
 	isIn
 	isType
 )

@@ -205,7 +205,7 @@ func (v validators) check(st *statement) error {
 			narrow.Actions = maps.Clone(v.schema.Actions)
 			for uid, action := range narrow.Actions {
 				in := ancestry(v.groups, uid, math.MaxInt)
-				if !slices.ContainsFunc(named, func(a anchor) bool { return a.uid == uid || a.ask == isIn && slices.Contains(in, a.uid) }) {
+				if !slices.ContainsFunc(named, func(a anchor) bool { return a.uid == uid || a.as == isIn && slices.Contains(in, a.uid) }) {
 					action.AppliesTo = nil
 					narrow.Actions[uid] = action
 				}

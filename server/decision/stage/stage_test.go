@@ -189,12 +189,16 @@ func TestCall(t *testing.T) {
 		{"other arguments", func(r *decision.Request, _ *decision.Snapshot) { r.Arguments = object(t, `{}`) }, "deny, call.mismatch", false},
 		{"no arguments", func(r *decision.Request, _ *decision.Snapshot) { r.Arguments = nil }, "deny, call.mismatch", false},
 		{"arguments in another order", func(r *decision.Request, _ *decision.Snapshot) { r.Arguments = object(t, ` {"path" : "\/a"}`) }, "abstain", false},
-		{"its ticket", func(_ *decision.Request, s *decision.Snapshot) { s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "T"} }, "abstain", true},
+		{"its ticket", func(_ *decision.Request, s *decision.Snapshot) {
+			s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "T"}
+		}, "abstain", true},
 		{"its ticket, revoked since", func(_ *decision.Request, s *decision.Snapshot) {
 			s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "T", Revoked: true, Uses: 9}
 		}, "abstain", true},
 		{"its ticket is gone", func(_ *decision.Request, s *decision.Snapshot) { s.Call.Ticket = "T" }, "abstain", false},
-		{"another ticket", func(_ *decision.Request, s *decision.Snapshot) { s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "U"} }, "abstain", false},
+		{"another ticket", func(_ *decision.Request, s *decision.Snapshot) {
+			s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "U"}
+		}, "abstain", false},
 		{"a ticket that the call had not", func(_ *decision.Request, s *decision.Snapshot) { s.Ticket = &decision.Ticket{} }, "abstain", false},
 	}
 	for _, test := range tests {
