@@ -101,6 +101,10 @@ func FuzzPolicyFile(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	generated, err := actions(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		statements, err := parse("f.cedar", []byte(text))
 		if err != nil && !strings.HasPrefix(err.Error(), "f.cedar:") || err != nil && len(err.Error()) > 2*maxMessage {
@@ -114,7 +118,7 @@ func FuzzPolicyFile(f *testing.F) {
 				c.text()
 			}
 		}
-		if _, err := resolve("f.cedarschema", []byte(schema+text), nil); err != nil && err.Error() == "" {
+		if _, err := resolve("f.cedarschema", []byte(schema+text), generated); err != nil && err.Error() == "" {
 			t.Error("an error without words")
 		}
 	})

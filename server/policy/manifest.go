@@ -108,13 +108,24 @@ func readYAML(files *files, name string, out any, optional bool) error {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
 	if err := decoder.Decode(out); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s:%s", name, strings.TrimSpace(yaml.FormatError(err, false, false)))
+		return fmt.Errorf("%s:%s", name, yamlMessage(err))
 	}
-	var more any
+	var more struct{} // into anything else its aliases would be put in their places
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: more than one YAML document", name)
 	}
 	return nil
+}
+
+// yamlPlace is how the parser writes a place.
+var yamlPlace = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
+
+func yamlMessage(err error) string {
+	message := strings.TrimSpace(yaml.FormatError(err, false, false))
+	if m := yamlPlace.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("%s:%s: %s", m[1], m[2], short(message[len(m[0]):]))
+	}
+	return " " + short(message)
 }
 
 // nameForm is what ids of purposes, vendors, budgets, classes and labels are.
