@@ -210,9 +210,11 @@ func TestLoadFromDisk(t *testing.T) {
 		"a link in place of a file": func(dir string) error {
 			return os.Symlink(filepath.Join(whole, fileEntities), filepath.Join(dir, fileEntities))
 		},
-		"a link to nothing":            func(dir string) error { return os.Symlink("nothing", filepath.Join(dir, fileEntities)) },
-		"a directory in place":         func(dir string) error { return os.Mkdir(filepath.Join(dir, fileEntities), 0o700) },
-		"a link among the policies":    func(dir string) error { return os.Symlink(filepath.Join(whole, "cedar/a.cedar"), filepath.Join(dir, "cedar/b.cedar")) },
+		"a link to nothing":    func(dir string) error { return os.Symlink("nothing", filepath.Join(dir, fileEntities)) },
+		"a directory in place": func(dir string) error { return os.Mkdir(filepath.Join(dir, fileEntities), 0o700) },
+		"a link among the policies": func(dir string) error {
+			return os.Symlink(filepath.Join(whole, "cedar/a.cedar"), filepath.Join(dir, "cedar/b.cedar"))
+		},
 		"a directory among the tools":  func(dir string) error { return os.Mkdir(filepath.Join(dir, "tools/x.json"), 0o700) },
 		"a link in place of policies":  func(dir string) error { return os.Symlink(filepath.Join(whole, "cedar"), filepath.Join(dir, "cedar")) },
 		"a file in place of policies":  func(dir string) error { return os.WriteFile(filepath.Join(dir, "cedar"), nil, 0o600) },
