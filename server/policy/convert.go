@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 
 	"github.com/cedar-policy/cedar-go"
@@ -15,26 +16,31 @@ import (
 
 // record turns a JSON object into a Cedar record of a declared type. Members
 // that the type does not declare stay out; null counts as absent. The error says
-// where and never what.
+// where and never what, and is the first one by the members' names.
 func record(typ resolved.RecordType, value any, at string) (cedar.Record, error) {
 	members, ok := value.(map[string]any)
 	if !ok {
 		return cedar.Record{}, fmt.Errorf("%s is not an object", at)
 	}
 	out := make(cedar.RecordMap, len(typ))
+	var wrong cedar.String
+	var why error
 	for name, attribute := range typ {
-		member, ok := members[string(name)]
-		if !ok || member == nil {
-			if !attribute.Optional {
-				return cedar.Record{}, fmt.Errorf("%s.%s is missing", at, name)
-			}
+		if why != nil && wrong < name {
 			continue
 		}
-		converted, err := convert(attribute.Type, member, at+"."+string(name))
-		if err != nil {
-			return cedar.Record{}, err
+		if member := members[string(name)]; member != nil {
+			converted, err := convert(attribute.Type, member, at+"."+string(name))
+			if err != nil {
+				wrong, why = name, err
+			}
+			out[name] = converted
+		} else if !attribute.Optional {
+			wrong, why = name, fmt.Errorf("%s.%s is missing", at, name)
 		}
-		out[name] = converted
+	}
+	if why != nil {
+		return cedar.Record{}, why
 	}
 	return cedar.NewRecord(out), nil
 }
@@ -142,12 +148,20 @@ func extension(name string, value any, at string) (cedar.Value, error) {
 // has. What does not fit is refused rather than clipped, or an argument could be
 // chosen so that no policy sees it.
 func decimal(n json.Number, at string) (cedar.Value, error) {
-	f, err := n.Float64()
-	scaled := math.RoundToEven(f * 10_000)
-	if err != nil || math.Abs(scaled) >= math.MaxInt64 {
+	// As a double, 10,000 times a number of fifteen digits is another number.
+	exact, ok := new(big.Rat).SetString(n.String())
+	if !ok {
+		return nil, fmt.Errorf("%s is not a number", at)
+	}
+	exact.Mul(exact, big.NewRat(10_000, 1))
+	whole, rest := new(big.Int).DivMod(exact.Num(), exact.Denom(), new(big.Int))
+	if half := rest.Lsh(rest, 1).Cmp(exact.Denom()); half > 0 || half == 0 && whole.Bit(0) == 1 {
+		whole.Add(whole, big.NewInt(1))
+	}
+	if !whole.IsInt64() {
 		return nil, fmt.Errorf("%s is out of the range of a decimal", at)
 	}
-	d, err := cedar.NewDecimal(int64(scaled), -4)
+	d, err := cedar.NewDecimal(whole.Int64(), -4)
 	if err != nil {
 		return nil, fmt.Errorf("%s is out of the range of a decimal", at)
 	}

@@ -159,7 +159,8 @@ func (f *files) statements(v validators) ([]*statement, error) {
 			}
 			where[st.id] = st.at()
 			if err := v.check(st); err != nil {
-				return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, short(err.Error()))
+				mistakes := slices.Compact(strings.Split(err.Error(), "\n")) // one for each action and type
+				return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, short(strings.Join(mistakes, "; ")))
 			}
 		}
 		all = append(all, statements...)
@@ -171,11 +172,13 @@ func (f *files) statements(v validators) ([]*statement, error) {
 // for all actions is found once for each.
 const maxMessage = 2048
 
-func short(message string) string {
-	if len(message) <= maxMessage {
-		return message
+func short(message string) string { return cut(message, maxMessage) }
+
+func cut(text string, max int) string {
+	if len(text) <= max {
+		return text
 	}
-	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	return strings.ToValidUTF8(text[:max], "") + "…"
 }
 
 // validators are the validators by scopes of actions. Validation goes through

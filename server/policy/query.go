@@ -62,8 +62,11 @@ func (s *Set) ask(q decision.Query) (question, decision.Reason) {
 	return ask, decision.Reason{}
 }
 
+// maxRefusal bounds the text of a refusal, in bytes: it holds names of arguments.
+const maxRefusal = 1024
+
 func refused(code, text string) decision.Reason {
-	return decision.Reason{Code: code, Text: text, Lift: "Send a request that fits the bundle's schema."}
+	return decision.Reason{Code: code, Text: cut(text, maxRefusal), Lift: "Send a request that fits the bundle's schema."}
 }
 
 func actionName(req *decision.Request) string {
