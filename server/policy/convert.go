@@ -148,6 +148,13 @@ func extension(name string, value any, at string) (cedar.Value, error) {
 // has. What does not fit is refused rather than clipped, or an argument could be
 // chosen so that no policy sees it.
 func decimal(n json.Number, at string) (cedar.Value, error) {
+	if i, err := n.Int64(); err == nil {
+		if d, err := cedar.NewDecimal(i, 0); err == nil {
+			return d, nil
+		}
+	} else if d, err := types.ParseDecimal(n.String()); err == nil {
+		return d, nil // up to four places: nothing is to be rounded
+	}
 	// As a double, 10,000 times a number of fifteen digits is another number.
 	exact, ok := new(big.Rat).SetString(n.String())
 	if !ok {

@@ -194,8 +194,7 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 		return cedar.NewRecord(c), nil
 	}
 	if s.needs.has("cost") {
-		c["cost"] = cedar.NewRecord(cedar.RecordMap{"calls": cedar.Long(req.Cost.Calls), "tokens": cedar.Long(req.Cost.Tokens),
-			"micros": cedar.Long(req.Cost.Micros), "currency": cedar.String(req.Cost.Currency)})
+		c["cost"] = costRecord(req.Cost)
 	}
 	if q.Ticket != nil {
 		c["ticket"] = cedar.NewRecord(cedar.RecordMap{"id": cedar.String(q.Ticket.ID), "approvers": stringSet(q.Ticket.Approvers)})
@@ -206,6 +205,11 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 		}
 	}
 	return cedar.NewRecord(c), nil
+}
+
+func costRecord(c decision.Cost) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"calls": cedar.Long(c.Calls), "tokens": cedar.Long(c.Tokens),
+		"micros": cedar.Long(c.Micros), "currency": cedar.String(c.Currency)})
 }
 
 func (s *Set) extra(req *decision.Request) (cedar.Value, error) {
