@@ -28,6 +28,10 @@ import (
 // request with a full payload of each kind does.
 const maxMessage = 4 << 20
 
+// workers answer calls: goroutines whose stacks have grown once to what a
+// decision takes. A call that finds none idle gets one of its own.
+const workers = 64
+
 // validated are the messages whose rules are compiled at start.
 func validated() []proto.Message {
 	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}}
@@ -36,7 +40,7 @@ func validated() []proto.Message {
 func (s *Server) newGRPC(config *tls.Config) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto"), s.bounds}),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(10 * time.Second),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(1024), grpc.NumStreamWorkers(workers), grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: time.Minute, Timeout: 10 * time.Second,
 			// Who calls is proved when a connection is made: callers come back
 			// with a certificate that is still good.

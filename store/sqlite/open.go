@@ -157,7 +157,7 @@ func connect(path string, readOnly bool) (*sql.DB, error) {
 		// survives a power cut.
 		query.Set("_synchronous", "FULL")
 		// Copied back every 16 MiB, which spares syncs of the file itself.
-		query["_pragma"] = []string{"wal_autocheckpoint(4096)", "journal_size_limit(67108864)", "cache_size(-65536)"}
+		query["_pragma"] = []string{"wal_autocheckpoint(4096)", "journal_size_limit(67108864)", "cache_size(-8192)"}
 	}
 	name := filepath.ToSlash(absolute)
 	if !strings.HasPrefix(name, "/") {
