@@ -19,7 +19,8 @@ const attempts = 8
 // Every face comes through here.
 //
 // It fails closed in one place, this one: whoever gets an error must deny, and
-// an answer leaves only after its record is durable.
+// an answer leaves only after its record is durable, or, for classes of actions
+// that the bundle names, in the ledger's spool.
 func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
 	req, err := s.identify(caller, in)
 	if err != nil {
@@ -43,6 +44,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		if err != nil {
 			return nil, internal(s.log, "encoding a decision", err)
 		}
+		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req)
 		receipt, err := s.ledger.Commit(ctx, entry)
 		switch {
 		case errors.Is(err, audit.ErrStale):
@@ -52,7 +54,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		case receipt.Prior != nil:
 			return s.again(receipt)
 		}
-		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt.Size)
+		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt)
 		return answer, nil
 	}
 	return nil, fail(errContended, "other requests change the same budgets, tickets or tokens faster than this one can be decided; ask again with the same request_id")
@@ -68,7 +70,7 @@ func (s *Server) again(receipt audit.Receipt) (*writv1.DecideResponse, error) {
 	if err != nil {
 		return nil, internal(s.log, "reading an earlier answer", err)
 	}
-	answer.Receipt = audit.ReceiptOf(&row, s.origin, receipt.Size)
+	answer.Receipt = audit.ReceiptOf(&row, s.origin, receipt)
 	answer.Replayed = true
 	return answer, nil
 }

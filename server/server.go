@@ -64,6 +64,9 @@ type Config struct {
 	// Sealer brings records into the log while the server runs; nil: another
 	// process does.
 	Sealer *audit.Sealer
+	// Flush brings records that the ledger answered early to where the sealer
+	// finds them; nil: it answers none early.
+	Flush func(context.Context) error
 	// TLS is the listeners' configuration; nil: plain, for loopback.
 	TLS *tls.Config
 	// BaseURL is where the JSON face is reached, told in its metadata.
@@ -100,6 +103,7 @@ type Server struct {
 	slots  chan struct{}
 
 	sealer *audit.Sealer
+	flush  func(context.Context) error
 	grpc   *grpc.Server
 	http   *http.Server
 }
@@ -119,7 +123,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer,
+		rules: rules, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),
 	}
@@ -217,5 +221,11 @@ func (s *Server) shutdown() error {
 		return nil
 	})
 	s.grpc.GracefulStop()
-	return group.Wait()
+	err := group.Wait()
+	if s.flush != nil {
+		if flushed := s.flush(ctx); flushed != nil {
+			err = errors.Join(err, fmt.Errorf("bringing the last records to the log: %w", flushed))
+		}
+	}
+	return err
 }

@@ -60,7 +60,7 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 		case receipt.Prior != nil:
 			return s.settledBefore(receipt)
 		}
-		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt.Size)
+		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt)
 		return answer, nil
 	}
 	return nil, fail(errContended, "other requests change the same budgets faster than this report can be settled; report again")
@@ -95,7 +95,7 @@ func (s *Server) settledBefore(receipt audit.Receipt) (*writv1.SettleResponse, e
 	if err != nil {
 		return nil, internal(s.log, "reading an earlier answer", err)
 	}
-	answer.Receipt = audit.ReceiptOf(&row, s.origin, receipt.Size)
+	answer.Receipt = audit.ReceiptOf(&row, s.origin, receipt)
 	answer.Replayed = true
 	return answer, nil
 }

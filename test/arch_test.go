@@ -33,6 +33,7 @@ var lattice = map[string]string{
 	"store/lane":            "server/audit server/decision",
 	"store/sqlite":          "migrations server/audit server/decision store/lane",
 	"store/postgres":        "migrations server/audit server/decision store/lane",
+	"store/spool":           "server/audit server/decision store/lane",
 	"clients/go":            "document proto/writ/v1",
 }
 

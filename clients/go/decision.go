@@ -130,6 +130,9 @@ type Receipt struct {
 	LogOrigin string
 	// LogSize is the least index that the record will stand at.
 	LogSize uint64
+	// Spooled says that the record is not durable yet, as the bundle allows for
+	// the action's class.
+	Spooled bool
 }
 
 // decode reads the answer to a request. It refuses what it does not understand
@@ -235,7 +238,7 @@ func decodeReceipt(r *writv1.Receipt) (*Receipt, error) {
 	if !isUUID(r.GetRecordId()) || len(r.GetLeafHash()) != 32 {
 		return nil, errors.New("the receipt is broken")
 	}
-	return &Receipt{RecordID: r.GetRecordId(), LeafHash: r.GetLeafHash(), LogOrigin: r.GetLogOrigin(), LogSize: r.GetLogSize()}, nil
+	return &Receipt{RecordID: r.GetRecordId(), LeafHash: r.GetLeafHash(), LogOrigin: r.GetLogOrigin(), LogSize: r.GetLogSize(), Spooled: r.GetSpooled()}, nil
 }
 
 // isUUID takes the one form that the wire has; the parser alone takes others.

@@ -23,6 +23,7 @@ import (
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/store/spool"
 	"github.com/writpdp/writ/store/sqlite"
 )
 
@@ -78,7 +79,7 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.store.Close()) }()
+	defer func() { err = errors.Join(err, d.close()) }()
 	d.grpc, d.http = grpcListener.Addr().String(), httpListener.Addr().String()
 
 	ctx, stop := context.WithCancel(ctx)
@@ -102,6 +103,7 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 // dev is a development PDP.
 type dev struct {
 	store      *sqlite.Store
+	spool      *spool.Spool
 	server     *server.Server
 	minter     *identity.Minter
 	bundle     *decision.Bundle
@@ -133,8 +135,13 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if d.store, err = sqlite.Open(ctx, filepath.Join(c.Data, fileStore)); err != nil {
 		return nil, err
 	}
+	d.spool, err = spool.Open(ctx, filepath.Join(c.Data, dirSpool), d.store, spool.Config{Now: time.Now,
+		Report: func(err error) { log.Error("the spool", "error", err) }})
+	if err != nil {
+		return nil, errors.Join(err, d.store.Close())
+	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.store, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: d.spool, Flush: d.spool.Flush, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},
@@ -144,10 +151,13 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		Now: time.Now, Random: rand.Reader, Log: log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, d.store.Close())
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
+
+// close brings what is spooled into the store and closes both.
+func (d *dev) close() error { return errors.Join(d.spool.Close(), d.store.Close()) }
 
 // listenLoopback refuses any address that others can reach: development mode
 // believes whoever connects.

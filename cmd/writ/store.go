@@ -25,6 +25,7 @@ const (
 	fileLogKey   = "log.key" // private
 	fileLogPub   = "log.pub"
 	fileTokenKey = "token.pem" // private
+	dirSpool     = "spool"
 )
 
 // dataStore is a store with all that the commands do with it. Both stores are

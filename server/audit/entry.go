@@ -70,6 +70,8 @@ type Row struct {
 type Entry struct {
 	Row
 	Effects []decision.Effect
+	// Async allows a ledger to answer before the record is durable.
+	Async bool
 }
 
 // Receipt says that an entry is durable.
@@ -80,6 +82,9 @@ type Receipt struct {
 	// Prior is the body of the record that the same key and digest committed
 	// before; nil: this entry is the first. Then nothing was written now.
 	Prior []byte
+	// Spooled says that an Async entry is not durable yet: it is in a file of
+	// this machine and follows into the store.
+	Spooled bool
 }
 
 // Tile is a row of hashes of the tree: height 8, as C2SP tlog-tiles has them.

@@ -95,12 +95,11 @@ func enter(message *writv1.Record) (Entry, error) {
 	return Entry{Row: r.Row, Effects: r.effects}, nil
 }
 
-// ReceiptOf is the proof that a row was committed to the log of an origin, when
-// its newest checkpoint had a size.
-func ReceiptOf(row *Row, origin string, size int64) *writv1.Receipt {
+// ReceiptOf is what a caller is told of a row's commit to the log of an origin.
+func ReceiptOf(row *Row, origin string, r Receipt) *writv1.Receipt {
 	leaf := row.Leaf
 	return &writv1.Receipt{
-		RecordId: uuid.UUID(row.ID).String(), LeafHash: leaf[:], LogOrigin: origin, LogSize: uint64(max(0, size)),
+		RecordId: uuid.UUID(row.ID).String(), LeafHash: leaf[:], LogOrigin: origin, LogSize: uint64(max(0, r.Size)), Spooled: r.Spooled,
 	}
 }
 

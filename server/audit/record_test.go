@@ -348,7 +348,7 @@ func TestRecall(t *testing.T) {
 			t.Errorf("a record of the other kind: %v", err)
 		}
 	}
-	receipt := ReceiptOf(&call.Row, origin, 7)
+	receipt := ReceiptOf(&call.Row, origin, Receipt{Size: 7})
 	if diff := cmp.Diff(&writv1.Receipt{RecordId: uuidText(call.ID), LeafHash: call.Leaf[:], LogOrigin: origin, LogSize: 7},
 		receipt, protocmp.Transform()); diff != "" {
 		t.Errorf("receipt (-want +got):\n%s", diff)

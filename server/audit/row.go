@@ -25,6 +25,16 @@ func RowOf(body []byte) (Row, error) {
 	return r.Row, nil
 }
 
+// EntryOf is the entry that a body was committed with: its row and its effects.
+// It shares the body's bytes.
+func EntryOf(body []byte) (Entry, error) {
+	r, err := decode(body)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Entry{Row: r.Row, Effects: r.effects}, nil
+}
+
 // record is a body, read.
 type record struct {
 	Row

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"slices"
 	"time"
 
 	"github.com/writpdp/writ/server/content"
@@ -19,6 +20,24 @@ type Bundle struct {
 	Hosts    map[string]string
 	Budgets  []BudgetRule
 	Policies Policies
+	// Async are the classes of tools that may be called before the record of
+	// the decision is durable.
+	Async []string
+}
+
+// MayAnswerEarly reports whether an allowed request may be answered before its
+// record is durable: a call of a tool all of whose classes allow it.
+func (b *Bundle) MayAnswerEarly(req *Request) bool {
+	tool := b.Tools[req.Tool.ToolName]
+	if req.Phase != Call || tool == nil || len(tool.Classes) == 0 {
+		return false
+	}
+	for _, class := range tool.Classes {
+		if !slices.Contains(b.Async, class) {
+			return false
+		}
+	}
+	return true
 }
 
 // Tool is a pinned tool.

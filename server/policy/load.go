@@ -45,6 +45,9 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.async(b); err != nil {
+		return nil, err
+	}
 	if err := f.data(b); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,30 @@ type manifest struct {
 	// Version is the version of the bundle's format: 1.
 	Version int `yaml:"version"`
 	// Name says which bundle this is, in records and in logs.
-	Name string `yaml:"name"`
+	Name  string `yaml:"name"`
+	Audit struct {
+		// Async are the classes of tools that may be called before the record of
+		// the decision is durable; none: every answer waits for its record.
+		Async []string `yaml:"async"`
+	} `yaml:"audit"`
+}
+
+// async holds the classes against those that tools have: a misspelt one would
+// silently allow nothing.
+func (m *manifest) async(b *decision.Bundle) error {
+	known := map[string]bool{}
+	for _, t := range b.Tools {
+		for _, class := range t.Classes {
+			known[class] = true
+		}
+	}
+	for _, class := range m.Audit.Async {
+		if !known[class] {
+			return fmt.Errorf("%s: audit.async: no tool has the class %q", fileManifest, class)
+		}
+	}
+	b.Async = m.Audit.Async
+	return nil
 }
 
 // toolsFile is tools.yaml: the operator's word on tools, by server and tool.

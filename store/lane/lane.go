@@ -108,6 +108,35 @@ func (l *Lane) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, error)
 	}
 }
 
+// CommitAll commits entries, in their order and beside those that others queue,
+// and returns the outcome of each once it is known; see Commit for the errors. It
+// waits for room in the queue.
+func (l *Lane) CommitAll(entries []audit.Entry) []Outcome {
+	outcomes := make([]Outcome, len(entries))
+	waiters := make([]*waiter, 0, len(entries))
+	first := 0 // the first that is not answered
+	for i := range entries {
+		w := &waiter{entry: entries[i], answer: make(chan Outcome, 1)}
+		err := Check(&entries[i])
+		if err != nil {
+			err = fmt.Errorf("checking the entry: %w", err)
+		} else {
+			for err = l.push(w); errors.Is(err, audit.ErrFull) && first < len(waiters); err = l.push(w) {
+				outcomes[first] = <-waiters[first].answer
+				first++
+			}
+		}
+		if err != nil {
+			w.answer <- Outcome{Err: err}
+		}
+		waiters = append(waiters, w)
+	}
+	for ; first < len(waiters); first++ {
+		outcomes[first] = <-waiters[first].answer
+	}
+	return outcomes
+}
+
 func (l *Lane) push(w *waiter) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

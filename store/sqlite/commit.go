@@ -73,6 +73,19 @@ func (s *Store) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, error
 	return s.lane.Commit(ctx, e)
 }
 
+// CommitAll commits entries in their order, as Commit does each, and returns when
+// the outcome of the last is known.
+func (s *Store) CommitAll(entries []audit.Entry) []lane.Outcome {
+	if s.lane != nil {
+		return s.lane.CommitAll(entries)
+	}
+	outcomes := make([]lane.Outcome, len(entries))
+	for i := range outcomes {
+		outcomes[i].Err = fmt.Errorf("committing: %w", errReadOnly)
+	}
+	return outcomes
+}
+
 // commit plans a batch on the state that the file holds, and writes it.
 func (t tx) commit(entries []audit.Entry) ([]lane.Outcome, lane.Writes, error) {
 	state, err := t.state(lane.NeedsOf(entries))

@@ -67,7 +67,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if s.write, err = newWriter(ctx, db, &s.memory); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the ledger's file: %w", err), s.Close(), db.Close())
 	}
-	s.lane = lane.New(s.write.flush, lane.Config{})
+	s.lane = lane.New(s.write.flush, lane.Config{Batch: 1024})
 	return s, nil
 }
 

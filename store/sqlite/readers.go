@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/store/lane"
@@ -229,6 +230,38 @@ func (r reader) UsedTokens(ctx context.Context, yield func(audit.UsedToken) erro
 		return yield(u)
 	}, `SELECT tenant, token, record, expires FROM used_token ORDER BY token`)
 	return reading("the used tokens", err)
+}
+
+// recentKeysSQL are the keys of decisions from one on. Those of every tenant lie
+// together, as for listSQL.
+const recentKeysSQL = `WITH RECURSIVE t (tenant) AS (
+		SELECT min(tenant) FROM record
+		UNION ALL SELECT (SELECT min(o.tenant) FROM record AS o WHERE o.tenant > t.tenant) FROM t WHERE t.tenant IS NOT NULL)
+	SELECT r.key FROM t JOIN record AS r ON r.tenant = t.tenant AND r.kind = ? AND r.key >= ?`
+
+// Recent yields the keys of all tenants' decisions that are not below a key, and
+// the accepted tokens that expire after a time.
+func (s *Store) Recent(ctx context.Context, key string, expires time.Time, keys func(string), tokens func([32]byte, time.Time)) error {
+	err := s.each(ctx, func(scan func(...any) error) error {
+		var key string
+		err := scan(&key)
+		keys(key)
+		return err
+	}, recentKeysSQL, int64(audit.Decision), key)
+	if err != nil {
+		return reading("the recent keys", err)
+	}
+	err = s.each(ctx, func(scan func(...any) error) error {
+		var raw []byte
+		var at int64
+		if err := scan(&raw, &at); err != nil {
+			return err
+		}
+		token, err := digest(raw)
+		tokens(token, moment(at))
+		return err
+	}, `SELECT token, expires FROM used_token WHERE expires > ?`, expires.UnixMicro())
+	return reading("the recent tokens", err)
 }
 
 func reading(what string, err error) error {

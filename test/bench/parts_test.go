@@ -108,7 +108,7 @@ func BenchmarkRecord(b *testing.B) {
 	})
 	b.Run("receipt", func(b *testing.B) {
 		each(b, func() error {
-			answer.Receipt = audit.ReceiptOf(&entry.Row, workload.Origin, 1)
+			answer.Receipt = audit.ReceiptOf(&entry.Row, workload.Origin, audit.Receipt{Size: 1})
 			return nil
 		})
 	})

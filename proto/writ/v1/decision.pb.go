@@ -1250,8 +1250,14 @@ type Receipt struct {
 	// The log's origin line, as in its checkpoints.
 	LogOrigin string `protobuf:"bytes,3,opt,name=log_origin,json=logOrigin,proto3" json:"log_origin,omitempty"`
 	// Size of the log when the record was committed. The record is promised to
-	// stand at an index of at least this, in a checkpoint within a second.
-	LogSize       uint64 `protobuf:"varint,4,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
+	// stand at an index of at least this, in a checkpoint within a second; a
+	// spooled one, within a second of reaching the log's store.
+	LogSize uint64 `protobuf:"varint,4,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
+	// The record is in a file of the machine that answered and not yet in the
+	// log's store, as the bundle allows for the action's class: it is lost if that
+	// machine loses its power within the next moment. False: the record is
+	// durable.
+	Spooled       bool `protobuf:"varint,5,opt,name=spooled,proto3" json:"spooled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1312,6 +1318,13 @@ func (x *Receipt) GetLogSize() uint64 {
 		return x.LogSize
 	}
 	return 0
+}
+
+func (x *Receipt) GetSpooled() bool {
+	if x != nil {
+		return x.Spooled
+	}
+	return false
 }
 
 // AccessRequest is what a change ticket must cover to lift a denial.
@@ -2285,13 +2298,14 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x03cap\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03cap\x127\n" +
 	"\tresets_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bresetsAt\x12\x1c\n" +
 	"\texhausted\x18\b \x01(\bR\texhausted\x12!\n" +
-	"\aoverrun\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aoverrun\"\x9a\x01\n" +
+	"\aoverrun\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aoverrun\"\xb4\x01\n" +
 	"\aReceipt\x12%\n" +
 	"\trecord_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\brecordId\x12$\n" +
 	"\tleaf_hash\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\bleafHash\x12'\n" +
 	"\n" +
 	"log_origin\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\tlogOrigin\x12\x19\n" +
-	"\blog_size\x18\x04 \x01(\x04R\alogSize\"\xa4\x02\n" +
+	"\blog_size\x18\x04 \x01(\x04R\alogSize\x12\x18\n" +
+	"\aspooled\x18\x05 \x01(\bR\aspooled\"\xa4\x02\n" +
 	"\rAccessRequest\x12\x1b\n" +
 	"\x04type\x18\x01 \x01(\tB\a\xbaH\x04r\x02( R\x04type\x12&\n" +
 	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12\x1c\n" +

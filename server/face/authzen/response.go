@@ -59,6 +59,7 @@ type receipt struct {
 	LeafHash  string `json:"leaf_hash"`
 	LogOrigin string `json:"log_origin"`
 	LogSize   uint64 `json:"log_size"`
+	Spooled   bool   `json:"spooled,omitzero"`
 }
 
 type accessRequest struct {
@@ -104,7 +105,7 @@ func encode(resp *writv1.DecideResponse) ([]byte, error) {
 		})
 	}
 	if r := resp.Receipt; r != nil {
-		c.Receipt = &receipt{r.GetRecordId(), hex.EncodeToString(r.GetLeafHash()), r.GetLogOrigin(), r.GetLogSize()}
+		c.Receipt = &receipt{r.GetRecordId(), hex.EncodeToString(r.GetLeafHash()), r.GetLogOrigin(), r.GetLogSize(), r.GetSpooled()}
 	}
 	if r := resp.AccessRequest; r != nil {
 		c.AccessRequest = &accessRequest{

@@ -10,13 +10,14 @@ import (
 const (
 	echo        = "echo"
 	onSQLite    = "sqlite"   // the sample bundle
+	onSpool     = "spool"    // the same, answered before the record is durable
 	onPostgres  = "postgres" // the sample bundle
 	policies10  = "policies10"
 	policies10k = "policies10k"
 )
 
 // servers are all of them, in the order in which a round measures them.
-var servers = []string{echo, onSQLite, onPostgres, policies10, policies10k}
+var servers = []string{echo, onSpool, onSQLite, onPostgres, policies10, policies10k}
 
 // load is one server under so many callers; with none it is only started.
 type load struct {
@@ -32,18 +33,26 @@ type figure struct {
 }
 
 var figures = []figure{
-	{"decide_over_echo_c64", "ratio", []load{{onSQLite, 64}, {echo, 64}},
-		func(r *results) float64 { return r.over(load{onSQLite, 64}, load{echo, 64}) }},
+	{"decide_over_echo_c64", "ratio", []load{{onSpool, 64}, {echo, 64}},
+		func(r *results) float64 { return r.over(load{onSpool, 64}, load{echo, 64}, rate) }},
+	{"decide_sustained_over_echo_c64", "ratio", []load{{onSpool, 64}, {echo, 64}},
+		func(r *results) float64 { return r.over(load{onSpool, 64}, load{echo, 64}, sustained) }},
+	{"decide_sqlite_strict_over_echo_c64", "ratio", []load{{onSQLite, 64}, {echo, 64}},
+		func(r *results) float64 { return r.over(load{onSQLite, 64}, load{echo, 64}, rate) }},
 	{"decide_strict_over_echo_c64", "ratio", []load{{onPostgres, 64}, {echo, 64}},
-		func(r *results) float64 { return r.over(load{onPostgres, 64}, load{echo, 64}) }},
+		func(r *results) float64 { return r.over(load{onPostgres, 64}, load{echo, 64}, rate) }},
 	{"policies_10k_over_10", "ratio", []load{{policies10k, 64}, {policies10, 64}},
-		func(r *results) float64 { return r.over(load{policies10k, 64}, load{policies10, 64}) }},
+		func(r *results) float64 { return r.over(load{policies10k, 64}, load{policies10, 64}, rate) }},
 	{"decide_per_second_sqlite", "1/s", []load{{onSQLite, 64}},
 		func(r *results) float64 { return r.median(load{onSQLite, 64}, rate) }},
 	{"decide_per_second_postgres", "1/s", []load{{onPostgres, 64}},
 		func(r *results) float64 { return r.median(load{onPostgres, 64}, rate) }},
 	{"echo_per_second", "1/s", []load{{echo, 64}},
 		func(r *results) float64 { return r.median(load{echo, 64}, rate) }},
+	{"decide_per_second_async", "1/s", []load{{onSpool, 64}},
+		func(r *results) float64 { return r.median(load{onSpool, 64}, rate) }},
+	{"decide_async_p50_us_c1", "us", []load{{onSpool, 1}},
+		func(r *results) float64 { return 1e6 * r.median(load{onSpool, 1}, p50) }},
 	{"decide_p50_us_c1", "us", []load{{onSQLite, 1}},
 		func(r *results) float64 { return 1e6 * r.median(load{onSQLite, 1}, p50) }},
 	{"echo_p50_us_c1", "us", []load{{echo, 1}},

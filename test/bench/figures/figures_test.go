@@ -76,7 +76,7 @@ func TestResults(t *testing.T) {
 		a: {{Rate: 10}, {Rate: 40}, {Rate: 30}},
 		b: {{Rate: 100}, {Rate: 100}, {Rate: 50}},
 	}}
-	if got, want := r.over(a, b), 0.4; got != want {
+	if got, want := r.over(a, b, rate), 0.4; got != want {
 		t.Errorf("ratio: got %v, want %v", got, want)
 	}
 	if got, want := r.median(a, rate), 30.0; got != want {

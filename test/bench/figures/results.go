@@ -19,8 +19,16 @@ type sample struct {
 }
 
 func rate(s sample) float64 { return s.Rate }
-func p50(s sample) float64  { return s.P50 }
-func p99(s sample) float64  { return s.P99 }
+
+// sustained is the rate at which requests can come for ever: the time that the
+// store takes to have them all counts too.
+func sustained(s sample) float64 {
+	n := float64(s.Requests)
+	return n / (n/s.Rate + s.Sealing)
+}
+
+func p50(s sample) float64 { return s.P50 }
+func p99(s sample) float64 { return s.P99 }
 
 // results are the samples by load, in the order of the rounds.
 type results struct {
@@ -36,12 +44,12 @@ func (r *results) median(l load, of func(sample) float64) float64 {
 	return median(values)
 }
 
-// over is the median of the rounds' ratios of two throughputs: what disturbs a
-// whole round disturbs both alike.
-func (r *results) over(a, b load) float64 {
+// over is the median of the rounds' ratios of a throughput to the rate of another
+// load: what disturbs a whole round disturbs both alike.
+func (r *results) over(a, b load, of func(sample) float64) float64 {
 	ratios := make([]float64, len(r.samples[a]))
 	for i := range ratios {
-		ratios[i] = r.samples[a][i].Rate / r.samples[b][i].Rate
+		ratios[i] = of(r.samples[a][i]) / r.samples[b][i].Rate
 	}
 	return median(ratios)
 }

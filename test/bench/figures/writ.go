@@ -20,6 +20,7 @@ import (
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/store/postgres"
+	"github.com/writpdp/writ/store/spool"
 	"github.com/writpdp/writ/store/sqlite"
 	"github.com/writpdp/writ/test/bench/workload"
 )
@@ -32,6 +33,9 @@ type writConfig struct {
 	// DSN is of a PostgreSQL database that has the schema; empty: File is the
 	// file of an SQLite store.
 	DSN, File string
+	// Async puts a spool in front of the SQLite store, and answers before the
+	// record is durable.
+	Async bool
 }
 
 // writReady is what a running Writ says of itself.
@@ -62,13 +66,14 @@ func playWrit(ctx context.Context) (*role, error) {
 
 type writ struct {
 	store  store
+	spool  *spool.Spool // nil: none
 	cancel context.CancelFunc
 	served chan error
 }
 
 func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err error) {
 	began := time.Now()
-	bundle, err := loadBundle(c.Policies)
+	bundle, err := loadBundle(c)
 	if err != nil {
 		return ready, err
 	}
@@ -77,7 +82,14 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 	if w.store, err = openStore(ctx, c); err != nil {
 		return ready, err
 	}
-	s, err := newServer(c.Trust, bundle, w.store)
+	var ledger server.Ledger = w.store
+	if embedded, ok := w.store.(*sqlite.Store); ok && c.Async {
+		if w.spool, err = openSpool(ctx, c, embedded); err != nil {
+			return ready, err
+		}
+		ledger = w.spool
+	}
+	s, err := newServer(c.Trust, bundle, ledger, w.store)
 	if err != nil {
 		return ready, err
 	}
@@ -96,13 +108,16 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 	return ready, nil
 }
 
-func loadBundle(policies int) (*decision.Bundle, error) {
+func loadBundle(c writConfig) (*decision.Bundle, error) {
 	var files fs.FS
 	var err error
-	if policies == 0 {
+	switch {
+	case c.Async:
+		files, err = workload.Async()
+	case c.Policies > 0:
+		files, err = workload.Policies(c.Policies)
+	default:
 		files, err = workload.Sample()
-	} else {
-		files, err = workload.Policies(policies)
 	}
 	if err != nil {
 		return nil, err
@@ -117,7 +132,13 @@ func openStore(ctx context.Context, c writConfig) (store, error) {
 	return sqlite.Open(ctx, c.File)
 }
 
-func newServer(t *trust, bundle *decision.Bundle, store store) (*server.Server, error) {
+// openSpool puts a spool in front of an embedded store, as `writ dev` does.
+func openSpool(ctx context.Context, c writConfig, store *sqlite.Store) (*spool.Spool, error) {
+	return spool.Open(ctx, c.File+"-spool", store, spool.Config{Now: time.Now,
+		Report: func(err error) { fmt.Fprintln(os.Stderr, "the spool:", err) }})
+}
+
+func newServer(t *trust, bundle *decision.Bundle, ledger server.Ledger, store store) (*server.Server, error) {
 	tokens, err := workload.Verifier(t.JWKS)
 	if err != nil {
 		return nil, err
@@ -140,7 +161,7 @@ func newServer(t *trust, bundle *decision.Bundle, store store) (*server.Server, 
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return server.New(server.Config{
-		Ledger: store, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: ledger, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
 			id, err := identity.FromTLS(*state)
 			if err != nil {

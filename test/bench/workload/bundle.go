@@ -29,6 +29,18 @@ func Sample() (fs.FS, error) {
 	return files, err
 }
 
+// Async is the bundle of Sample, but that Request may be answered before its
+// record is durable.
+func Async() (fs.FS, error) {
+	files, err := sample()
+	if err != nil {
+		return nil, err
+	}
+	manifest := files["writ.yaml"]
+	manifest.Data = append(manifest.Data, "\naudit: { async: [read-only] }\n"...)
+	return files, nil
+}
+
 // Policies is the bundle of Sample with exactly n policies, at least as many as
 // matter to Request. Those are the same in every such bundle; the others are for
 // other agents, teams or tools.
