@@ -10,6 +10,7 @@ import (
 )
 
 type policyCmd struct {
+	Init   policyInitCmd   `cmd:"" help:"Write the sample bundle into a new directory, to start from."`
 	Check  policyCheckCmd  `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
 	Schema policySchemaCmd `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
 }
@@ -27,6 +28,19 @@ func bundleFiles(dir string) fs.FS {
 		return policies.Files
 	}
 	return os.DirFS(dir)
+}
+
+type policyInitCmd struct {
+	Dir string `arg:"" type:"path" help:"The new bundle's directory."`
+}
+
+// Run writes the bundle. It replaces no file.
+func (c policyInitCmd) Run(to streams) error {
+	if err := os.CopyFS(c.Dir, policies.Files); err != nil {
+		return fmt.Errorf("writing the sample bundle: %w", err)
+	}
+	fmt.Fprintf(to.out, "%s holds the sample bundle; try `writ dev --bundle %s`\n", c.Dir, c.Dir)
+	return nil
 }
 
 type policyCheckCmd struct{ bundleArg }

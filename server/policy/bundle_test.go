@@ -31,6 +31,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"an unknown key", "writ.yaml", "version: 1\nname: x\nvresion: 1\n", "writ.yaml:3:1: unknown field"},
 		{"a key twice", "writ.yaml", "version: 1\nname: x\nname: y\n", "writ.yaml:3:1: mapping key"},
 		{"a wrong type", "writ.yaml", "version: one\nname: x\n", "writ.yaml:1:10: "},
+		{"an async class that is none", "writ.yaml", "version: 1\nname: x\naudit: { async: [read-onyl] }\n", `writ.yaml: audit.async: no tool has the class "read-onyl"`},
 		{"broken YAML", "writ.yaml", "version: 1\n\tname: x\n", "writ.yaml:2:1: "},
 		{"two documents", "writ.yaml", "version: 1\nname: x\n---\nname: y\n", "more than one YAML document"},
 		{"deep YAML", "budgets.yaml", "b: " + strings.Repeat("[", 40), "budgets.yaml:1:36: nested deeper than 32"},

@@ -239,3 +239,40 @@ func TestCheckRefuses(t *testing.T) {
 		})
 	}
 }
+
+// Many at once keep their order, find their own outcomes, and wait for room where
+// the queue is shorter than they are.
+func TestCommitAll(t *testing.T) {
+	var order []string
+	l := lane.New(func(entries []audit.Entry) []lane.Outcome {
+		for i := range entries {
+			order = append(order, entries[i].Key)
+		}
+		return ok(entries)
+	}, lane.Config{Batch: 3, Queue: 5})
+	var entries []audit.Entry
+	var want []string
+	for i := range 100 {
+		entries = append(entries, entry(fmt.Sprint(i), byte(i)))
+		want = append(want, fmt.Sprint(i))
+	}
+	for i, o := range l.CommitAll(entries) {
+		if o.Err != nil || o.Receipt.Prior[0] != byte(i) {
+			t.Fatalf("outcome %d: %v", i, o)
+		}
+	}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+	broken := entry("", 1)
+	outcomes := l.CommitAll([]audit.Entry{entry("a", 1), broken, entry("b", 2)})
+	if outcomes[0].Err != nil || outcomes[1].Err == nil || outcomes[2].Err != nil {
+		t.Errorf("an entry that cannot be stored, between two: %v", outcomes)
+	}
+	if err := l.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.CommitAll([]audit.Entry{entry("a", 1)})[0].Err; !errors.Is(got, lane.ErrClosed) {
+		t.Errorf("on a closed lane: %v", got)
+	}
+}

@@ -42,7 +42,7 @@ func fullAnswer() *writv1.DecideResponse {
 			ResetsAt: timestamppb.New(time.Unix(1_790_000_000, 500).UTC()), Exhausted: true, Overrun: 4,
 		}},
 		RetryAfter: durationpb.New(90*time.Second + 1), BundleDigest: digest,
-		Receipt: &writv1.Receipt{RecordId: sentID, LeafHash: hash, LogOrigin: "log.example", LogSize: 7},
+		Receipt: &writv1.Receipt{RecordId: sentID, LeafHash: hash, LogOrigin: "log.example", LogSize: 7, Spooled: true},
 		AccessRequest: &writv1.AccessRequest{
 			Type: "ticket", Principal: "agent-1", Tool: "fs/read", DefinitionDigest: digest, ArgumentsDigest: digest,
 			PolicyIds: []string{"p1"}, Text: "Approve it.",
@@ -112,7 +112,7 @@ func TestFullAnswer(t *testing.T) {
 		`"obligations":[` + strings.Join(goldenObligations, ",") + `],` +
 		`"budgets":[{"budget":"b","unit":"MICROS","currency":"EUR","reserved":1,"remaining":2,"cap":3,"resets_at":"2026-09-21T14:13:20.0000005Z","exhausted":true,"overrun":4}],` +
 		`"retry_after_seconds":91,"bundle_digest":"` + digest + `",` +
-		`"receipt":{"record_id":"` + sentID + `","leaf_hash":"` + digest + `","log_origin":"log.example","log_size":7},` +
+		`"receipt":{"record_id":"` + sentID + `","leaf_hash":"` + digest + `","log_origin":"log.example","log_size":7,"spooled":true},` +
 		`"ticket_request":{"type":"ticket","principal":"agent-1","tool":"fs/read","definition_digest":"` + digest + `","arguments_digest":"` + digest + `","policy_ids":["p1"],"text":"Approve it."},` +
 		`"replayed":true}}`
 	if got := w.Body.String(); got != want || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {

@@ -62,9 +62,16 @@ func TestChooseRefuses(t *testing.T) {
 	}
 }
 
+// The sustained rate counts the time until the store has everything.
+func TestSustained(t *testing.T) {
+	if got, want := sustained(sample{Requests: 100, Rate: 50, Sealing: 3}), 20.0; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // Every load is measured once a round, however many figures need it.
 func TestLoads(t *testing.T) {
-	want := []load{{echo, 1}, {onSQLite, 1}, {echo, 64}, {onSQLite, 64}, {onPostgres, 64}, {policies10, 64}, {policies10k, 64}}
+	want := []load{{echo, 1}, {onSpool, 1}, {onSQLite, 1}, {echo, 64}, {onSpool, 64}, {onSQLite, 64}, {onPostgres, 64}, {policies10, 64}, {policies10k, 64}}
 	if diff := cmp.Diff(want, loads(figures), cmp.AllowUnexported(load{})); diff != "" {
 		t.Errorf("loads (-want +got):\n%s", diff)
 	}
