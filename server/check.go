@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
@@ -36,7 +37,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		if err != nil {
 			return nil, s.unrecorded(ctx, "reading a snapshot", err)
 		}
-		d := s.stages.Decide(req, snap)
+		d := s.decide(req, snap)
 		if remembered = false; snap.Remembered && !d.Allowed() {
 			continue // nobody is denied on what may have changed
 		}
@@ -88,6 +89,28 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 	return &decision.Snapshot{At: at, Bundle: bundle, Facts: facts}, nil
 }
 
+// decide decides, and beside it by the bundle's shadow, of which nothing but the
+// record ever depends.
+func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
+	d := s.stages.Decide(req, snap)
+	if shadow := snap.Bundle.Shadow; shadow != nil {
+		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Facts: snap.Facts})
+	}
+	return d
+}
+
+// beside survives whatever the shadow's policies do.
+func (s *Server) beside(req *decision.Request, snap *decision.Snapshot) (d *decision.Decision) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.Error("deciding beside", "bundle", snap.Bundle.Digest, "panic", cause, "stack", string(debug.Stack()))
+			d = nil
+		}
+	}()
+	decided := s.stages.Decide(req, snap)
+	return &decided
+}
+
 // Explain decides and commits nothing.
 func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1.ExplainRequest) (*writv1.ExplainResponse, error) {
 	if in.GetRequest() == nil {
@@ -105,7 +128,7 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 	if err != nil {
 		return nil, s.unrecorded(ctx, "reading a snapshot", err)
 	}
-	d := s.stages.Decide(req, snap)
+	d := s.decide(req, snap)
 	entry, answer, err := audit.Decided(id, req, snap, &d)
 	if err != nil {
 		return nil, internal(s.log, "encoding a decision", err)

@@ -24,12 +24,9 @@ func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *deci
 	}
 	denied := response.Effect == writv1.Effect_EFFECT_DENY
 	response.Reasons = grounds(d, denied)
-	for _, o := range d.Obligations() {
-		duty, err := obligation(o)
-		if err != nil {
-			return nil, err
-		}
-		response.Obligations = append(response.Obligations, duty)
+	var err error
+	if response.Obligations, err = obligations(d); err != nil {
+		return nil, err
 	}
 	if !denied {
 		return response, nil
@@ -81,6 +78,18 @@ func accessRequest(req *decision.Request, snap *decision.Snapshot, policies []st
 		}
 	}
 	return a
+}
+
+func obligations(d *decision.Decision) ([]*writv1.Obligation, error) {
+	var all []*writv1.Obligation
+	for _, o := range d.Obligations() {
+		duty, err := obligation(o)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, duty)
+	}
+	return all, nil
 }
 
 // obligation gives a duty its typed parameters. A duty that has none would be

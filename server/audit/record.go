@@ -39,6 +39,11 @@ func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *dec
 	if event.Effects, err = effectFacts(d.Effects(), &req.Principal); err != nil {
 		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)
 	}
+	if d.Beside != nil {
+		if event.Shadow, err = shadowFacts(snap.Bundle.Shadow.Digest, d.Beside, response); err != nil {
+			return Entry{}, nil, fmt.Errorf("encoding what the shadow decided: %w", err)
+		}
+	}
 	entry, err := enter(&writv1.Record{
 		Version: version, Tenant: req.Caller.Tenant, Id: uuid.UUID(id).String(), At: stamp(snap.At),
 		Caller: req.Caller.SPIFFEID, RequestDigest: req.Digest[:],

@@ -136,7 +136,7 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if len(response.Obligations) > maxItems {
 		return fmt.Errorf("more than %d obligations", maxItems)
 	}
-	return budgets(response.Budgets)
+	return errors.Join(checkShadow(event.Shadow), budgets(response.Budgets))
 }
 
 func (r *record) readSettlement(id string, event *writv1.SettlementEvent) (err error) {

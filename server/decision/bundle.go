@@ -23,6 +23,9 @@ type Bundle struct {
 	// Async are the classes of tools that may be called before the record of
 	// the decision is durable.
 	Async []string
+	// Shadow is what is decided by beside this bundle, and recorded, and never
+	// answered; nil: nothing is. It has no shadow of its own.
+	Shadow *Bundle
 }
 
 // MayAnswerEarly reports whether an allowed request may be answered before its

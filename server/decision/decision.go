@@ -60,6 +60,8 @@ type Pipeline []Stage
 // them, so they cannot disagree.
 type Decision struct {
 	Findings []Finding
+	// Beside is what the bundle's shadow would have decided; nil: it has none.
+	Beside *Decision
 }
 
 // Decide asks every stage, so that the person refused sees every reason.

@@ -51,10 +51,16 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err := f.data(b); err != nil {
 		return nil, err
 	}
-	if b.Policies, err = f.policies(b, facts); err != nil {
+	live, watched, err := f.policies(b, facts)
+	if err != nil {
 		return nil, err
 	}
-	b.Digest = f.digest()
+	b.Policies, b.Digest = live, f.digest()
+	if watched != nil {
+		shadow := *b
+		shadow.Policies = watched
+		b.Shadow = &shadow
+	}
 	return b, nil
 }
 
@@ -104,8 +110,38 @@ func (f *files) data(b *decision.Bundle) error {
 	return nil
 }
 
-// policies reads, validates and compiles the Cedar side.
-func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
+// policies reads, validates and compiles the Cedar side: the policies in force
+// and, where some are in shadow mode, those with them in force too.
+func (f *files) policies(b *decision.Bundle, facts []toolFacts) (live, watched *Set, err error) {
+	s, err := f.frame(facts)
+	if err != nil {
+		return nil, nil, err
+	}
+	statements, err := f.statements(newValidators(s.schema))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, st := range statements {
+		if err := st.checkRoute(b); err != nil {
+			return nil, nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+		}
+	}
+	inForce := slices.DeleteFunc(slices.Clone(statements), func(st *statement) bool { return st.shadow })
+	if len(inForce) < len(statements) {
+		watched = s.with(statements)
+	}
+	return s.with(inForce), watched, nil
+}
+
+// with is the set with these policies.
+func (s *Set) with(statements []*statement) *Set {
+	set := *s
+	set.index, set.needs = newIndex(statements, s.entities), needsOf(statements)
+	return &set
+}
+
+// frame is a set without policies.
+func (f *files) frame(facts []toolFacts) (*Set, error) {
 	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err
@@ -127,16 +163,6 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 	if s.entities, err = f.entities(s.schema); err != nil {
 		return nil, err
 	}
-	statements, err := f.statements(newValidators(s.schema))
-	if err != nil {
-		return nil, err
-	}
-	for _, st := range statements {
-		if err := st.checkRoute(b); err != nil {
-			return nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
-		}
-	}
-	s.index, s.needs = newIndex(statements, s.entities), needsOf(statements)
 	return s, nil
 }
 

@@ -30,6 +30,8 @@ type statement struct {
 	reason string
 	// ticket says @requires("ticket").
 	ticket bool
+	// shadow says @mode("shadow"): the policy is watched and not in force.
+	shadow bool
 	// obligate is the obligation that a match attaches; nil: a deciding policy.
 	obligate *obligate
 }
@@ -54,7 +56,7 @@ var parameters = map[string][]string{
 }
 
 // plain are the annotations that any policy may carry.
-var plain = []string{"id", "owner", "reason", "description", "obligate", "requires"}
+var plain = []string{"id", "owner", "reason", "description", "obligate", "requires", "mode"}
 
 // longest bounds the annotations that an answer holds, in bytes, as the wire does.
 var longest = map[string]int{"reason": 2048, "fields": 8192, "to": 256, "body": 2048, "acr": 256, "text": 1024}
@@ -143,6 +145,12 @@ func newStatement(p *cedar.Policy) (*statement, error) {
 		if bound, ok := longest[key]; ok && len(notes[key]) > bound {
 			return nil, fmt.Errorf("policy %q: @%s is longer than %d bytes", id, key, bound)
 		}
+	}
+	switch mode, ok := notes["mode"]; {
+	case ok && mode != "enforce" && mode != "shadow":
+		return nil, fmt.Errorf(`policy %q: @mode(%q) is neither "enforce" nor "shadow"`, id, mode)
+	case ok:
+		s.shadow = mode == "shadow"
 	}
 	if err := s.readRequires(notes); err != nil {
 		return nil, fmt.Errorf("policy %q: %w", id, err)

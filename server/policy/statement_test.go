@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 const rest = "\npermit (principal, action, resource);"
@@ -107,5 +108,27 @@ permit (principal, action, resource);`))
 	}
 	if rule := stay.obligate.route; rule == nil || rule.Policy != "stay" || rule.Region != "eu" || rule.Vendor != "v" {
 		t.Errorf("got %+v", rule)
+	}
+}
+
+func TestShadowMode(t *testing.T) {
+	files := small()
+	files["cedar/shadow.cedar"] = &fstest.MapFile{Mode: 0o444, Data: []byte("@id(\"watched\")\n@mode(\"shadow\")\nforbid (principal, action, resource);\n")}
+	b, err := Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(b.Policies.(*Set).index.statements); b.Shadow == nil || len(b.Shadow.Policies.(*Set).index.statements) != got+1 {
+		t.Errorf("%d policies in force, shadow %v", got, b.Shadow)
+	}
+	if b.Shadow.Digest != b.Digest || b.Shadow.Shadow != nil {
+		t.Error("the shadow is another bundle, or has a shadow of its own")
+	}
+	if b, err = Load(small()); err != nil || b.Shadow != nil {
+		t.Errorf("without a policy in shadow mode: %v, %v", b.Shadow, err)
+	}
+	files["cedar/shadow.cedar"].Data = []byte("@id(\"watched\")\n@mode(\"shadwo\")\nforbid (principal, action, resource);\n")
+	if _, err = Load(files); err == nil || !strings.Contains(err.Error(), `cedar/shadow.cedar:1:1: policy "watched": @mode("shadwo") is neither "enforce" nor "shadow"`) {
+		t.Errorf("a misspelt mode: %v", err)
 	}
 }

@@ -210,7 +210,9 @@ type DecisionEvent struct {
 	// The answer, without receipt.
 	Response *DecideResponse `protobuf:"bytes,18,opt,name=response,proto3" json:"response,omitempty"`
 	// What the commit changed beside the log.
-	Effects       []*EffectFacts `protobuf:"bytes,19,rep,name=effects,proto3" json:"effects,omitempty"`
+	Effects []*EffectFacts `protobuf:"bytes,19,rep,name=effects,proto3" json:"effects,omitempty"`
+	// What policies in shadow mode would have made of it; absent: there are none.
+	Shadow        *ShadowFacts `protobuf:"bytes,22,opt,name=shadow,proto3" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +380,98 @@ func (x *DecisionEvent) GetEffects() []*EffectFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetShadow() *ShadowFacts {
+	if x != nil {
+		return x.Shadow
+	}
+	return nil
+}
+
+// ShadowFacts is what would have been answered with the shadow policies in
+// force. It never changes the answer.
+type ShadowFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Digest of the bundle that was decided by beside the live one, in hex; the
+	// live one's own where single policies are in shadow mode.
+	BundleDigest string `protobuf:"bytes,1,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	// The effect that it would have had.
+	Effect Effect `protobuf:"varint,2,opt,name=effect,proto3,enum=writ.v1.Effect" json:"effect,omitempty"`
+	// Whether effect or obligations are other than those of the answer. Reasons
+	// and obligations are recorded only then.
+	Differs bool `protobuf:"varint,3,opt,name=differs,proto3" json:"differs,omitempty"`
+	// The reasons, as an answer would give them.
+	Reasons []*Reason `protobuf:"bytes,4,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// The obligations.
+	Obligations   []*Obligation `protobuf:"bytes,5,rep,name=obligations,proto3" json:"obligations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowFacts) Reset() {
+	*x = ShadowFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowFacts) ProtoMessage() {}
+
+func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
+func (*ShadowFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ShadowFacts) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+func (x *ShadowFacts) GetEffect() Effect {
+	if x != nil {
+		return x.Effect
+	}
+	return Effect_EFFECT_UNSPECIFIED
+}
+
+func (x *ShadowFacts) GetDiffers() bool {
+	if x != nil {
+		return x.Differs
+	}
+	return false
+}
+
+func (x *ShadowFacts) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *ShadowFacts) GetObligations() []*Obligation {
+	if x != nil {
+		return x.Obligations
+	}
+	return nil
+}
+
 // PrincipalFacts is who the agent was proved to be.
 type PrincipalFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -401,7 +495,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +507,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +520,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -495,7 +589,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +601,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +614,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -601,7 +695,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +707,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +720,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Charge) GetBudget() string {
@@ -685,7 +779,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +791,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +804,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -759,7 +853,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\"\xf1\x02\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xf1\x02\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -773,7 +867,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"settlement\x18\v \x01(\v2\x18.writ.v1.SettlementEventH\x00R\n" +
 	"settlementB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\xb2\a\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe0\a\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -797,7 +891,14 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x05trace\x18\x10 \x01(\v2\x15.writ.v1.TraceContextR\x05trace\x126\n" +
 	"\bfindings\x18\x11 \x03(\v2\x10.writ.v1.FindingB\b\xbaH\x05\x92\x01\x02\x10@R\bfindings\x123\n" +
 	"\bresponse\x18\x12 \x01(\v2\x17.writ.v1.DecideResponseR\bresponse\x129\n" +
-	"\aeffects\x18\x13 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\"\xbc\x02\n" +
+	"\aeffects\x18\x13 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\x12,\n" +
+	"\x06shadow\x18\x16 \x01(\v2\x14.writ.v1.ShadowFactsR\x06shadow\"\x91\x02\n" +
+	"\vShadowFacts\x12=\n" +
+	"\rbundle_digest\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x121\n" +
+	"\x06effect\x18\x02 \x01(\x0e2\x0f.writ.v1.EffectB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12\x18\n" +
+	"\adiffers\x18\x03 \x01(\bR\adiffers\x124\n" +
+	"\areasons\x18\x04 \x03(\v2\x0f.writ.v1.ReasonB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areasons\x12@\n" +
+	"\vobligations\x18\x05 \x03(\v2\x13.writ.v1.ObligationB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\"\xbc\x02\n" +
 	"\x0ePrincipalFacts\x12\"\n" +
 	"\asubject\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\asubject\x12 \n" +
 	"\x06issuer\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06issuer\x12*\n" +
@@ -839,53 +940,61 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_writ_v1_record_proto_goTypes = []any{
 	(*Record)(nil),                // 0: writ.v1.Record
 	(*DecisionEvent)(nil),         // 1: writ.v1.DecisionEvent
-	(*PrincipalFacts)(nil),        // 2: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 3: writ.v1.EffectFacts
-	(*Charge)(nil),                // 4: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 5: writ.v1.SettlementEvent
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(Phase)(0),                    // 7: writ.v1.Phase
-	(*Tool)(nil),                  // 8: writ.v1.Tool
-	(*Destination)(nil),           // 9: writ.v1.Destination
-	(*Cost)(nil),                  // 10: writ.v1.Cost
-	(*TraceContext)(nil),          // 11: writ.v1.TraceContext
-	(*Finding)(nil),               // 12: writ.v1.Finding
-	(*DecideResponse)(nil),        // 13: writ.v1.DecideResponse
-	(Outcome)(0),                  // 14: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 15: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 16: writ.v1.SettleResponse
+	(*ShadowFacts)(nil),           // 2: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 3: writ.v1.PrincipalFacts
+	(*EffectFacts)(nil),           // 4: writ.v1.EffectFacts
+	(*Charge)(nil),                // 5: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 6: writ.v1.SettlementEvent
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(Phase)(0),                    // 8: writ.v1.Phase
+	(*Tool)(nil),                  // 9: writ.v1.Tool
+	(*Destination)(nil),           // 10: writ.v1.Destination
+	(*Cost)(nil),                  // 11: writ.v1.Cost
+	(*TraceContext)(nil),          // 12: writ.v1.TraceContext
+	(*Finding)(nil),               // 13: writ.v1.Finding
+	(*DecideResponse)(nil),        // 14: writ.v1.DecideResponse
+	(Effect)(0),                   // 15: writ.v1.Effect
+	(*Reason)(nil),                // 16: writ.v1.Reason
+	(*Obligation)(nil),            // 17: writ.v1.Obligation
+	(Outcome)(0),                  // 18: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 19: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 20: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	6,  // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	7,  // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	5,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	2,  // 3: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	7,  // 4: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	8,  // 5: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	8,  // 6: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	9,  // 7: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	10, // 8: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	11, // 9: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	12, // 10: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	13, // 11: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	3,  // 12: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	6,  // 13: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	4,  // 14: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	6,  // 15: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	14, // 16: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	10, // 17: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	15, // 18: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	16, // 19: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	3,  // 20: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	6,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	3,  // 3: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	8,  // 4: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	9,  // 5: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	9,  // 6: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	10, // 7: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	11, // 8: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	12, // 9: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	13, // 10: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	14, // 11: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	4,  // 12: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	2,  // 13: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	15, // 14: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	16, // 15: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	17, // 16: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	7,  // 17: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	5,  // 18: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	7,  // 19: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	18, // 20: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	11, // 21: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	19, // 22: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	20, // 23: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	4,  // 24: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -894,11 +1003,12 @@ func file_writ_v1_record_proto_init() {
 		return
 	}
 	file_writ_v1_decision_proto_init()
+	file_writ_v1_obligation_proto_init()
 	file_writ_v1_record_proto_msgTypes[0].OneofWrappers = []any{
 		(*Record_Decision)(nil),
 		(*Record_Settlement)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[3].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[4].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -909,7 +1019,7 @@ func file_writ_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
