@@ -21,12 +21,12 @@ const (
 
 	newestSQL = `SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1`
 
-	// No more once the bodies before hold as much as the third parameter says.
-	nextSQL = `WITH p AS (SELECT at, id, tenant FROM pending ORDER BY at, id, tenant LIMIT $1),
-		q AS (SELECT p.at, p.id, p.tenant, sum(octet_length(r.body)) OVER (ORDER BY p.at, p.id, p.tenant) - octet_length(r.body) AS before
-			FROM p JOIN record AS r ON r.tenant = p.tenant AND r.id = p.id)
-		SELECT ` + recordColumns + ` FROM q JOIN record AS r ON r.tenant = q.tenant AND r.id = q.id
-		WHERE q.before < $2 ORDER BY q.at, q.id, q.tenant`
+	waitingSQL = `SELECT tenant, id FROM pending ORDER BY at, id, tenant LIMIT $1`
+
+	// Record by record through the primary key: with statistics that know
+	// nothing of the records that came last, a join may read the whole table.
+	nextSQL = `SELECT ` + recordColumns + ` FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS w (tenant, id, n)
+		CROSS JOIN LATERAL (SELECT * FROM record AS o WHERE o.tenant = w.tenant AND o.id = w.id OFFSET 0) AS r ORDER BY w.n`
 
 	tileSQL = `SELECT hashes FROM tile WHERE level = $1 AND idx = $2`
 
@@ -78,11 +78,7 @@ func seal(ctx context.Context, tx pgx.Tx, max int, extend audit.Extend) (int, er
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, fmt.Errorf("reading the newest checkpoint: %w", err)
 	}
-	waiting, err := tx.Query(ctx, nextSQL, max, lane.SealBytes)
-	if err != nil {
-		return 0, fmt.Errorf("reading what waits: %w", err)
-	}
-	rows, err := pgx.CollectRows(waiting, func(row pgx.CollectableRow) (audit.Row, error) { return scanRow(row) })
+	rows, err := next(ctx, tx, max)
 	if err != nil {
 		return 0, fmt.Errorf("reading what waits: %w", err)
 	}
@@ -100,6 +96,54 @@ func seal(ctx context.Context, tx pgx.Tx, max int, extend audit.Extend) (int, er
 		return 0, fmt.Errorf("writing: %w", err)
 	}
 	return len(rows), nil
+}
+
+// some is how many records are read at once.
+const some = 512
+
+// next are the records to seal: at most max, and no more once their bodies hold
+// lane.SealBytes.
+func next(ctx context.Context, tx pgx.Tx, max int) ([]audit.Row, error) {
+	type key struct {
+		tenant string
+		id     [16]byte
+	}
+	waiting, err := tx.Query(ctx, waitingSQL, max)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := pgx.CollectRows(waiting, func(row pgx.CollectableRow) (k key, err error) {
+		err = row.Scan(&k.tenant, &k.id)
+		return k, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var rows []audit.Row
+	bytes := 0
+	for part := range slices.Chunk(keys, some) {
+		var tenants []string
+		var ids [][16]byte
+		for _, k := range part {
+			tenants, ids = append(tenants, k.tenant), append(ids, k.id)
+		}
+		found, err := tx.Query(ctx, nextSQL, tenants, ids)
+		if err != nil {
+			return nil, err
+		}
+		more, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (audit.Row, error) { return scanRow(row) })
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range more {
+			if bytes >= lane.SealBytes {
+				return rows, nil
+			}
+			bytes += len(row.Body)
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
 }
 
 // one is what runs a query for one row.
