@@ -96,8 +96,8 @@ func Members(data []byte) (map[string]any, error) {
 }
 
 func read(data []byte) (*parser, any, error) {
-	p := &parser{dec: new(jsontext.Decoder)}
-	p.reset(data, MaxNodes)
+	p := &parser{}
+	p.reset(data, string(data), MaxNodes)
 	value, err := p.whole()
 	if err != nil {
 		return nil, nil, p.explain(err)
@@ -140,16 +140,19 @@ func (d *Document) Nodes() int { return d.nodes }
 // parser builds the value tree token by token, so that depth and size are
 // bounded before memory is spent.
 type parser struct {
-	dec   *jsontext.Decoder
-	limit int // of nodes
+	dec   jsontext.Decoder
+	in    bytes.Buffer // what dec reads
+	text  string       // the same; the strings of the tree are parts of it
+	limit int          // of nodes
 	nodes int
 	depth int // the deepest yet
 }
 
-// reset starts anew on other bytes.
-func (p *parser) reset(data []byte, limit int) {
-	p.dec.Reset(bytes.NewBuffer(data))
-	p.limit, p.nodes, p.depth = limit, 0, 0
+// reset starts anew on other bytes, given as a string too.
+func (p *parser) reset(data []byte, text string, limit int) {
+	p.in = *bytes.NewBuffer(data)
+	p.dec.Reset(&p.in)
+	p.text, p.limit, p.nodes, p.depth = text, limit, 0, 0
 }
 
 // whole reads one value and sees that nothing follows.
@@ -168,6 +171,16 @@ func (p *parser) value(depth int) (any, error) {
 	if p.nodes++; p.nodes > p.limit {
 		return nil, p.problem("more than %d values", p.limit)
 	}
+	switch p.dec.PeekKind() {
+	case '"':
+		return p.string()
+	case '0':
+		literal, err := p.literal()
+		if err != nil {
+			return nil, err
+		}
+		return p.number(literal)
+	}
 	tok, err := p.dec.ReadToken()
 	if err != nil {
 		return nil, err
@@ -177,16 +190,43 @@ func (p *parser) value(depth int) (any, error) {
 		return p.object(depth + 1)
 	case '[':
 		return p.array(depth + 1)
-	case '"':
-		return tok.String(), nil
-	case '0':
-		return p.number(tok.String())
 	case 't', 'f':
 		return tok.Bool(), nil
 	case 'n':
 		return nil, nil
 	}
 	return nil, p.problem("unexpected %s", tok.Kind())
+}
+
+// literal reads a string, quotes and all, or a number: what comes next must be
+// one, for anything larger would be read unbounded.
+func (p *parser) literal() (string, error) {
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	end := p.dec.InputOffset()
+	return p.text[end-int64(len(raw)) : end], nil
+}
+
+// string reads a string or a name.
+func (p *parser) string() (string, error) {
+	if p.dec.PeekKind() != '"' {
+		tok, err := p.dec.ReadToken()
+		if err == nil {
+			err = p.problem("unexpected %s", tok.Kind())
+		}
+		return "", err
+	}
+	literal, err := p.literal()
+	if err != nil {
+		return "", err
+	}
+	if strings.IndexByte(literal, '\\') < 0 {
+		return literal[1 : len(literal)-1], nil
+	}
+	unquoted, err := jsontext.AppendUnquote(nil, literal)
+	return string(unquoted), err
 }
 
 // enter goes one level down.
@@ -204,12 +244,11 @@ func (p *parser) object(depth int) (any, error) {
 	}
 	members := map[string]any{}
 	for p.dec.PeekKind() != '}' {
-		name, err := p.dec.ReadToken()
+		name, err := p.string()
 		if err != nil {
 			return nil, err
 		}
-		key := name.String() // the token is valid only until the next read
-		if members[key], err = p.value(depth); err != nil {
+		if members[name], err = p.value(depth); err != nil {
 			return nil, err
 		}
 	}
