@@ -70,7 +70,8 @@ func (e *Error) Error() string {
 
 // Parse reads exactly one JSON value of any kind. The error is an *Error.
 func Parse(data []byte) (*Document, error) {
-	p, value, err := read(data)
+	p := &parser{}
+	value, err := p.read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -81,10 +82,14 @@ func Parse(data []byte) (*Document, error) {
 	return &Document{value: value, canonical: canonical, digest: sha256.Sum256(canonical), depth: p.depth, nodes: p.nodes}, nil
 }
 
-// Members reads exactly one JSON object, as strictly as Parse, for those who need
-// neither its form nor its digest. The error is an *Error.
-func Members(data []byte) (map[string]any, error) {
-	_, value, err := read(data)
+// Reader reads one object after another as strictly as Parse, for those who need
+// neither its form nor its digest. The zero value is ready. Not for concurrent
+// use.
+type Reader struct{ parser parser }
+
+// Members reads exactly one JSON object. The error is an *Error.
+func (r *Reader) Members(data []byte) (map[string]any, error) {
+	value, err := r.parser.read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -93,16 +98,6 @@ func Members(data []byte) (map[string]any, error) {
 		return nil, &Error{Problem: "not a JSON object"}
 	}
 	return members, nil
-}
-
-func read(data []byte) (*parser, any, error) {
-	p := &parser{}
-	p.reset(data, string(data), MaxNodes)
-	value, err := p.whole()
-	if err != nil {
-		return nil, nil, p.explain(err)
-	}
-	return p, value, nil
 }
 
 // ParseObject reads exactly one JSON object; no bytes at all are an empty one.
@@ -146,6 +141,16 @@ type parser struct {
 	limit int          // of nodes
 	nodes int
 	depth int // the deepest yet
+}
+
+// read reads exactly one value.
+func (p *parser) read(data []byte) (any, error) {
+	p.reset(data, string(data), MaxNodes)
+	value, err := p.whole()
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	return value, nil
 }
 
 // reset starts anew on other bytes, given as a string too.

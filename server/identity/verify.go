@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func (v *Verifier) Verify(token string, at time.Time) (decision.Principal, error
 
 // judge holds the claims against the configuration and the time.
 func (v *Verifier) judge(c claims, at time.Time) error {
-	if !c.audience[v.audience] {
+	if !slices.Contains(c.audience, v.audience) {
 		return unclaimed("the token is not for this audience")
 	}
 	from := c.issued
@@ -152,33 +153,35 @@ func split(token string) (parts, error) {
 	if len(token) > MaxToken {
 		return parts{}, invalid("the token is larger than %d bytes", MaxToken)
 	}
-	pieces := strings.Split(token, ".")
-	if len(pieces) != 3 {
+	header, rest, _ := strings.Cut(token, ".")
+	claims, signature, ok := strings.Cut(rest, ".")
+	if !ok || strings.Contains(signature, ".") {
 		return parts{}, invalid("the token is not three parts with dots between")
 	}
 	var p parts
+	var r document.Reader
 	var err error
-	if p.header, err = object("header", pieces[0]); err != nil {
+	if p.header, err = object(&r, "header", header); err != nil {
 		return parts{}, err
 	}
-	if p.claims, err = object("claims", pieces[1]); err != nil {
+	if p.claims, err = object(&r, "claims", claims); err != nil {
 		return parts{}, err
 	}
-	if p.signature, err = decode64(pieces[2]); err != nil {
+	if p.signature, err = decode64(signature); err != nil {
 		return parts{}, invalid("the token's signature is not base64url")
 	}
-	p.signed = token[:len(pieces[0])+1+len(pieces[1])]
+	p.signed = token[:len(header)+1+len(claims)]
 	return p, nil
 }
 
 // object decodes a part of a token. Only the kind of the problem is told: a
 // pointer would quote the token's keys.
-func object(name, part string) (map[string]any, error) {
+func object(r *document.Reader, name, part string) (map[string]any, error) {
 	data, err := decode64(part)
 	if err != nil {
 		return nil, invalid("the token's %s is not base64url", name)
 	}
-	members, err := document.Members(data)
+	members, err := r.Members(data)
 	if err != nil {
 		problem := "invalid JSON"
 		if broken, ok := errors.AsType[*document.Error](err); ok {
@@ -231,7 +234,7 @@ func (p parts) check(keys Keys) (key, error) {
 // digest is SHA-256 over fields, each after its length in eight bytes, so that
 // no two lists of fields are the same bytes.
 func digest(fields ...[]byte) [sha256.Size]byte {
-	var data []byte
+	data := make([]byte, 0, 512)
 	for _, f := range fields {
 		data = binary.BigEndian.AppendUint64(data, uint64(len(f)))
 		data = append(data, f...)
