@@ -168,6 +168,7 @@ func (d *Decision) Budgets() []BudgetLine {
 	allowed := d.Allowed()
 	var all []BudgetLine
 	for _, f := range d.Findings {
+		all = slices.Grow(all, len(f.Budgets))
 		for _, line := range f.Budgets {
 			if !allowed {
 				line.Remaining += line.Reserved
