@@ -68,7 +68,7 @@ type BudgetKey struct {
 }
 
 // Counts reports whether a budget counts a request at all.
-func (b BudgetRule) Counts(req *Request) bool {
+func (b *BudgetRule) Counts(req *Request) bool {
 	if req.Phase != Call && req.Phase != Prompt && req.Phase != Connect {
 		return false
 	}
@@ -83,7 +83,7 @@ func (b BudgetRule) Counts(req *Request) bool {
 
 // Need is how much of the budget a cost takes. Money in another currency than
 // the budget's cannot be compared: ok is false.
-func (b BudgetRule) Need(c Cost) (n int64, ok bool) {
+func (b *BudgetRule) Need(c Cost) (n int64, ok bool) {
 	switch b.Unit {
 	case Calls:
 		return c.Calls, true
@@ -96,7 +96,7 @@ func (b BudgetRule) Need(c Cost) (n int64, ok bool) {
 }
 
 // Key is the counter that a request falls into at a time.
-func (b BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
+func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 	parts := make([]byte, 0, 128)
 	for i, d := range b.Per {
 		if i > 0 {
@@ -117,12 +117,12 @@ func (b BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 const maxSubject = 1024
 
 // Resets is when the window around a time ends; zero: never.
-func (b BudgetRule) Resets(at time.Time) time.Time {
+func (b *BudgetRule) Resets(at time.Time) time.Time {
 	_, end := b.span(at)
 	return end
 }
 
-func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
+func (b *BudgetRule) span(at time.Time) (start int64, end time.Time) {
 	zone := b.Zone
 	if zone == nil {
 		zone = time.UTC
