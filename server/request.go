@@ -51,11 +51,11 @@ func (s *Server) identify(caller decision.Caller, in *writv1.DecideRequest) (*de
 
 // validate holds a message to the rules in its proto file.
 func (s *Server) validate(in proto.Message) error {
-	if err := s.bounds.check(in); err != nil {
-		return err
-	}
 	if s.quick.Keeps(in) {
 		return nil
+	}
+	if err := s.bounds.check(in); err != nil {
+		return err
 	}
 	err := s.rules.Validate(in)
 	if err == nil {

@@ -170,7 +170,7 @@ func (r Rules) field(typ reflect.Type, fd protoreflect.FieldDescriptor, rules *v
 		if err != nil {
 			return nil, false, err
 		}
-		known, checks = known && ok, append(checks, each(inner))
+		known, checks = known && ok, append(checks, each(inner)) // after the count of elements
 	case fd.Message() != nil:
 		m, err := r.compile(typ, fd.Message())
 		if err != nil {
