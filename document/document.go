@@ -19,6 +19,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -70,7 +71,8 @@ func (e *Error) Error() string {
 
 // Parse reads exactly one JSON value of any kind. The error is an *Error.
 func Parse(data []byte) (*Document, error) {
-	p := &parser{}
+	p := take()
+	defer p.free()
 	value, err := p.read(data)
 	if err != nil {
 		return nil, err
@@ -82,14 +84,12 @@ func Parse(data []byte) (*Document, error) {
 	return &Document{value: value, canonical: canonical, digest: sha256.Sum256(canonical), depth: p.depth, nodes: p.nodes}, nil
 }
 
-// Reader reads one object after another as strictly as Parse, for those who need
-// neither its form nor its digest. The zero value is ready. Not for concurrent
-// use.
-type Reader struct{ parser parser }
-
-// Members reads exactly one JSON object. The error is an *Error.
-func (r *Reader) Members(data []byte) (map[string]any, error) {
-	value, err := r.parser.read(data)
+// Members reads exactly one JSON object, as strictly as Parse, for those who need
+// neither its form nor its digest. The error is an *Error.
+func Members(data []byte) (map[string]any, error) {
+	p := take()
+	defer p.free()
+	value, err := p.read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +141,24 @@ type parser struct {
 	limit int          // of nodes
 	nodes int
 	depth int // the deepest yet
+}
+
+// parsers are used again, because the buffers of a decoder cost as much as a
+// third of reading a token or the arguments of a call. One that waits here holds
+// nothing of a document but names of members, in buffers that are overwritten
+// before they are read; one that read a large document is not kept.
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// maxKept is the largest document, in bytes, whose parser is used again.
+const maxKept = 16 << 10
+
+func take() *parser { return parsers.Get().(*parser) }
+
+func (p *parser) free() {
+	if len(p.text) <= maxKept {
+		p.reset(nil, "", 0)
+		parsers.Put(p)
+	}
 }
 
 // read reads exactly one value.

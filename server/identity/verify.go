@@ -159,12 +159,11 @@ func split(token string) (parts, error) {
 		return parts{}, invalid("the token is not three parts with dots between")
 	}
 	var p parts
-	var r document.Reader
 	var err error
-	if p.header, err = object(&r, "header", header); err != nil {
+	if p.header, err = object("header", header); err != nil {
 		return parts{}, err
 	}
-	if p.claims, err = object(&r, "claims", claims); err != nil {
+	if p.claims, err = object("claims", claims); err != nil {
 		return parts{}, err
 	}
 	if p.signature, err = decode64(signature); err != nil {
@@ -176,12 +175,12 @@ func split(token string) (parts, error) {
 
 // object decodes a part of a token. Only the kind of the problem is told: a
 // pointer would quote the token's keys.
-func object(r *document.Reader, name, part string) (map[string]any, error) {
+func object(name, part string) (map[string]any, error) {
 	data, err := decode64(part)
 	if err != nil {
 		return nil, invalid("the token's %s is not base64url", name)
 	}
-	members, err := r.Members(data)
+	members, err := document.Members(data)
 	if err != nil {
 		problem := "invalid JSON"
 		if broken, ok := errors.AsType[*document.Error](err); ok {
