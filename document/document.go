@@ -19,6 +19,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -70,7 +71,9 @@ func (e *Error) Error() string {
 
 // Parse reads exactly one JSON value of any kind. The error is an *Error.
 func Parse(data []byte) (*Document, error) {
-	p, value, err := read(data)
+	p := take()
+	defer p.free()
+	value, err := p.read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +87,9 @@ func Parse(data []byte) (*Document, error) {
 // Members reads exactly one JSON object, as strictly as Parse, for those who need
 // neither its form nor its digest. The error is an *Error.
 func Members(data []byte) (map[string]any, error) {
-	_, value, err := read(data)
+	p := take()
+	defer p.free()
+	value, err := p.read(data)
 	if err != nil {
 		return nil, err
 	}
@@ -93,16 +98,6 @@ func Members(data []byte) (map[string]any, error) {
 		return nil, &Error{Problem: "not a JSON object"}
 	}
 	return members, nil
-}
-
-func read(data []byte) (*parser, any, error) {
-	p := &parser{dec: new(jsontext.Decoder)}
-	p.reset(data, MaxNodes)
-	value, err := p.whole()
-	if err != nil {
-		return nil, nil, p.explain(err)
-	}
-	return p, value, nil
 }
 
 // ParseObject reads exactly one JSON object; no bytes at all are an empty one.
@@ -140,16 +135,47 @@ func (d *Document) Nodes() int { return d.nodes }
 // parser builds the value tree token by token, so that depth and size are
 // bounded before memory is spent.
 type parser struct {
-	dec   *jsontext.Decoder
-	limit int // of nodes
+	dec   jsontext.Decoder
+	in    bytes.Buffer // what dec reads
+	text  string       // the same; the strings of the tree are parts of it
+	limit int          // of nodes
 	nodes int
 	depth int // the deepest yet
 }
 
-// reset starts anew on other bytes.
-func (p *parser) reset(data []byte, limit int) {
-	p.dec.Reset(bytes.NewBuffer(data))
-	p.limit, p.nodes, p.depth = limit, 0, 0
+// parsers are used again, because the buffers of a decoder cost as much as a
+// third of reading a token or the arguments of a call. One that waits here holds
+// nothing of a document but names of members, in buffers that are overwritten
+// before they are read; one that read a large document is not kept.
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// maxKept is the largest document, in bytes, whose parser is used again.
+const maxKept = 16 << 10
+
+func take() *parser { return parsers.Get().(*parser) }
+
+func (p *parser) free() {
+	if len(p.text) <= maxKept {
+		p.reset(nil, "", 0)
+		parsers.Put(p)
+	}
+}
+
+// read reads exactly one value.
+func (p *parser) read(data []byte) (any, error) {
+	p.reset(data, string(data), MaxNodes)
+	value, err := p.whole()
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	return value, nil
+}
+
+// reset starts anew on other bytes, given as a string too.
+func (p *parser) reset(data []byte, text string, limit int) {
+	p.in = *bytes.NewBuffer(data)
+	p.dec.Reset(&p.in)
+	p.text, p.limit, p.nodes, p.depth = text, limit, 0, 0
 }
 
 // whole reads one value and sees that nothing follows.
@@ -168,6 +194,16 @@ func (p *parser) value(depth int) (any, error) {
 	if p.nodes++; p.nodes > p.limit {
 		return nil, p.problem("more than %d values", p.limit)
 	}
+	switch p.dec.PeekKind() {
+	case '"':
+		return p.string()
+	case '0':
+		literal, err := p.literal()
+		if err != nil {
+			return nil, err
+		}
+		return p.number(literal)
+	}
 	tok, err := p.dec.ReadToken()
 	if err != nil {
 		return nil, err
@@ -177,16 +213,43 @@ func (p *parser) value(depth int) (any, error) {
 		return p.object(depth + 1)
 	case '[':
 		return p.array(depth + 1)
-	case '"':
-		return tok.String(), nil
-	case '0':
-		return p.number(tok.String())
 	case 't', 'f':
 		return tok.Bool(), nil
 	case 'n':
 		return nil, nil
 	}
 	return nil, p.problem("unexpected %s", tok.Kind())
+}
+
+// literal reads a string, quotes and all, or a number: what comes next must be
+// one, for anything larger would be read unbounded.
+func (p *parser) literal() (string, error) {
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	end := p.dec.InputOffset()
+	return p.text[end-int64(len(raw)) : end], nil
+}
+
+// string reads a string or a name.
+func (p *parser) string() (string, error) {
+	if p.dec.PeekKind() != '"' {
+		tok, err := p.dec.ReadToken()
+		if err == nil {
+			err = p.problem("unexpected %s", tok.Kind())
+		}
+		return "", err
+	}
+	literal, err := p.literal()
+	if err != nil {
+		return "", err
+	}
+	if strings.IndexByte(literal, '\\') < 0 {
+		return literal[1 : len(literal)-1], nil
+	}
+	unquoted, err := jsontext.AppendUnquote(nil, literal)
+	return string(unquoted), err
 }
 
 // enter goes one level down.
@@ -204,12 +267,11 @@ func (p *parser) object(depth int) (any, error) {
 	}
 	members := map[string]any{}
 	for p.dec.PeekKind() != '}' {
-		name, err := p.dec.ReadToken()
+		name, err := p.string()
 		if err != nil {
 			return nil, err
 		}
-		key := name.String() // the token is valid only until the next read
-		if members[key], err = p.value(depth); err != nil {
+		if members[name], err = p.value(depth); err != nil {
 			return nil, err
 		}
 	}

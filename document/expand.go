@@ -7,8 +7,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Bounds of what a Finder returns.
@@ -52,7 +50,7 @@ type text struct {
 
 // Finder returns a finder that has read nothing yet.
 func (d *Document) Finder() *Finder {
-	return &Finder{document: d, parser: parser{dec: new(jsontext.Decoder)}, texts: map[string]text{}, left: MaxNodes}
+	return &Finder{document: d, texts: map[string]text{}, left: MaxNodes}
 }
 
 // Expand is Expand of a new Finder.
@@ -148,7 +146,7 @@ func (f *Finder) read(s string) (any, error) {
 }
 
 func (f *Finder) parse(s string) (any, error) {
-	f.parser.reset([]byte(s), f.left)
+	f.parser.reset([]byte(s), s, f.left)
 	value, err := f.parser.whole()
 	f.left -= min(f.parser.nodes, f.left)
 	switch {

@@ -22,6 +22,7 @@ import (
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/face/authzen"
+	"github.com/writpdp/writ/server/quick"
 )
 
 // Ledger is where facts come from and records go to. Safe for concurrent use.
@@ -96,6 +97,7 @@ type Server struct {
 	caller func(*tls.ConnectionState) (decision.Caller, error)
 	origin string
 	rules  protovalidate.Validator
+	quick  quick.Rules
 	bounds bounds
 	now    func() time.Time
 	log    *slog.Logger
@@ -114,6 +116,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the wire's rules: %w", err)
 	}
+	sure, err := quick.Compile(validated()...)
+	if err != nil {
+		return nil, err
+	}
 	lists, err := boundsOf(validated())
 	if err != nil {
 		return nil, err
@@ -123,7 +129,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
+		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),
 	}

@@ -25,7 +25,7 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 	if err != nil {
 		return nil, internal(s.log, "hashing a report", err)
 	}
-	sum := digest(string(data), caller.Tenant, caller.SPIFFEID)
+	sum := digest(data, caller.Tenant, caller.SPIFFEID)
 	reserved, err := s.reserved(ctx, caller, in.DecisionId)
 	if err != nil {
 		return nil, err

@@ -18,11 +18,7 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 	for i, effect := range effects {
 		switch e := effect.(type) {
 		case decision.Charge:
-			charge := &writv1.Charge{Budget: e.Key.Budget, Subject: e.Key.Subject, Amount: e.Amount, Cap: e.Cap}
-			if e.Key.Start != 0 {
-				charge.WindowStart = &timestamppb.Timestamp{Seconds: e.Key.Start}
-			}
-			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_Charge{Charge: charge}}
+			facts[i] = chargeFacts(e)
 		case decision.Redeem:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
 		case decision.Consume:
@@ -35,6 +31,25 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 		}
 	}
 	return facts, nil
+}
+
+// chargeFacts is one piece of memory, for each decision has several.
+func chargeFacts(c decision.Charge) *writv1.EffectFacts {
+	m := &struct {
+		facts  writv1.EffectFacts
+		effect writv1.EffectFacts_Charge
+		charge writv1.Charge
+		start  timestamppb.Timestamp
+	}{
+		charge: writv1.Charge{Budget: c.Key.Budget, Subject: c.Key.Subject, Amount: c.Amount, Cap: c.Cap},
+		start:  timestamppb.Timestamp{Seconds: c.Key.Start},
+	}
+	if c.Key.Start != 0 {
+		m.charge.WindowStart = &m.start
+	}
+	m.effect.Charge = &m.charge
+	m.facts.Effect = &m.effect
+	return &m.facts
 }
 
 // effectsOf is the way back; expires is that of the principal's token.
@@ -89,12 +104,13 @@ func chargeOf(c *writv1.Charge) (decision.Charge, error) {
 }
 
 func budgetLines(lines []decision.BudgetLine) []*writv1.BudgetLine {
-	out := make([]*writv1.BudgetLine, len(lines))
+	out, all := make([]*writv1.BudgetLine, len(lines)), make([]writv1.BudgetLine, len(lines))
 	for i, l := range lines {
-		out[i] = &writv1.BudgetLine{
+		all[i] = writv1.BudgetLine{
 			Budget: l.Budget, Unit: writv1.Unit(l.Unit), Currency: l.Currency,
 			Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Exhausted: l.Exhausted, Overrun: l.Overrun,
 		}
+		out[i] = &all[i]
 		if !l.Resets.IsZero() {
 			out[i].ResetsAt = timestamppb.New(l.Resets)
 		}

@@ -71,12 +71,13 @@ func documentDigest(d *document.Document) []byte {
 }
 
 func findings(d *decision.Decision) []*writv1.Finding {
-	all := make([]*writv1.Finding, len(d.Findings))
+	out, all := make([]*writv1.Finding, len(d.Findings)), make([]writv1.Finding, len(d.Findings))
 	for i := range d.Findings {
 		f := &d.Findings[i]
-		all[i] = &writv1.Finding{Stage: f.Stage, Verdict: verdict(f.Verdict), Reasons: reasons(nil, f)}
+		all[i] = writv1.Finding{Stage: f.Stage, Verdict: verdict(f.Verdict), Reasons: reasons(nil, f)}
+		out[i] = &all[i]
 	}
-	return all
+	return out
 }
 
 func verdict(v decision.Verdict) writv1.Verdict {

@@ -45,7 +45,7 @@ func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *dec
 		}
 	}
 	entry, err := enter(&writv1.Record{
-		Version: version, Tenant: req.Caller.Tenant, Id: uuid.UUID(id).String(), At: stamp(snap.At),
+		Version: version, Tenant: req.Caller.Tenant, Id: response.DecisionId, At: stamp(snap.At),
 		Caller: req.Caller.SPIFFEID, RequestDigest: req.Digest[:],
 		Event: &writv1.Record_Decision{Decision: event},
 	})

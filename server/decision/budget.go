@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -68,7 +68,7 @@ type BudgetKey struct {
 }
 
 // Counts reports whether a budget counts a request at all.
-func (b BudgetRule) Counts(req *Request) bool {
+func (b *BudgetRule) Counts(req *Request) bool {
 	if req.Phase != Call && req.Phase != Prompt && req.Phase != Connect {
 		return false
 	}
@@ -83,7 +83,7 @@ func (b BudgetRule) Counts(req *Request) bool {
 
 // Need is how much of the budget a cost takes. Money in another currency than
 // the budget's cannot be compared: ok is false.
-func (b BudgetRule) Need(c Cost) (n int64, ok bool) {
+func (b *BudgetRule) Need(c Cost) (n int64, ok bool) {
 	switch b.Unit {
 	case Calls:
 		return c.Calls, true
@@ -96,17 +96,20 @@ func (b BudgetRule) Need(c Cost) (n int64, ok bool) {
 }
 
 // Key is the counter that a request falls into at a time.
-func (b BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
-	parts := make([]string, len(b.Per))
+func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
+	parts := make([]byte, 0, 128)
 	for i, d := range b.Per {
+		if i > 0 {
+			parts = append(parts, ',')
+		}
 		// Quoted, so that no value can imitate two.
-		parts[i] = fmt.Sprintf("%q", dimension(d, req, vendor))
+		parts = strconv.AppendQuote(parts, dimension(d, req, vendor))
 	}
-	start, _ := b.span(at)
-	subject := strings.Join(parts, ",")
+	subject := string(parts)
 	if len(subject) > maxSubject {
 		subject = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(subject)))
 	}
+	start, _ := b.span(at)
 	return BudgetKey{Budget: b.ID, Subject: subject, Start: start}
 }
 
@@ -114,12 +117,12 @@ func (b BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 const maxSubject = 1024
 
 // Resets is when the window around a time ends; zero: never.
-func (b BudgetRule) Resets(at time.Time) time.Time {
+func (b *BudgetRule) Resets(at time.Time) time.Time {
 	_, end := b.span(at)
 	return end
 }
 
-func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
+func (b *BudgetRule) span(at time.Time) (start int64, end time.Time) {
 	zone := b.Zone
 	if zone == nil {
 		zone = time.UTC
@@ -146,7 +149,8 @@ func (b BudgetRule) span(at time.Time) (start int64, end time.Time) {
 func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
 	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
 	from, to := t.ZoneBounds()
-	if t.Format(time.DateOnly) < time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly) && !to.IsZero() {
+	ty, tm, td := t.Date() // earlier than y, m, d where there is no 00:00
+	if time.Date(ty, tm, td, 0, 0, 0, 0, time.UTC).Before(time.Date(y, m, d, 0, 0, 0, 0, time.UTC)) && !to.IsZero() {
 		return to
 	}
 	if !from.IsZero() {

@@ -5,8 +5,8 @@
 package decision
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -108,12 +108,14 @@ func (d *Decision) Outcome() Outcome {
 		return Denied
 	}
 	outcome := Allowed
-	for _, o := range d.Obligations() {
-		switch o.Duty.(type) {
-		case Route:
-			return Routed
-		case Redact:
-			outcome = Redacted
+	for i := range d.Findings {
+		for _, o := range d.Findings[i].Obligations {
+			switch o.Duty.(type) {
+			case Route:
+				return Routed
+			case Redact:
+				outcome = Redacted
+			}
 		}
 	}
 	return outcome
@@ -124,32 +126,28 @@ func (d *Decision) Obligations() []Obligation {
 	if !d.Allowed() {
 		return nil
 	}
-	obligations := d.asked()
+	var obligations []Obligation
+	for i := range d.Findings {
+		obligations = append(obligations, d.Findings[i].Obligations...)
+	}
 	count := map[string]int{}
 	for i := range obligations {
 		kind := obligations[i].Duty.Type()
 		count[kind]++
-		obligations[i].ID = fmt.Sprintf("%s-%d", kind, count[kind])
+		obligations[i].ID = kind + "-" + strconv.Itoa(count[kind])
 	}
 	return obligations
 }
 
-// asked are the obligations of all findings, whatever the verdict.
-func (d *Decision) asked() []Obligation {
-	var all []Obligation
-	for _, f := range d.Findings {
-		all = append(all, f.Obligations...)
-	}
-	return all
-}
-
 // Unmet are the types of obligation that a caller with these abilities cannot
-// meet, in order, each once.
+// meet, in order, each once, whatever the verdict.
 func (d *Decision) Unmet(supports []string) []string {
 	var unmet []string
-	for _, o := range d.asked() {
-		if kind := o.Duty.Type(); !slices.Contains(supports, kind) && !slices.Contains(unmet, kind) {
-			unmet = append(unmet, kind)
+	for i := range d.Findings {
+		for _, o := range d.Findings[i].Obligations {
+			if kind := o.Duty.Type(); !slices.Contains(supports, kind) && !slices.Contains(unmet, kind) {
+				unmet = append(unmet, kind)
+			}
 		}
 	}
 	return unmet
@@ -172,6 +170,7 @@ func (d *Decision) Budgets() []BudgetLine {
 	allowed := d.Allowed()
 	var all []BudgetLine
 	for _, f := range d.Findings {
+		all = slices.Grow(all, len(f.Budgets))
 		for _, line := range f.Budgets {
 			if !allowed {
 				line.Remaining += line.Reserved

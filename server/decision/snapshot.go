@@ -1,6 +1,9 @@
 package decision
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Snapshot is everything beside the request that a decision depends on, as it
 // was at one moment. Nothing in it changes.
@@ -46,12 +49,23 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 		Ticket: req.Ticket, CallID: req.CallID,
 	}
 	vendor := b.Vendor(req.Destination)
-	for _, rule := range b.Budgets {
-		if rule.Counts(req) {
-			w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
-		}
+	counting := b.Counting(req)
+	w.Budgets = slices.Grow(w.Budgets, len(counting))
+	for _, rule := range counting {
+		w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
 	}
 	return w
+}
+
+// Counting are the budgets that count a request.
+func (b *Bundle) Counting(req *Request) []*BudgetRule {
+	var counting []*BudgetRule
+	for i := range b.Budgets {
+		if rule := &b.Budgets[i]; rule.Counts(req) {
+			counting = append(counting, rule)
+		}
+	}
+	return counting
 }
 
 // Vendor is the id of the vendor a destination names, or whose host it is;

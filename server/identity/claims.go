@@ -24,8 +24,7 @@ const (
 type claims struct {
 	issuer, subject, id        string
 	onBehalfOf                 string
-	actors, purposes           []string
-	audience                   map[string]bool
+	audience, actors, purposes []string
 	expires, issued, notBefore time.Time
 }
 
@@ -119,7 +118,7 @@ func (r *reader) date(claim string) time.Time {
 	return time.UnixMicro(int64(whole)*1e6 + int64(part*1e6))
 }
 
-func (r *reader) audience() map[string]bool {
+func (r *reader) audience() []string {
 	value, ok := r.get("aud")
 	if !ok {
 		return nil
@@ -132,9 +131,9 @@ func (r *reader) audience() map[string]bool {
 		r.fail(`the claim "aud" names more than %d audiences`, maxAudiences)
 		return nil
 	}
-	audience := make(map[string]bool, len(list))
-	for _, value := range list {
-		audience[r.text("aud", value, maxName)] = true
+	audience := make([]string, len(list))
+	for i, value := range list {
+		audience[i] = r.text("aud", value, maxName)
 	}
 	return audience
 }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
-
-	"github.com/writpdp/writ/server/decision"
 )
 
 // index finds the policies whose scopes can match a request. A scope cannot
@@ -66,7 +64,7 @@ func newIndex(statements []*statement, entities cedar.EntityMap) *index {
 		}
 	}
 	for uid := range entities {
-		x.lines[uid] = x.trace(entities, uid)
+		x.lines[uid] = x.trace(ancestry(entities, uid, math.MaxInt))
 	}
 	return x
 }
@@ -99,19 +97,21 @@ func (x *index) lineage(uid cedar.EntityUID) []int32 {
 	if line, ok := x.lines[uid]; ok {
 		return line
 	}
-	return x.trace(nil, uid)
+	return x.trace([]cedar.EntityUID{uid})
 }
 
-func (x *index) trace(entities cedar.EntityMap, uid cedar.EntityUID) []int32 {
-	line := []int32{0}
+// trace is the lineage of the first of some entities; the others are its
+// ancestors.
+func (x *index) trace(entities []cedar.EntityUID) []int32 {
+	line := make([]int32, 1, 4) // any, and what most entities have
 	add := func(a anchor) {
 		if n, named := x.anchors[a]; named {
 			line = append(line, n)
 		}
 	}
-	add(anchor{cedar.EntityUID{Type: uid.Type}, isType})
-	add(anchor{uid, isOne})
-	for _, one := range ancestry(entities, uid, math.MaxInt) {
+	add(anchor{cedar.EntityUID{Type: entities[0].Type}, isType})
+	add(anchor{entities[0], isOne})
+	for _, one := range entities {
 		add(anchor{one, isIn})
 	}
 	return line
@@ -167,15 +167,6 @@ func (x *index) applies(s *statement, line []int32) bool {
 func (x *index) get(id cedar.PolicyID) *statement {
 	i, _ := slices.BinarySearchFunc(x.statements, string(id), func(s *statement, id string) int { return strings.Compare(s.id, id) })
 	return x.statements[i]
-}
-
-// matches are the policies that Cedar names.
-func (x *index) matches(reasons []cedar.DiagnosticReason) []decision.Match {
-	var all []decision.Match
-	for _, r := range reasons {
-		all = append(all, x.get(r.PolicyID).match())
-	}
-	return all
 }
 
 // candidates is a set of policies as cedar.Authorize takes it.

@@ -29,9 +29,9 @@ func (o overlay) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 	if e, ok := o.bundle[uid]; ok {
 		return e, true
 	}
-	for _, e := range o.request {
-		if e.UID == uid {
-			return e, true
+	for i := range o.request {
+		if o.request[i].UID == uid {
+			return o.request[i], true
 		}
 	}
 	return cedar.Entity{}, false
@@ -169,7 +169,7 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 	if s.needs.has("now") {
 		c["now"] = cedar.NewDatetime(q.At)
 	}
-	if req.Principal.OnBehalfOf != "" {
+	if req.Principal.OnBehalfOf != "" && s.needs.has("onBehalfOf") {
 		c["onBehalfOf"] = cedar.NewEntityUID(typeHuman, cedar.String(req.Principal.OnBehalfOf))
 	}
 	if req.Session != "" {
@@ -212,9 +212,12 @@ func costRecord(c decision.Cost) cedar.Record {
 		"micros": cedar.Long(c.Micros), "currency": cedar.String(c.Currency)})
 }
 
+// none is no facts.
+var none cedar.Value = cedar.NewRecord(nil)
+
 func (s *Set) extra(req *decision.Request) (cedar.Value, error) {
 	if req.Context == nil {
-		return cedar.NewRecord(nil), nil
+		return none, nil
 	}
 	return record(s.extraType, req.Context.Value(), "extra")
 }

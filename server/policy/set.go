@@ -25,8 +25,8 @@ type Set struct {
 	index *index
 }
 
-// Judge evaluates the deciding policies, and, unless they only filter a list,
-// the obligating ones.
+// Judge evaluates the deciding policies and, unless they only filter a list, with
+// them the obligating ones.
 func (s *Set) Judge(q decision.Query) decision.Ruling {
 	ask, why := s.ask(q)
 	if why.Code != "" {
@@ -38,25 +38,31 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	request := cedar.Request{Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
 	var r decision.Ruling
 	deciding, obligating := s.index.candidates(&ask)
-	verdict, diagnostic := cedar.Authorize(deciding, ask.entities, request)
+	all := append(deciding, obligating...) // obligating policies are permits
+	verdict, diagnostic := cedar.Authorize(all, ask.entities, request)
 	permits := diagnostic
 	if verdict == cedar.Deny && len(diagnostic.Reasons) > 0 {
-		r.Forbids = s.index.matches(diagnostic.Reasons)
+		for _, f := range diagnostic.Reasons {
+			r.Forbids = append(r.Forbids, s.index.get(f.PolicyID).match())
+		}
 		// Cedar names no permits beside a forbid, and whether there are any
 		// tells whether a ticket would lift the denial.
-		_, permits = cedar.Authorize(deciding.permits(), ask.entities, request)
+		_, permits = cedar.Authorize(all.permits(), ask.entities, request)
 	}
-	r.Permits = s.index.matches(permits.Reasons)
-	_, obliging := cedar.Authorize(obligating, ask.entities, request)
+	var obliging []*statement
+	for _, p := range permits.Reasons {
+		if st := s.index.get(p.PolicyID); st.obligate == nil {
+			r.Permits = append(r.Permits, st.match())
+		} else {
+			obliging = append(obliging, st)
+		}
+	}
 	// An error text of Cedar's can hold values of the request, so only the
 	// policy is named.
 	for _, e := range diagnostic.Errors {
 		r.Errors = append(r.Errors, s.index.get(e.PolicyID).match())
 	}
-	for _, e := range obliging.Errors {
-		r.Errors = append(r.Errors, s.index.get(e.PolicyID).match())
-	}
-	s.oblige(&r, q, obliging.Reasons)
+	s.oblige(&r, q, obliging)
 	return r
 }
 
@@ -65,10 +71,9 @@ func (s *statement) match() decision.Match {
 }
 
 // oblige adds what the matching obligating policies ask for.
-func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []cedar.DiagnosticReason) {
+func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []*statement) {
 	var redactions []*statement
-	for _, m := range matched {
-		st := s.index.get(m.PolicyID)
+	for _, st := range matched {
 		switch o := st.obligate; {
 		case o.route != nil:
 			r.Routes = append(r.Routes, *o.route)

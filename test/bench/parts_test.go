@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/quick"
 	"github.com/writpdp/writ/test/bench/workload"
 )
 
@@ -43,6 +45,16 @@ func BenchmarkIdentify(b *testing.B) {
 	})
 	b.Run("rules", func(b *testing.B) {
 		each(b, func() error { return rules.Validate(request) })
+	})
+	sure, err := quick.Compile(request)
+	must(b, err)
+	b.Run("quick", func(b *testing.B) {
+		each(b, func() error {
+			if !sure.Keeps(request) {
+				return errors.New("the rules are not all kept")
+			}
+			return nil
+		})
 	})
 	b.Run("token", func(b *testing.B) {
 		at := time.Now() // the token lives longer than a benchmark need

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/writpdp/writ/server/decision"
 )
@@ -11,10 +12,9 @@ import (
 func Budget(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
 	f := abstain()
 	vendor := snap.Bundle.Vendor(req.Destination)
-	for _, rule := range snap.Bundle.Budgets {
-		if !rule.Counts(req) {
-			continue
-		}
+	counting := snap.Bundle.Counting(req)
+	f.Budgets, f.Effects = slices.Grow(f.Budgets, len(counting)), slices.Grow(f.Effects, len(counting))
+	for _, rule := range counting {
 		need, comparable := rule.Need(req.Cost)
 		if !comparable {
 			f.Verdict = decision.Deny
@@ -43,7 +43,7 @@ func Budget(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 	return f
 }
 
-func exhausted(rule decision.BudgetRule, line decision.BudgetLine, need int64) decision.Reason {
+func exhausted(rule *decision.BudgetRule, line decision.BudgetLine, need int64) decision.Reason {
 	r := decision.Reason{Code: "budget.exhausted",
 		Text: fmt.Sprintf("The budget %q has %d of %d left and the action needs %d.", rule.ID, line.Remaining, rule.Cap, need),
 		Lift: "Raise the budget."}

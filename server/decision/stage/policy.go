@@ -32,7 +32,7 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 		f.Verdict = decision.Permit
 		for _, m := range ruling.Permits {
 			f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.permit", Policy: m.Policy,
-				Text: or(m.Text, fmt.Sprintf("The policy %q permits this.", m.Policy))})
+				Text: textOf(m, "The policy %q permits this.")})
 		}
 	}
 	f.Reasons = bounded(f.Reasons)
@@ -65,17 +65,18 @@ func Query(req *decision.Request, snap *decision.Snapshot, d *decision.Decision)
 func forbidden(m decision.Match) decision.Reason {
 	if m.Ticket {
 		return decision.Reason{Code: "policy.ticket_required", Policy: m.Policy, Requestable: true,
-			Text: or(m.Text, fmt.Sprintf("The policy %q requires a change ticket.", m.Policy)),
+			Text: textOf(m, "The policy %q requires a change ticket."),
 			Lift: "Have a ticket approved for this agent, tool and arguments."}
 	}
 	return decision.Reason{Code: "policy.forbid", Policy: m.Policy,
-		Text: or(m.Text, fmt.Sprintf("The policy %q forbids this.", m.Policy)),
+		Text: textOf(m, "The policy %q forbids this."),
 		Lift: "Nothing but a change of the policy."}
 }
 
-func or(text, otherwise string) string {
-	if text != "" {
-		return text
+// textOf is the policy's own text, or else one that names it.
+func textOf(m decision.Match, otherwise string) string {
+	if m.Text != "" {
+		return m.Text
 	}
-	return otherwise
+	return fmt.Sprintf(otherwise, m.Policy)
 }
