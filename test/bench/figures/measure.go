@@ -192,11 +192,14 @@ func (b *bench) drive(ctx context.Context, l load, requests int) (s sample, err 
 	if t.echo {
 		d.Echo = b.exchange.Request
 	}
-	var before, after float64
+	var before, meanwhile, after float64
 	if err := t.ask(ctx, "usage", nil, &before); err != nil {
 		return s, err
 	}
 	if err := b.generator.ask(ctx, "drive", d, &s); err != nil {
+		return s, err
+	}
+	if err := t.ask(ctx, "usage", nil, &meanwhile); err != nil {
 		return s, err
 	}
 	if !t.echo {
@@ -210,7 +213,8 @@ func (b *bench) drive(ctx context.Context, l load, requests int) (s sample, err 
 	if err := t.ask(ctx, "usage", nil, &after); err != nil {
 		return s, err
 	}
-	s.ServerCPU = (after - before) / float64(requests)
+	s.ServerCPU = (meanwhile - before) / float64(requests)
+	s.LaterCPU = (after - meanwhile) / float64(requests)
 	return s, nil
 }
 
@@ -221,9 +225,9 @@ func (b *bench) report(l load) {
 	for _, s := range r.samples[l] {
 		rates = append(rates, s.Rate)
 	}
-	b.note("%s, %d callers: %.0f/s (%.0f to %.0f), p50 %.3f ms, p99 %.3f ms; CPU for each: server %.1f us, generator %.1f us; sealed after %.2f s",
+	b.note("%s, %d callers: %.0f/s (%.0f to %.0f), p50 %.3f ms, p99 %.3f ms; CPU for each: server %.1f us and %.1f us later, generator %.1f us; sealed after %.2f s",
 		l.server, l.callers, of(rate), slices.Min(rates), slices.Max(rates), 1e3*of(p50), 1e3*of(p99),
-		1e6*of(func(s sample) float64 { return s.ServerCPU }), 1e6*of(func(s sample) float64 { return s.LoadCPU }),
+		1e6*of(func(s sample) float64 { return s.ServerCPU }), 1e6*of(func(s sample) float64 { return s.LaterCPU }), 1e6*of(func(s sample) float64 { return s.LoadCPU }),
 		of(func(s sample) float64 { return s.Sealing }))
 }
 

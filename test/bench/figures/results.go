@@ -10,8 +10,9 @@ type sample struct {
 	// Rate is in requests a second; P50 and P99 are in seconds.
 	Rate, P50, P99 float64
 	// LoadCPU is what the load generator's own requests cost it, in seconds of
-	// CPU for each; ServerCPU likewise of the server, sealing included.
-	LoadCPU, ServerCPU float64
+	// CPU for each; ServerCPU likewise of the server, and LaterCPU what it took
+	// after the last answer until all was sealed.
+	LoadCPU, ServerCPU, LaterCPU float64
 	// Sealing is how long the last record waited to be sealed, in seconds.
 	Sealing float64
 	// Requests is how many were made.
