@@ -64,6 +64,9 @@ func TestExplainNear(t *testing.T) {
 				!strings.HasPrefix(near.Position, "cedar/support.cedar:") {
 				t.Errorf("got %v", near)
 			}
+			if len(near.Saw) != 1 || near.Saw[0].Expression != "context.args.path" || near.Saw[0].Value != "(a string)" || !near.Saw[0].Masked {
+				t.Errorf("it saw %v", near.Saw)
+			}
 			return
 		}
 	}

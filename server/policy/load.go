@@ -134,6 +134,7 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 		}
 	}
 	s.index, s.needs = newIndex(statements, s.entities), needsOf(statements)
+	s.mask = newMask(b, facts, s.entities, statements)
 	return s, nil
 }
 

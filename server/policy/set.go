@@ -23,6 +23,8 @@ type Set struct {
 	// needs are the attributes of context that the policies look at.
 	needs needs
 	index *index
+	// mask is what an explanation may show.
+	mask mask
 }
 
 // Judge evaluates the deciding policies, and, unless they only filter a list,
@@ -35,7 +37,7 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	if q.Request.Phase == decision.List {
 		return s.could(ask)
 	}
-	request := cedar.Request{Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
+	request := ask.request()
 	var r decision.Ruling
 	deciding, obligating := s.index.candidates(&ask)
 	verdict, diagnostic := cedar.Authorize(deciding, ask.entities, request)
@@ -160,7 +162,7 @@ func (s *Set) could(ask question) decision.Ruling {
 // couldBe rules on what is known. A permit that may hold counts, and a forbid or
 // an error only when it holds whatever comes.
 func (s *Set) couldBe(ask question) decision.Ruling {
-	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
+	env := ask.env()
 	if ask.resource.IsZero() {
 		env.Resource = unknown("resource")
 	}
