@@ -216,7 +216,9 @@ func TestExplain(t *testing.T) {
 @id("does-not") @obligate("watermark") @text("w") permit (principal == Agent::"x", action, resource);`)
 	q := calling(t, b)
 	q.Request.Arguments = parsed(t, `{"n":2}`)
-	saw := func(expression, value string) []decision.Seen { return []decision.Seen{{Expression: expression, Value: value}} }
+	saw := func(expression, value string) []decision.Seen {
+		return []decision.Seen{{Expression: expression, Value: value}}
+	}
 	want := decision.Explanation{
 		Matched: []decision.Matched{
 			{Policy: "fails", Effect: "error", Decided: true, Position: "cedar/a.cedar:6:1"},

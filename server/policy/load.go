@@ -222,8 +222,9 @@ func (v validators) check(st *statement) error {
 }
 
 // at is where a policy stands: file:line:column.
-func (s *statement) at() string {
-	p := s.policy.Position()
+func (s *statement) at() string { return place(s.policy.Position()) }
+
+func place(p cedar.Position) string {
 	return fmt.Sprintf("%s:%d:%d", p.Filename, p.Line, p.Column)
 }
 
