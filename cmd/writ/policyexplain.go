@@ -31,8 +31,10 @@ func (c policyExplainCmd) Run(to streams) error {
 	if err != nil {
 		return err
 	}
+	id := [16]byte{6: 0x70, 8: 0x80} // of the form that a record has
+	one.Request.ID = id
 	snap, d := one.Decide(b)
-	explained, err := audit.Explained([16]byte{}, one.Request, snap, &d)
+	explained, err := audit.Explained(id, one.Request, snap, &d)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,12 @@ type Ticket struct {
 	ToolDigest string        `yaml:"tool_digest"`
 	Arguments  JSON          `yaml:"arguments"` // the only ones it covers
 	From       time.Duration `yaml:"from"`
-	Until      time.Duration `yaml:"until"`
-	Uses       int64         `yaml:"uses"`
-	Used       int64         `yaml:"used"`
-	Approvers  []string      `yaml:"approvers"`
-	Revoked    bool          `yaml:"revoked"`
+	// Until is when it is not valid any more; without it: in an hour.
+	Until     *time.Duration `yaml:"until"`
+	Uses      int64          `yaml:"uses"`
+	Used      int64          `yaml:"used"`
+	Approvers []string       `yaml:"approvers"`
+	Revoked   bool           `yaml:"revoked"`
 	// Unknown says that there is no such ticket.
 	Unknown bool `yaml:"unknown"`
 }
@@ -52,15 +53,15 @@ func (r *reader) ticket(name word, now time.Time) (*decision.Ticket, error) {
 	return t, nil
 }
 
-// Made is the ticket as the store keeps it. Without an end it is valid for an
-// hour.
+// Made is the ticket as the store keeps it.
 func (t Ticket) Made(id, agent string, now time.Time) (*decision.Ticket, error) {
-	if t.Until == 0 {
-		t.Until = time.Hour
+	until := time.Hour
+	if t.Until != nil {
+		until = *t.Until
 	}
 	server, tool, _ := strings.Cut(t.Tool, "/")
 	out := &decision.Ticket{ID: id, Principal: agent, Tool: decision.ToolName{Server: server, Name: tool}, ToolDigest: t.ToolDigest,
-		NotBefore: now.Add(t.From), NotAfter: now.Add(t.Until), MaxUses: max(1, t.Uses), Uses: t.Used, Approvers: t.Approvers, Revoked: t.Revoked}
+		NotBefore: now.Add(t.From), NotAfter: now.Add(until), MaxUses: max(1, t.Uses), Uses: t.Used, Approvers: t.Approvers, Revoked: t.Revoked}
 	if len(t.Arguments) > 0 {
 		d, err := document.ParseObject(t.Arguments)
 		if err != nil {
@@ -163,7 +164,7 @@ func ReadRequest(name string, data []byte, b *decision.Bundle) (*Case, error) {
 	if in.Now.IsZero() {
 		return nil, fmt.Errorf("%s: now is missing", name)
 	}
-	r := &reader{name: name, bundle: b, caller: decision.Caller{SPIFFEID: in.Caller, Tenant: in.Tenant}}
+	r := &reader{name: name, bundle: b, caller: caller(in.Caller, in.Tenant)}
 	c := &Case{Suite: "request", Name: name, File: name, At: in.Now}
 	var err error
 	if c.Request, err = in.Ask.Request(b, r.caller); err != nil {

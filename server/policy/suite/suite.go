@@ -5,6 +5,7 @@
 package suite
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -42,9 +43,11 @@ type file struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
 	// Now is the moment at which every case is decided.
-	Now    time.Time `yaml:"now"`
-	Caller string    `yaml:"caller"` // a SPIFFE ID
-	Tenant string    `yaml:"tenant"`
+	Now time.Time `yaml:"now"`
+	// Caller is the enforcement point's SPIFFE ID and Tenant whose it is; empty:
+	// some.
+	Caller string `yaml:"caller"`
+	Tenant string `yaml:"tenant"`
 	// The fixtures, by name.
 	Principals map[string]Who              `yaml:"principals"`
 	Requests   map[string]What             `yaml:"requests"`
@@ -154,7 +157,7 @@ func readSuite(name string, data []byte, b *decision.Bundle) ([]*Case, error) {
 	if r.Name == "" {
 		r.Name = strings.TrimSuffix(path.Base(name), path.Ext(name))
 	}
-	r.caller = decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant}
+	r.caller = caller(r.Caller, r.Tenant)
 	for _, fixture := range slices.Sorted(maps.Keys(r.Budgets)) {
 		if err := knownBudgets(b, r.Budgets[fixture]); err != nil {
 			return nil, fmt.Errorf("%s: budgets.%s: %w", name, fixture, err)
@@ -176,6 +179,11 @@ func readSuite(name string, data []byte, b *decision.Bundle) ([]*Case, error) {
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// caller is the enforcement point that asks.
+func caller(id, tenant string) decision.Caller {
+	return decision.Caller{SPIFFEID: cmp.Or(id, "spiffe://example.org/gateway"), Tenant: cmp.Or(tenant, "example")}
 }
 
 // wrong is an error at a place of the file.
