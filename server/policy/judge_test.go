@@ -19,14 +19,18 @@ import (
 // of which one is declared.
 func things(t testing.TB, policies string) *decision.Bundle {
 	t.Helper()
-	b, err := Load(broken(map[string]string{"cedar/a.cedar": policies + "\n", fileTools: "s: { t: { classes: [read-only], resources: [Thing] } }\n",
-		fileSchema: string(small()[fileSchema].Data) + "entity Thing in [Team] = { hot: Bool };",
-		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]},
-			{"uid":{"type":"Thing","id":"known"},"attrs":{"hot":true},"parents":[{"type":"Team","id":"t"}]}]`}))
+	b, err := thingsOf(policies)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func thingsOf(policies string) (*decision.Bundle, error) {
+	return Load(broken(map[string]string{"cedar/a.cedar": policies + "\n", fileTools: "s: { t: { classes: [read-only], resources: [Thing] } }\n",
+		fileSchema: string(small()[fileSchema].Data) + "entity Thing in [Team] = { hot: Bool };",
+		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]},
+			{"uid":{"type":"Thing","id":"known"},"attrs":{"hot":true},"parents":[{"type":"Team","id":"t"}]}]`}))
 }
 
 func parsed(t testing.TB, data string) *document.Document {

@@ -5,8 +5,10 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/clause"
 )
 
 // Outlook is what the policies make of a call of which only the agent, the tool
@@ -53,36 +55,58 @@ func (s *Set) Outlook(q decision.Query, ticket bool) Outlook {
 		default:
 			possible = true
 		}
-		doubt = doubt || canFail(residual)
-	}
-	for _, residual := range residuals(&ask, obligating) {
-		doubt = doubt || canFail(residual)
 	}
 	switch {
-	case permitted && !doubt:
+	case !permitted && !possible:
+		return Denied
+	case permitted && !doubt && !slices.ContainsFunc(slices.Concat(deciding, obligating), func(st *statement) bool { return canFail(st, &ask) }):
 		return Allowed
-	case permitted, possible:
-		return Depends
 	}
-	return Denied
+	return Depends
+}
+
+// canFail reports whether a policy can be an error, which denies, in some case
+// that is left open. One whose clauses are asked up to a false one can be before
+// it; what is left of it does not show that.
+func canFail(st *statement, ask *question) bool {
+	if !fallible(st.ast.Conditions) {
+		return false
+	}
+	env := ask.env()
+	if ask.resource.IsZero() {
+		env.Resource = unknown("resource")
+	}
+	for _, c := range clause.Of(st.ast) {
+		if c.Condition >= 0 && fallible(c.Alone().Conditions) {
+			return true
+		}
+		if _, keep := eval.PartialPolicy(env, c.Alone()); !keep {
+			return false
+		}
+	}
+	return false
 }
 
 // infallible are the methods that are no error on values of their types.
 var infallible = []string{"lessThan", "lessThanOrEqual", "greaterThan", "greaterThanOrEqual",
 	"isIpv4", "isIpv6", "isLoopback", "isMulticast", "isInRange"}
 
-// canFail reports whether what is left of a policy can be an error, which denies:
-// sums can overflow, and texts need not be what they are parsed as. That an
-// attribute is there is the validator's to see.
-func canFail(residual *ast.Policy) bool {
+// fallible reports whether conditions can be an error: sums can overflow, and
+// texts need not be what they are parsed as. A literal is, and that an attribute
+// is there: the validator sees to both.
+func fallible(conditions []ast.ConditionType) bool {
 	found := false
-	for _, c := range residual.Conditions {
+	for _, c := range conditions {
 		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
 			switch n := n.(type) {
 			case ast.NodeTypeAdd, ast.NodeTypeSub, ast.NodeTypeMult, ast.NodeTypeNegate:
 				found = true
 			case ast.NodeTypeExtensionCall:
-				found = found || !slices.Contains(infallible, string(n.Name))
+				literal := len(n.Args) == 1
+				if literal {
+					_, literal = n.Args[0].(ast.NodeValue)
+				}
+				found = found || !literal && !slices.Contains(infallible, string(n.Name))
 			}
 			return !found
 		})

@@ -45,8 +45,12 @@ type Clause struct {
 	Text string
 
 	expression ast.IsNode
+	alone      *ast.Policy
 	node       ast.IsNode
 }
+
+// Alone is a permit with this clause and no other.
+func (c Clause) Alone() *ast.Policy { return c.alone }
 
 // Of are the clauses of a policy in the order in which they are asked: action,
 // principal, resource, then the conditions as they are written.
@@ -83,7 +87,7 @@ func Of(p *ast.Policy) []Clause {
 // newClause is the clause of a policy that has no other.
 func newClause(kind Kind, condition int, expression ast.IsNode, only *ast.Policy) Clause {
 	return Clause{Kind: kind, Condition: condition, Text: text(kind, only), expression: expression,
-		node: eval.PolicyToNode(only).AsIsNode()}
+		alone: only, node: eval.PolicyToNode(only).AsIsNode()}
 }
 
 // split takes apart what a condition joins: when a && b, and unless a || b.
