@@ -7,7 +7,7 @@ package coverage
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
@@ -131,19 +131,26 @@ func (s *Seen) add(o clause.Outcome) {
 // Text writes the share of every policy, and the clauses of which something was
 // not seen.
 func (c *Coverage) Text(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	width := len("clauses")
 	for _, p := range c.Policies {
-		count := p.Count()
-		fmt.Fprintf(w, "%s\t%5.1f %%\t%d of %d\t%s\n", p.ID, count.Percent(), count.Seen, count.Of, p.At())
+		width = max(width, len(p.ID))
+	}
+	var b strings.Builder
+	line := func(name string, count Count, at string) {
+		share := fmt.Sprintf("%d of %d", count.Seen, count.Of)
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-*s  %5.1f %%  %-10s  %s", width, name, count.Percent(), share, at), " ") + "\n")
+	}
+	for _, p := range c.Policies {
+		line(p.ID, p.Count(), p.At())
 		for i, s := range p.Seen {
 			if missing := s.missing(); missing != "" {
-				fmt.Fprintf(w, "  never %s: %s\t\t\t\n", missing, p.Clauses[i].Text)
+				fmt.Fprintf(&b, "  never %s: %s\n", missing, p.Clauses[i].Text)
 			}
 		}
 	}
-	count := c.Count()
-	fmt.Fprintf(w, "clauses\t%5.1f %%\t%d of %d\t\n", count.Percent(), count.Seen, count.Of)
-	return w.Flush()
+	line("clauses", c.Count(), "")
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
 // missing says what was never seen of a clause.

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -53,24 +54,21 @@ func (c *Coverage) HTML(out io.Writer, name string, fsys fs.FS) error {
 	count := c.Count()
 	p := page{Bundle: name, Percent: percent(count), Count: count}
 	files := map[string][]*Policy{}
-	var names []string
 	for _, one := range c.Policies {
-		file := one.Position.Filename
-		if files[file] == nil {
-			names = append(names, file)
-		}
-		files[file] = append(files[file], one)
-		own := one.Count()
-		p.Policies = append(p.Policies, row{ID: one.ID, Effect: one.Effect, At: one.At(), Anchor: anchor(file, one.Position.Line),
-			Percent: percent(own), Count: own, Whole: own.Seen == own.Of})
+		files[one.Position.Filename] = append(files[one.Position.Filename], one)
 	}
-	slices.Sort(names)
-	for _, file := range names {
+	names := slices.Sorted(maps.Keys(files))
+	for _, one := range c.Policies {
+		own := one.Count()
+		p.Policies = append(p.Policies, row{ID: one.ID, Effect: one.Effect, At: one.At(), Percent: percent(own), Count: own, Whole: own.Seen == own.Of,
+			Anchor: anchor(slices.Index(names, one.Position.Filename), one.Position.Line)})
+	}
+	for i, file := range names {
 		text, err := policy.ReadFile(fsys, file)
 		if err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
-		p.Files = append(p.Files, source{Name: file, Lines: lines(file, text, files[file])})
+		p.Files = append(p.Files, source{Name: file, Lines: lines(i, text, files[file])})
 	}
 	if err := report.Execute(out, p); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
@@ -80,7 +78,8 @@ func (c *Coverage) HTML(out io.Writer, name string, fsys fs.FS) error {
 
 func percent(c Count) string { return fmt.Sprintf("%.1f %%", c.Percent()) }
 
-func anchor(file string, number int) string { return fmt.Sprintf("%s:%d", file, number) }
+// anchor is the id of a line: of which file, and its number.
+func anchor(file, number int) string { return fmt.Sprintf("f%d-%d", file, number) }
 
 // mark is a span with what was seen of its clause.
 type mark struct {
@@ -89,7 +88,7 @@ type mark struct {
 }
 
 // lines cuts a file into lines, and these where a clause begins and ends.
-func lines(file string, text []byte, policies []*Policy) []line {
+func lines(file int, text []byte, policies []*Policy) []line {
 	var marks []mark
 	blank := policy.Blank(text)
 	for _, p := range policies {
