@@ -68,9 +68,12 @@ func lines(old, new string) []string {
 	}
 	var all []string
 	unified := strings.Split(strings.TrimSuffix(string(diff.Diff("old", text(old), "new", text(new))), "\n"), "\n")
-	for _, line := range unified[3:] { // after the names
-		if !strings.HasPrefix(line, "@@ ") {
+	for i, line := range unified[3:] { // after the names
+		switch {
+		case !strings.HasPrefix(line, "@@ "):
 			all = append(all, line[:1]+" "+line[1:])
+		case i > 0:
+			all = append(all, "  …")
 		}
 	}
 	return all
