@@ -228,7 +228,7 @@ func (c connection) dial() (*grpc.ClientConn, error) {
 
 // printAnswer prints for a person.
 func printAnswer(out io.Writer, a *writv1.DecideResponse) {
-	fmt.Fprintf(out, "%s  %s\n", strings.TrimPrefix(a.Effect.String(), "EFFECT_"), a.DecisionId)
+	fmt.Fprintln(out, strings.TrimSpace(strings.TrimPrefix(a.Effect.String(), "EFFECT_")+"  "+a.DecisionId))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, r := range a.Reasons {
 		fmt.Fprintf(w, "  %s\t%s\n", r.Code, r.Text)
