@@ -31,7 +31,7 @@ const absent = "absent"
 type mask struct {
 	// strings are what the bundle holds: literals in its conditions, ids of
 	// entities, purposes, vendors, tools and their words, values that a tool's
-	// schema enumerates.
+	// schema enumerates. The empty one is among them.
 	strings map[string]bool
 	// redacted are the fields of arguments that policies redact, by token; *
 	// is any.
@@ -39,7 +39,7 @@ type mask struct {
 }
 
 func newMask(b *decision.Bundle, facts []toolFacts, entities cedar.EntityMap, statements []*statement) mask {
-	m := mask{strings: map[string]bool{}}
+	m := mask{strings: map[string]bool{"": true}}
 	add := func(all ...string) {
 		for _, s := range all {
 			m.strings[s] = true
@@ -65,11 +65,19 @@ func newMask(b *decision.Bundle, facts []toolFacts, entities cedar.EntityMap, st
 		enumerated(t.input, 0, add)
 	}
 	for _, st := range statements {
+		for _, scope := range []any{st.ast.Principal, st.ast.Action, st.ast.Resource} {
+			for _, a := range anchorsOf(scope) {
+				add(string(a.uid.ID))
+			}
+		}
 		for _, c := range st.ast.Conditions {
 			ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
 				if v, ok := n.(ast.NodeValue); ok {
-					if s, ok := v.Value.(cedar.String); ok {
-						add(string(s))
+					switch v := v.Value.(type) {
+					case cedar.String:
+						add(string(v))
+					case cedar.EntityUID:
+						add(string(v.ID))
 					}
 				}
 				return true

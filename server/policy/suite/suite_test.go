@@ -3,6 +3,7 @@ package suite_test
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +77,32 @@ func TestSample(t *testing.T) {
 		if r.Failed() {
 			t.Errorf("%s:%d:%d: %s: %s", r.File, r.Line, r.Column, r.ID(), r.Failures)
 		}
+	}
+}
+
+// The example of the author's page is one.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/policy-author.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n# tests/refunds.yaml\n")
+	example, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("the page has no example")
+	}
+	files, b := sample(t, map[string]string{"refunds.yaml": example})
+	cases, err := suite.Load(files, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range suite.Run(b, cases) {
+		if r.Failed() {
+			t.Errorf("%s: %s", r.ID(), r.Failures)
+		}
+	}
+	if len(cases) != 6 {
+		t.Errorf("%d cases", len(cases))
 	}
 }
 
