@@ -152,3 +152,21 @@ b|_
 		t.Errorf("-want +got:\n%s", cmp.Diff(markdown, got))
 	}
 }
+
+// What is read is written as it was read.
+func FuzzRead(f *testing.F) {
+	f.Add("agent,tool,purpose,effect\na,b,c,*\n\"x\ny\",b,c,ticket\n")
+	f.Add("# a comment\nagent,tool,purpose,effect\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		read, err := table.Read("f.csv", []byte(text))
+		if err != nil {
+			return
+		}
+		again, err := table.Read("f.csv", read.CSV())
+		if diff := cmp.Diff(read, again); diff != "" || err != nil {
+			t.Errorf("%v %s", err, diff)
+		}
+		read.Text()
+		read.Markdown()
+	})
+}
