@@ -30,7 +30,7 @@ func (c Clause) Leaves() []Leaf {
 		}
 		leaf := Leaf{Path: path, node: n}
 		if has, ok := n.(ast.NodeTypeHas); ok {
-			leaf.node = ast.NodeTypeAccess{StrOpNode: has.StrOpNode}
+			leaf.node = ast.NodeTypeAccess(has)
 		}
 		if written := leaf.String(); !seen[written] && len(all) < maxLeaves {
 			seen[written] = true
