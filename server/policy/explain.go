@@ -55,34 +55,43 @@ func (s *Set) matched(q decision.Query, ask *question) []decision.Matched {
 	return all[:min(len(all), maxMatched)]
 }
 
-// near are the deciding policies for the action that did not match.
+// near are the deciding policies for the action that did not match. What they
+// say of themselves is written only for those that are named.
 func (s *Set) near(ask *question) []decision.Near {
-	var near []decision.Near
+	type found struct {
+		decision.Near
+		statement *statement
+		failed    clause.Clause
+	}
+	var all []found
 	env, line := ask.env(), s.index.lineage(ask.action)
 	for _, st := range s.index.statements {
 		if st.obligate != nil || !s.index.applies(st, line) {
 			continue // no policy for another action is near
 		}
-		n := decision.Near{Policy: st.id, Forbid: st.forbid, Position: st.at()}
-		var failed clause.Clause
+		f := found{statement: st, Near: decision.Near{Policy: st.id, Forbid: st.forbid}}
 		for _, c := range clause.Of(st.ast) {
-			n.Clauses++
+			f.Clauses++
 			if outcome := c.Eval(env); outcome == clause.True {
-				n.Held++
-			} else if n.Failed == "" {
-				n.Failed, n.Error, failed = short(c.Text), outcome == clause.Error, c
+				f.Held++
+			} else if f.Held == f.Clauses-1 { // the first
+				f.failed, f.Error = c, outcome == clause.Error
 			}
 		}
-		if n.Failed != "" {
-			n.Saw = s.saw(failed, env)
-			near = append(near, n)
+		if f.Held < f.Clauses {
+			all = append(all, f)
 		}
 	}
-	slices.SortStableFunc(near, func(a, b decision.Near) int {
+	slices.SortStableFunc(all, func(a, b found) int {
 		if a.Forbid != b.Forbid {
 			return map[bool]int{false: -1, true: 1}[a.Forbid]
 		}
 		return cmp.Compare(b.Held*a.Clauses, a.Held*b.Clauses)
 	})
-	return near[:min(len(near), maxNear)]
+	var near []decision.Near
+	for _, f := range all[:min(len(all), maxNear)] {
+		f.Failed, f.Saw, f.Position = short(f.failed.Text()), s.saw(f.failed, env), f.statement.at()
+		near = append(near, f.Near)
+	}
+	return near
 }

@@ -41,8 +41,6 @@ type Clause struct {
 	Kind Kind
 	// Condition is the index of the condition that the clause is of; -1: none.
 	Condition int
-	// Text is the clause in Cedar, on one line.
-	Text string
 
 	expression ast.IsNode
 	alone      *ast.Policy
@@ -86,8 +84,7 @@ func Of(p *ast.Policy) []Clause {
 
 // newClause is the clause of a policy that has no other.
 func newClause(kind Kind, condition int, expression ast.IsNode, only *ast.Policy) Clause {
-	return Clause{Kind: kind, Condition: condition, Text: text(kind, only), expression: expression,
-		alone: only, node: eval.PolicyToNode(only).AsIsNode()}
+	return Clause{Kind: kind, Condition: condition, expression: expression, alone: only, node: eval.PolicyToNode(only).AsIsNode()}
 }
 
 // split takes apart what a condition joins: when a && b, and unless a || b.
@@ -130,12 +127,12 @@ func (c Clause) Eval(env eval.Env) Outcome {
 // oneLine undoes the layout of a scope; a string literal holds no line break.
 var oneLine = strings.NewReplacer("\n    ", " ", "\n", " ")
 
-// text writes the clause of a policy that has no other: the part of the scope,
-// or the condition.
-func text(kind Kind, only *ast.Policy) string {
-	written := oneLine.Replace(Normal(only))
+// Text is the clause in Cedar, on one line: the part of the scope, or the
+// condition.
+func (c Clause) Text() string {
+	written := oneLine.Replace(Normal(c.alone))
 	written = strings.TrimSuffix(strings.TrimPrefix(written, "permit "), ";")
-	switch scope := strings.TrimSuffix(strings.TrimPrefix(written, "( "), " )"); kind {
+	switch scope := strings.TrimSuffix(strings.TrimPrefix(written, "( "), " )"); c.Kind {
 	case Principal:
 		return strings.TrimSuffix(scope, ", action, resource")
 	case Action:

@@ -52,7 +52,7 @@ func TestOf(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
 			for _, c := range clause.Of(parsed(t, test.policy)) {
-				got = append(got, fmt.Sprintf("%s: %d", c.Text, c.Eval(env)))
+				got = append(got, fmt.Sprintf("%s: %d", c.Text(), c.Eval(env)))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

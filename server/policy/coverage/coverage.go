@@ -144,7 +144,7 @@ func (c *Coverage) Text(out io.Writer) error {
 		line(p.ID, p.Count(), p.At())
 		for i, s := range p.Seen {
 			if missing := s.missing(); missing != "" {
-				fmt.Fprintf(&b, "  never %s: %s\n", missing, p.Clauses[i].Text)
+				fmt.Fprintf(&b, "  never %s: %s\n", missing, p.Clauses[i].Text())
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func (c *Coverage) Summary() *Summary {
 		one := PolicySummary{ID: p.ID, Position: p.At(), Seen: own.Seen, Of: own.Of}
 		for i, s := range p.Seen {
 			if never := s.missing(); never != "" {
-				one.Missing = append(one.Missing, Missed{p.Clauses[i].Text, never})
+				one.Missing = append(one.Missing, Missed{p.Clauses[i].Text(), never})
 			}
 		}
 		out.Policies = append(out.Policies, one)

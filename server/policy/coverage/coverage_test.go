@@ -133,7 +133,7 @@ func TestLocateSample(t *testing.T) {
 		}
 		for i, s := range locate(policy.Blank(text), st) {
 			found++
-			if got, want := bare(string(text[s.start:s.end])), bare(st.Clauses[i].Text); got != want {
+			if got, want := bare(string(text[s.start:s.end])), bare(st.Clauses[i].Text()); got != want {
 				t.Errorf("%s: the clause %s is found as %s", st.ID, want, got)
 			}
 		}

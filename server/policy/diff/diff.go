@@ -18,7 +18,8 @@ import (
 type Diff struct {
 	// Policies are those that were added, removed or changed, by id.
 	Policies []Policy `json:"policies"`
-	// Data are purposes, vendors, budgets, tools and entities, in that order.
+	// Data are the bundle's name, purposes, vendors, budgets, tools and entities,
+	// in that order.
 	Data []Datum `json:"data"`
 	// Schema says that the bundle's own declarations differ.
 	Schema bool `json:"schema"`
@@ -167,7 +168,7 @@ func compare(kind string, old, new items) []Datum {
 	return all
 }
 
-var kinds = []string{"purpose", "vendor", "budget", "tool", "entity"}
+var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity"}
 
 // data are the bundle's things by kind, in the order of kinds.
 func data(b Bundle) []items {
@@ -175,21 +176,22 @@ func data(b Bundle) []items {
 	for i := range all {
 		all[i] = items{}
 	}
+	all[0]["writ.yaml"] = map[string]string{"name": b.Name}
 	for id, p := range b.Purposes {
-		all[0][id] = map[string]string{"tools": patterns(p.Tools), "vendors": strings.Join(p.Vendors, " "), "regions": strings.Join(p.Regions, " ")}
+		all[1][id] = map[string]string{"tools": patterns(p.Tools), "vendors": strings.Join(p.Vendors, " "), "regions": strings.Join(p.Regions, " ")}
 	}
 	for id, v := range b.Vendors {
 		var endpoints []string
 		for _, e := range v.Endpoints {
 			endpoints = append(endpoints, e.Region+":"+e.Host)
 		}
-		all[1][id] = map[string]string{"endpoints": strings.Join(endpoints, " ")}
+		all[2][id] = map[string]string{"endpoints": strings.Join(endpoints, " ")}
 	}
 	for _, rule := range b.Budgets {
-		all[2][rule.ID] = budget(rule)
+		all[3][rule.ID] = budget(rule)
 	}
 	for name, t := range b.Tools {
-		all[3][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
+		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
 			"resources": strings.Join(b.Set.Resources(name), " ")}
 	}
 	for uid, e := range b.Set.Entities() {
@@ -198,7 +200,7 @@ func data(b Bundle) []items {
 			parents = append(parents, parent.String())
 		}
 		slices.Sort(parents)
-		all[4][uid.String()] = map[string]string{"parents": strings.Join(parents, " "), "attributes": string(e.Attributes.MarshalCedar()), "tags": string(e.Tags.MarshalCedar())}
+		all[5][uid.String()] = map[string]string{"parents": strings.Join(parents, " "), "attributes": string(e.Attributes.MarshalCedar()), "tags": string(e.Tags.MarshalCedar())}
 	}
 	return all
 }

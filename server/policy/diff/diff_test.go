@@ -99,8 +99,10 @@ policy billing-reads: removed  cedar/billing.cedar:3:1
 		{"data", [][3]string{{"budgets.yaml", "cap: 20\n", "cap: 30\n"}, {"purposes.yaml", "vendors: [example-ai]", "vendors: []"},
 			{"vendors.yaml", "region: eu, host: mail", "region: us, host: mail"}, {"tools.yaml", "read_graph: { classes: [read-only] }", "read_graph: { classes: [read-only], labels: [notes], resources: [Payment] }"},
 			{"entities.json", `{ "uid": { "type": "Team", "id": "research" }, "attrs": {}, "parents": [] },`, `{ "uid": { "type": "Team", "id": "new" }, "attrs": {}, "parents": [] },`},
-			{"schema.cedarschema", "incident?: String", "incident?: Long"}, {"tools/memory.json", `"description": "Read the entire`, `"description": "Now read the entire`}},
-			`purpose billing: changed
+			{"writ.yaml", "name: sample", "name: example"}, {"schema.cedarschema", "incident?: String", "incident?: Long"}, {"tools/memory.json", `"description": "Read the entire`, `"description": "Now read the entire`}},
+			`bundle writ.yaml: changed
+  name: sample → example
+purpose billing: changed
   vendors: - example-ai
 vendor example-mail: changed
   endpoints: eu:mail.example.org → us:mail.example.org

@@ -103,6 +103,9 @@ const maxCases = 100_000
 // that Cedar's own command line runs. What is wrong is said with file, line and
 // column.
 func Load(fsys fs.FS, b *decision.Bundle) ([]*Case, error) {
+	if strange, err := policy.List(fsys, policy.DirTests, ".yml"); err != nil || len(strange) > 0 {
+		return nil, cmp.Or(err, fmt.Errorf("%s: tests stand in files that end in .yaml or .json", strings.Join(strange, ", ")))
+	}
 	var all []*Case
 	suites := map[string]string{}
 	for _, form := range []struct {

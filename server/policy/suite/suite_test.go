@@ -2,10 +2,10 @@ package suite_test
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -17,27 +17,18 @@ import (
 	"github.com/writpdp/writ/server/policy/suite"
 )
 
-// sample is the sample bundle with tests of the test's own.
+var loaded = sync.OnceValues(func() (*decision.Bundle, error) { return policy.Load(policies.Files) })
+
+// sample is the sample bundle, and tests of the test's own.
 func sample(t testing.TB, tests map[string]string) (fstest.MapFS, *decision.Bundle) {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || strings.HasPrefix(name, policy.DirTests) {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, name)
-		files[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	})
+	b, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := fstest.MapFS{}
 	for name, text := range tests {
 		files["tests/"+name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
-	}
-	b, err := policy.Load(files)
-	if err != nil {
-		t.Fatal(err)
 	}
 	return files, b
 }
@@ -62,10 +53,7 @@ sessions:
 
 // The sample bundle's own tests pass.
 func TestSample(t *testing.T) {
-	b, err := policy.Load(policies.Files)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, b := sample(t, nil)
 	cases, err := suite.Load(policies.Files, b)
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +181,10 @@ func TestWrong(t *testing.T) {
 	}
 	files, b = sample(t, map[string]string{"a.yaml": "now: 2026-11-23T10:00:00Z\nbudgets: {x: {none: 1}}\n"})
 	if _, err := suite.Load(files, b); err == nil || err.Error() != `tests/a.yaml: budgets.x: there is no budget "none"` {
+		t.Errorf("got %v", err)
+	}
+	files, b = sample(t, map[string]string{"a.yml": fixtures})
+	if _, err := suite.Load(files, b); err == nil || err.Error() != "tests/a.yml: tests stand in files that end in .yaml or .json" {
 		t.Errorf("got %v", err)
 	}
 	one := fixtures + "name: one\ncases: [{name: c, principal: support, request: sum, expect: {effect: ALLOW}}]\n"
