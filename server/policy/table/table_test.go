@@ -10,7 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/suite"
 	"github.com/writpdp/writ/server/policy/table"
 )
 
@@ -83,6 +85,50 @@ func TestEffects(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// No test of the sample bundle contradicts its table: what is allowed whatever comes
+// the policies deny nowhere, and what is denied they allow nowhere.
+func TestTableAgreesWithCases(t *testing.T) {
+	b, err := policy.Load(policies.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, err := suite.Load(policies.Files, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells := map[table.Key]string{}
+	for _, row := range of(t, "") {
+		cells[row.Key] = row.Effect
+	}
+	compared := 0
+	for _, c := range cases {
+		req := c.Request
+		if req == nil || req.Phase != decision.Call || req.Principal.OnBehalfOf != "" || req.Session != "" {
+			continue
+		}
+		compared++
+		_, d := c.Decide(b)
+		says := map[string]bool{}
+		for _, f := range d.Findings {
+			for _, r := range f.Reasons {
+				says[r.Code] = true
+			}
+		}
+		effect := cells[table.Key{Agent: req.Principal.Subject, Tool: req.Tool.String(), Purpose: req.Purpose}]
+		switch {
+		case effect == "" && d.Allowed():
+			t.Errorf("%s is allowed and not in the table", c.ID())
+		case effect == table.Allow && (says["policy.no_permit"] || says["policy.forbid"] || says["policy.ticket_required"] || says["policy.error"]):
+			t.Errorf("%s is denied and the table allows it", c.ID())
+		case strings.HasPrefix(effect, table.Ticket) && req.Ticket == "" && d.Allowed():
+			t.Errorf("%s is allowed without a ticket", c.ID())
+		}
+	}
+	if compared < 70 {
+		t.Errorf("%d cases were compared", compared)
 	}
 }
 
