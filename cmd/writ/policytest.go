@@ -91,7 +91,7 @@ func (c policyTestCmd) golden(b *decision.Bundle, set *policy.Set) ([]report.Tes
 	test := report.Test{Suite: "golden", Name: "table", File: c.place(table.File)}
 	kept, err := policy.ReadFile(c.files(), table.File)
 	if c.Update {
-		if err := write(filepath.Join(c.Bundle, table.File), is.CSV()); err != nil {
+		if err := replaceFile(filepath.Join(c.Bundle, table.File), is.CSV()); err != nil {
 			return nil, err
 		}
 		return []report.Test{test}, nil
@@ -136,11 +136,11 @@ func (c policyTestCmd) coverage(r *report.Report, seen *coverage.Coverage, name 
 	if err := seen.HTML(&page, name, c.files()); err != nil {
 		return err
 	}
-	return write(c.HTML, page.Bytes())
+	return replaceFile(c.HTML, page.Bytes())
 }
 
-// write writes a file through another, so that it is whole or as it was.
-func write(name string, data []byte) error {
+// replaceFile writes a file through another, so that it is whole or as it was.
+func replaceFile(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		return fmt.Errorf("writing a file: %w", err)
 	}

@@ -24,8 +24,8 @@ const (
 
 // Outlook rules on a question about a List's candidate as the list does, but
 // leaves open the time and the caller too. It is asked of an agent that acts for
-// no human in no session, with some valid ticket or with none. Obligations,
-// budgets and the tool's schema are not looked at.
+// no human in no session to no stated destination, with some valid ticket or with
+// none. What obligations ask for, budgets and the tool's schema are not looked at.
 func (s *Set) Outlook(q decision.Query, ticket bool) Outlook {
 	ask, why := s.ask(q)
 	if why.Code != "" || q.Request.Phase != decision.List {

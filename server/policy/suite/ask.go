@@ -138,6 +138,12 @@ func (a *Ask) check(phase decision.Phase) error {
 		return errors.New("a list, and nothing else, has candidates")
 	case (prompt || result) != given, len(a.Content) > 0 && a.Text != "":
 		return errors.New("a prompt and a result, and nothing else, have either content or text")
+	case len(a.Args) > 0 && phase != decision.Call && !result:
+		return errors.New("only a call and a result have args")
+	case a.Resource.Type != "" && a.Resource.ID == "":
+		return errors.New("the resource has no id")
+	case a.Micros > 0 != (a.Currency != ""):
+		return errors.New("micros and currency go together")
 	case (prompt || phase == decision.Connect) && a.Destination.Host+a.Destination.Vendor == "":
 		return errors.New("a prompt and a connection have a destination")
 	}

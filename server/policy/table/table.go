@@ -54,7 +54,8 @@ type Table []Row
 const maxCells = 1_000_000
 
 // Of works out the table of a bundle, for its own agents, tools and purposes. A
-// cell is about a call of an agent that acts for no human, in no session.
+// cell is about a call of an agent that acts for no human, in no session, to no
+// stated destination.
 func Of(b *decision.Bundle, set *policy.Set) (Table, error) {
 	agents := append(set.Agents(), stranger)
 	var t Table
