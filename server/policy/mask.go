@@ -19,6 +19,7 @@ import (
 const (
 	maxShownValue    = 256 // bytes
 	maxShownElements = 8   // of a set
+	maxSeenElements  = 64  // of a set that is looked into
 )
 
 // absent stands for a value that is not there.
@@ -171,6 +172,9 @@ func (m mask) show(v cedar.Value, redacted bool) (text string, masked bool) {
 
 // set writes the elements that may be shown in order, and counts the others.
 func (m mask) set(s cedar.Set) (text string, masked bool) {
+	if s.Len() > maxSeenElements {
+		return fmt.Sprintf("(a set of %d)", s.Len()), true
+	}
 	var shown []string
 	for v := range s.All() {
 		if one, hidden := m.show(v, false); !hidden {

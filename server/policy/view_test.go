@@ -161,6 +161,45 @@ func TestMaskEnumerated(t *testing.T) {
 	}
 }
 
+func TestMaskShow(t *testing.T) {
+	m := mask{strings: map[string]bool{"known": true, "": true}}
+	var longs []cedar.Value
+	for i := range 65 {
+		longs = append(longs, cedar.Long(i))
+	}
+	decimal, err := cedar.NewDecimal(15, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		value  cedar.Value
+		want   string
+		masked bool
+	}{
+		{cedar.Long(900), "900", false},
+		{cedar.True, "true", false},
+		{decimal, `decimal("1.5")`, false},
+		{cedar.String("known"), `"known"`, false},
+		{cedar.String(""), `""`, false},
+		{cedar.String("unknown"), "(a string)", true},
+		{cedar.NewEntityUID("Agent", "known"), `Agent::"known"`, false},
+		{cedar.NewEntityUID("Agent", "unknown"), "Agent::(a string)", true},
+		{cedar.NewRecord(cedar.RecordMap{"a": cedar.Long(1)}), "(a record)", true},
+		{cedar.NewSet(), "[]", false},
+		{cedar.NewSet(cedar.String("known"), cedar.String("a"), cedar.String("b")), `["known", (2 more)]`, true},
+		{cedar.NewSet(longs[:9]...), "[0, 1, 2, 3, 4, 5, 6, 7, (1 more)]", true},
+		{cedar.NewSet(longs...), "(a set of 65)", true},
+		{cedar.NewSet(cedar.NewSet(cedar.String("unknown"))), "[(1 more)]", true},
+	} {
+		if got, masked := m.show(test.value, false); got != test.want || masked != test.masked {
+			t.Errorf("got %s %t, want %s %t", got, masked, test.want, test.masked)
+		}
+		if got, masked := m.show(test.value, true); got != "(redacted)" || !masked {
+			t.Errorf("redacted: %s %t", got, masked)
+		}
+	}
+}
+
 func TestMaskRedacts(t *testing.T) {
 	m := mask{redacted: [][]string{{"card"}, {"items", "*", "iban"}}}
 	for path, want := range map[string]bool{
