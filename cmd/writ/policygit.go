@@ -44,10 +44,10 @@ func bundleAt(ctx context.Context, place string) (files fs.FS, done func(), err 
 }
 
 // git is the git binary, which knows every form of revision and of repository. It
-// fetches nothing.
+// fetches nothing and replaces nothing.
 func git(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", args...)
-	c.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_TERMINAL_PROMPT=0")
+	c.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1", "GIT_TERMINAL_PROMPT=0")
 	return c
 }
 
@@ -69,11 +69,11 @@ func checkOut(ctx context.Context, tree, into string) error {
 		return fmt.Errorf("opening a directory: %w", err)
 	}
 	defer root.Close()
-	blobs, err := openBlobs(ctx)
+	objects, err := openBlobs(ctx)
 	if err != nil {
 		return err
 	}
-	defer blobs.close()
+	defer objects.close()
 	for n, entry := range strings.Split(strings.TrimSuffix(string(entries), "\x00"), "\x00") {
 		if n >= maxFiles {
 			return fmt.Errorf("more than %d files", maxFiles)
@@ -83,7 +83,7 @@ func checkOut(ctx context.Context, tree, into string) error {
 		if len(fields) != 3 || !strings.HasPrefix(fields[0], "100") {
 			return fmt.Errorf("%s: not a regular file", name)
 		}
-		if err := blobs.write(root, name, fields[2]); err != nil {
+		if err := objects.write(root, name, fields[2]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

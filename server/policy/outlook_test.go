@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/writpdp/writ/document"
@@ -59,27 +60,10 @@ func listing(b *decision.Bundle) decision.Query {
 // What is allowed whatever comes is allowed, and what is denied is denied, in
 // every concrete case.
 func TestOutlookIsSound(t *testing.T) {
-	conditions := []string{
-		`context.args has n`, `context.args has n && context.args.n > 3`, `context.args has n && context.args.n + 9223372036854775800 > 3`,
-		`context.purpose == "p"`, `context.purpose == "q"`, `context has ticket`, `!(context has ticket)`, `context.phase == "CALL"`,
-		`context.now < datetime("2026-12-24")`, `context.tenant == "acme"`, `context.cost.calls < 2`, `context has onBehalfOf`,
-		`resource is Thing`, `resource == Thing::"known"`, `resource in Team::"t"`, `context.actors.contains("x")`, `if context.args has n then context.args.n < 3 else true`,
-		`context has ticket && context.ticket.approvers.contains("x")`, `true`, `context.args has n || context.purpose == "p"`,
-	}
-	scopes := []string{`principal, action == Action::"s/t", resource`, `principal in Team::"t", action == Action::"s/t", resource`, `principal == Agent::"b", action in Action::"s", resource`,
-		`principal, action == Action::"s/t", resource is Thing`, `principal, action == Action::"s/t", resource is Server`, `principal, action in Action::"read-only", resource`}
 	seen := map[Outlook]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		var text strings.Builder
-		for i := range rapid.IntRange(1, 5).Draw(t, "policies") {
-			kind := rapid.SampledFrom([]string{"permit", "permit", "forbid", "@obligate(\"watermark\") @text(\"w\") permit"}).Draw(t, "kind")
-			fmt.Fprintf(&text, "@id(\"p%d\") %s (%s)", i, kind, rapid.SampledFrom(scopes).Draw(t, "scope"))
-			for range rapid.IntRange(0, 2).Draw(t, "conditions") {
-				fmt.Fprintf(&text, " %s { %s }", rapid.SampledFrom([]string{"when", "unless"}).Draw(t, "when"), rapid.SampledFrom(conditions).Draw(t, "condition"))
-			}
-			text.WriteString(";\n")
-		}
-		b, err := thingsOf(text.String())
+		text := drawPolicies(t)
+		b, err := thingsOf(text)
 		if err != nil {
 			t.Skip(err) // a condition that the validator finds always false
 		}
@@ -92,7 +76,7 @@ func TestOutlookIsSound(t *testing.T) {
 			r := set.Judge(q)
 			allowed := len(r.Permits) > 0 && len(r.Forbids)+len(r.Errors) == 0 && r.Refused.Code == ""
 			if outlook == Allowed && !allowed || outlook == Denied && allowed {
-				t.Fatalf("the outlook is %d and the ruling %+v, for\n%s", outlook, r, text.String())
+				t.Fatalf("the outlook is %d and the ruling %+v, for\n%s", outlook, r, text)
 			}
 		}
 	})
@@ -100,6 +84,82 @@ func TestOutlookIsSound(t *testing.T) {
 		if seen[o] == 0 {
 			t.Errorf("no outlook was %d: %v", o, seen)
 		}
+	}
+}
+
+// drawPolicies are up to five policies about one tool.
+func drawPolicies(t *rapid.T) string {
+	conditions := []string{
+		`context.args has n`, `context.args has n && context.args.n > 3`, `context.args has n && context.args.n + 9223372036854775800 > 3`,
+		`context.purpose == "p"`, `context.purpose == "q"`, `context has ticket`, `!(context has ticket)`, `context.phase == "CALL"`,
+		`context.now < datetime("2026-12-24")`, `context.tenant == "acme"`, `context.cost.calls < 2`, `context has onBehalfOf`,
+		`resource is Thing`, `resource == Thing::"known"`, `resource in Team::"t"`, `context.actors.contains("x")`, `if context.args has n then context.args.n < 3 else true`,
+		`context has ticket && context.ticket.approvers.contains("x")`, `true`, `context.args has n || context.purpose == "p"`,
+	}
+	scopes := []string{`principal, action == Action::"s/t", resource`, `principal in Team::"t", action == Action::"s/t", resource`, `principal == Agent::"b", action in Action::"s", resource`,
+		`principal, action == Action::"s/t", resource is Thing`, `principal, action == Action::"s/t", resource is Server`, `principal, action in Action::"read-only", resource`}
+	var text strings.Builder
+	for i := range rapid.IntRange(1, 5).Draw(t, "policies") {
+		kind := rapid.SampledFrom([]string{"permit", "permit", "forbid", "@obligate(\"watermark\") @text(\"w\") permit"}).Draw(t, "kind")
+		fmt.Fprintf(&text, "@id(\"p%d\") %s (%s)", i, kind, rapid.SampledFrom(scopes).Draw(t, "scope"))
+		for range rapid.IntRange(0, 2).Draw(t, "conditions") {
+			fmt.Fprintf(&text, " %s { %s }", rapid.SampledFrom([]string{"when", "unless"}).Draw(t, "when"), rapid.SampledFrom(conditions).Draw(t, "condition"))
+		}
+		text.WriteString(";\n")
+	}
+	return text.String()
+}
+
+// Every policy about a tool is in its explanation, as matched or as near, and as
+// both only when it cannot be evaluated.
+func TestExplanationIsWhole(t *testing.T) {
+	errors := 0
+	rapid.Check(t, func(t *rapid.T) {
+		b, err := thingsOf(drawPolicies(t))
+		if err != nil {
+			t.Skip(err)
+		}
+		set := b.Policies.(*Set)
+		q := concrete(t, b, rapid.Bool().Draw(t, "ticket"))
+		r, e := set.Judge(q), set.Explain(q)
+		effects, near := map[string]string{}, map[string]bool{}
+		for _, m := range e.Matched {
+			effects[m.Policy] = m.Effect
+		}
+		for _, n := range e.Near {
+			near[n.Policy] = true
+			if n.Held >= n.Clauses || n.Failed == "" || n.Error && effects[n.Policy] != "error" {
+				t.Fatalf("near: %+v, matched: %v", n, effects)
+			}
+		}
+		for _, st := range set.Statements() {
+			matched := effects[st.ID] == "permit" || effects[st.ID] == "forbid"
+			switch {
+			case st.Effect == "oblige" && near[st.ID], st.Effect != "oblige" && matched == near[st.ID]:
+				t.Fatalf("%s: matched as %q, near %t", st.ID, effects[st.ID], near[st.ID])
+			case effects[st.ID] == "error":
+				errors++
+			}
+		}
+		want := map[string]string{}
+		for _, m := range r.Permits {
+			want[m.Policy] = "permit"
+		}
+		for _, m := range r.Forbids {
+			want[m.Policy] = "forbid"
+		}
+		for _, m := range r.Errors {
+			want[m.Policy] = "error"
+		}
+		for _, o := range r.Obligations {
+			want[o.Policy] = "oblige"
+		}
+		if diff := cmp.Diff(want, effects); diff != "" {
+			t.Fatalf("-judged +explained:\n%s", diff)
+		}
+	})
+	if errors == 0 {
+		t.Error("no policy failed")
 	}
 }
 
