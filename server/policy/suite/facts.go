@@ -12,7 +12,8 @@ import (
 	"github.com/writpdp/writ/server/policy"
 )
 
-// Ticket is a change ticket, as files write it. Its times are relative to now.
+// Ticket is a change ticket, as files write it. Its times are relative to the
+// file's now, also for a case at another time.
 type Ticket struct {
 	// Principal is a fixture's name.
 	Principal  string        `yaml:"principal"`
@@ -31,7 +32,7 @@ type Ticket struct {
 }
 
 // ticket is the ticket of a fixture as the store keeps it; nil: there is none.
-func (r *reader) ticket(name word, now time.Time) (*decision.Ticket, error) {
+func (r *reader) ticket(name word) (*decision.Ticket, error) {
 	if name.text == "" {
 		return nil, nil
 	}
@@ -46,7 +47,7 @@ func (r *reader) ticket(name word, now time.Time) (*decision.Ticket, error) {
 	if !ok {
 		return nil, r.wrong(name.Place, "the ticket %q is for the principal %q, whom there is not", name.text, in.Principal)
 	}
-	t, err := in.Made(name.text, who.Agent, now)
+	t, err := in.Made(name.text, who.Agent, r.Now)
 	if err != nil {
 		return nil, r.wrong(name.Place, "the ticket %q: %v", name.text, err)
 	}
@@ -101,7 +102,7 @@ func (r *reader) result(c *Case, in *caseFile, run session) error {
 		Session: called.Session, Purpose: called.Purpose, Tool: called.Tool.ToolName, ArgumentsDigest: called.Arguments.Digest(), Ticket: ticket.text}
 	var err error
 	if c.Facts.Ticket == nil {
-		c.Facts.Ticket, err = r.ticket(ticket, c.At)
+		c.Facts.Ticket, err = r.ticket(ticket)
 	}
 	return err
 }

@@ -266,7 +266,7 @@ func (r *reader) one(in *caseFile) (*Case, error) {
 		return nil, r.wrong(c.Place, "%v", err)
 	}
 	c.Facts.TokenUsed = in.TokenUsed
-	if c.Facts.Ticket, err = r.ticket(in.Ticket, c.At); err != nil {
+	if c.Facts.Ticket, err = r.ticket(in.Ticket); err != nil {
 		return nil, err
 	}
 	if err := r.result(c, in, run); err != nil {
