@@ -81,6 +81,9 @@ func (c policyTestCmd) Run(to streams) error {
 	return nil
 }
 
+// maxChanges bounds the effects that a failure lists.
+const maxChanges = 100
+
 // golden holds the bundle's table against what its policies permit. A bundle
 // without a table has no such test.
 func (c policyTestCmd) golden(b *decision.Bundle, set *policy.Set) ([]report.Test, error) {
@@ -106,11 +109,15 @@ func (c policyTestCmd) golden(b *decision.Bundle, set *policy.Set) ([]report.Tes
 	if err != nil {
 		return nil, err
 	}
-	for _, change := range table.Compare(was, is) {
+	changes := table.Compare(was, is)
+	for _, change := range changes[:min(len(changes), maxChanges)] {
 		test.Failures = append(test.Failures, fmt.Sprintf("%s, %s, %s: the table says %s and the policies say %s.",
 			change.Agent, change.Tool, change.Purpose, change.Old, change.New))
 	}
-	if len(test.Failures) > 0 {
+	if rest := len(changes) - maxChanges; rest > 0 {
+		test.Failures = append(test.Failures, fmt.Sprintf("%d more effects differ.", rest))
+	}
+	if len(changes) > 0 {
 		test.Failures = append(test.Failures, "If that is meant, `writ policy test --update DIR` rewrites the table.")
 	}
 	return []report.Test{test}, nil
