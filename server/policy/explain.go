@@ -86,7 +86,8 @@ func (s *Set) near(ask *question) []decision.Near {
 		if a.Forbid != b.Forbid {
 			return map[bool]int{false: -1, true: 1}[a.Forbid]
 		}
-		return cmp.Compare(b.Held*a.Clauses, a.Held*b.Clauses)
+		// Of two as near, the one that is about this agent and resource.
+		return cmp.Or(cmp.Compare(b.Held*a.Clauses, a.Held*b.Clauses), cmp.Compare(min(0, b.failed.Condition), min(0, a.failed.Condition)))
 	})
 	var near []decision.Near
 	for _, f := range all[:min(len(all), maxNear)] {

@@ -327,6 +327,21 @@ func TestExplainHoldsNoSecrets(t *testing.T) {
 	}
 }
 
+// Of policies that are as near, those come first that are about the agent.
+func TestExplainOrder(t *testing.T) {
+	b := things(t, `@id("a") permit (principal == Agent::"x", action == Action::"s/t", resource) when { context.phase == "CALL" };
+@id("b") permit (principal == Agent::"a", action == Action::"s/t", resource) when { context.phase == "RESULT" };
+@id("c") permit (principal == Agent::"a", action == Action::"s/t", resource) when { context.phase == "CALL" } when { context.phase == "RESULT" };
+@id("d") permit (principal == Agent::"y", action == Action::"s/t", resource) when { context.phase == "CALL" };`)
+	var got []string
+	for _, n := range b.Policies.Explain(calling(t, b)).Near {
+		got = append(got, n.Policy)
+	}
+	if diff := cmp.Diff([]string{"c", "b", "a", "d"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestExplainIsBounded(t *testing.T) {
 	var text strings.Builder
 	for i := range 400 {
