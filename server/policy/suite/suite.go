@@ -172,7 +172,9 @@ func readSuite(name string, data []byte, b *decision.Bundle) ([]*Case, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, cases...)
+		if all = append(all, cases...); len(all) > maxCases {
+			return nil, fmt.Errorf("%s: more than %d cases", name, maxCases)
+		}
 	}
 	for i := range r.Cases {
 		c, err := r.one(&r.Cases[i])
@@ -201,15 +203,16 @@ func (r *reader) matrix(m *matrix) ([]*Case, error) {
 	if len(m.Expect) == 0 {
 		return nil, r.wrong(m.Name.Place, "the matrix expects nothing")
 	}
-	var requests []string
+	columns := map[string]bool{}
 	for _, row := range m.Expect {
 		for request := range row {
-			if !slices.Contains(requests, request) {
-				requests = append(requests, request)
-			}
+			columns[request] = true
 		}
 	}
-	slices.Sort(requests)
+	requests := slices.Sorted(maps.Keys(columns))
+	if len(requests) > maxCases/len(m.Expect) { // aliases make them of little text
+		return nil, r.wrong(m.Name.Place, "the matrix has more than %d cells", maxCases)
+	}
 	var all []*Case
 	for _, principal := range slices.Sorted(maps.Keys(m.Expect)) {
 		row := m.Expect[principal]

@@ -197,6 +197,23 @@ func TestWrong(t *testing.T) {
 	}
 }
 
+// A little text makes no matrix larger than any memory.
+func TestMatrixIsBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("now: 2026-11-23T10:00:00Z\nmatrix:\n- expect:\n    p0: &a {\n")
+	for i := range 1000 {
+		fmt.Fprintf(&b, "      r%d: DENY,\n", i)
+	}
+	b.WriteString("      z: DENY }\n")
+	for i := range 1000 {
+		fmt.Fprintf(&b, "    q%d: *a\n", i)
+	}
+	files, bundle := sample(t, map[string]string{"a.yaml": b.String()})
+	if _, err := suite.Load(files, bundle); err == nil || err.Error() != "tests/a.yaml: the matrix has more than 100000 cells" {
+		t.Errorf("got %v", err)
+	}
+}
+
 // An error never quotes an argument.
 func TestErrorsHoldNoArguments(t *testing.T) {
 	for _, args := range []string{`{email: hunter2, 'x': !!binary hunter2}`, `'{"email": hunter2'`, `'hunter2'`, `[hunter2]`, `{email: &a hunter2}`, `{[hunter2]: 1}`} {
