@@ -203,16 +203,16 @@ func (r *reader) matrix(m *matrix) ([]*Case, error) {
 	if len(m.Expect) == 0 {
 		return nil, r.wrong(m.Name.Place, "the matrix expects nothing")
 	}
-	columns := map[string]bool{}
+	columns, cells := map[string]bool{}, 0
 	for _, row := range m.Expect {
+		if cells += len(row); cells > maxCases { // aliases make them of little text
+			return nil, r.wrong(m.Name.Place, "the matrix has more than %d cells", maxCases)
+		}
 		for request := range row {
 			columns[request] = true
 		}
 	}
 	requests := slices.Sorted(maps.Keys(columns))
-	if len(requests) > maxCases/len(m.Expect) { // aliases make them of little text
-		return nil, r.wrong(m.Name.Place, "the matrix has more than %d cells", maxCases)
-	}
 	var all []*Case
 	for _, principal := range slices.Sorted(maps.Keys(m.Expect)) {
 		row := m.Expect[principal]
