@@ -176,6 +176,9 @@ func CheckPattern(pattern string) error {
 	return err
 }
 
+// Tokens are the parts of a pattern, unescaped.
+func Tokens(pattern string) ([]string, error) { return split(pattern) }
+
 func split(pointer string) ([]string, error) {
 	if pointer == "" {
 		return nil, nil

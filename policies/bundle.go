@@ -4,7 +4,7 @@ package policies
 
 import "embed"
 
-// Files are the sample bundle's files.
+// Files are the sample bundle's files, and its tests.
 //
-//go:embed writ.yaml *.yaml schema.cedarschema entities.json cedar tools/*.json
+//go:embed writ.yaml *.yaml schema.cedarschema entities.json cedar tests tools/*.json
 var Files embed.FS

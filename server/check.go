@@ -129,28 +129,9 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 		return nil, s.unrecorded(ctx, "reading a snapshot", err)
 	}
 	d := s.decide(req, snap)
-	entry, answer, err := audit.Decided(id, req, snap, &d)
+	out, err := audit.Explained(id, req, snap, &d)
 	if err != nil {
 		return nil, internal(s.log, "encoding a decision", err)
 	}
-	out := &writv1.ExplainResponse{Decision: answer}
-	if out.Findings, err = audit.FindingsOf(entry.Body); err != nil {
-		return nil, internal(s.log, "reading findings", err)
-	}
-	for _, near := range snap.Bundle.Policies.Explain(decision.Query{
-		Request: req, At: snap.At, Ticket: d.Ticket(),
-		Tool: snap.Bundle.Tools[req.Tool.ToolName], Vendor: snap.Bundle.Vendor(req.Destination),
-	}) {
-		out.Near = append(out.Near, nearPolicy(near))
-	}
 	return out, nil
-}
-
-func nearPolicy(n decision.Near) *writv1.NearPolicy {
-	effect := "permit"
-	if n.Forbid {
-		effect = "forbid"
-	}
-	return &writv1.NearPolicy{PolicyId: n.Policy, Effect: effect, Held: int32(n.Held), Clauses: int32(n.Clauses),
-		Failed: n.Failed, Position: n.Position}
 }

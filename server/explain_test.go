@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
@@ -64,10 +65,42 @@ func TestExplainNear(t *testing.T) {
 				!strings.HasPrefix(near.Position, "cedar/support.cedar:") {
 				t.Errorf("got %v", near)
 			}
+			if len(near.Saw) != 1 || near.Saw[0].Expression != "context.args.path" || near.Saw[0].Value != "(a string)" || !near.Saw[0].Masked {
+				t.Errorf("it saw %v", near.Saw)
+			}
 			return
 		}
 	}
 	t.Errorf("support-reads-files is not near: %v", explained.Near)
+}
+
+// Whatever a request holds that the bundle does not, an explanation shows none of
+// it.
+func TestExplainShowsNoSecrets(t *testing.T) {
+	p := open(t)
+	at := p.serve(t)
+	for name, request := range map[string]*writv1.DecideRequest{
+		"a path": p.call(t, "filesystem", "list_directory", `{"path":"/etc/`+canary+`"}`),
+		"a refund": func() *writv1.DecideRequest {
+			r := p.call(t, "stripe", "create_refund", `{"payment_intent":"`+canary+`","amount":9007199254740991}`)
+			r.Context = []byte(`{"incident":"` + canary + `","amountLimit":1}`)
+			r.Resource = &writv1.Resource{Type: "Payment", Id: canary, Properties: []byte(`{"currency":"` + canary + `","disputed":false}`)}
+			return r
+		}(),
+		"an address": p.call(t, "stripe", "create_customer", `{"name":"`+canary+`","email":"`+canary+`"}`),
+	} {
+		request.SessionId = canary
+		explained, err := at.Explain(t.Context(), &writv1.ExplainRequest{Request: request})
+		must(t, err)
+		if len(explained.Near) == 0 {
+			t.Errorf("%s: nothing is explained", name)
+		}
+		text, err := protojson.Marshal(explained)
+		must(t, err)
+		if strings.Contains(string(text), canary) {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
 }
 
 func TestExplainReplayedToken(t *testing.T) {

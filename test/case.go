@@ -12,9 +12,9 @@ import (
 	"github.com/goccy/go-yaml"
 	"golang.org/x/tools/txtar"
 
-	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/suite"
 )
 
 // Case is one file of test/cases: a story of one or more questions with what
@@ -36,53 +36,17 @@ type Given struct {
 	Spent map[string]int64 `yaml:"spent"`
 }
 
-// GivenTicket is a ticket; its times are relative to Now.
+// GivenTicket is a ticket; its principal is an agent.
 type GivenTicket struct {
-	ID         string        `yaml:"id"`
-	Principal  string        `yaml:"principal"`
-	Tool       string        `yaml:"tool"`
-	ToolDigest string        `yaml:"tool_digest"`
-	Arguments  string        `yaml:"arguments"` // the only ones it covers
-	From       time.Duration `yaml:"from"`
-	Until      time.Duration `yaml:"until"`
-	Uses       int64         `yaml:"uses"`
-	Approvers  []string      `yaml:"approvers"`
-	Revoked    bool          `yaml:"revoked"`
+	ID           string `yaml:"id"`
+	suite.Ticket `yaml:",inline"`
 }
 
 // Step is one question. Empty fields take the values of `defaults`.
 type Step struct {
-	Agent      string   `yaml:"agent"`
-	OnBehalfOf string   `yaml:"on_behalf_of"`
-	Carries    []string `yaml:"carries"` // the token's purposes; empty: Purpose
-	Purpose    string   `yaml:"purpose"`
-	Phase      string   `yaml:"phase"`
-	Session    string   `yaml:"session"`
-	Tool       string   `yaml:"tool"`
-	// Digest of the tool; empty: the pinned one, "-": none.
-	Digest     string   `yaml:"digest"`
-	Args       string   `yaml:"args"`
-	Candidates []string `yaml:"candidates"`
-	Content    string   `yaml:"content"`
-	Text       string   `yaml:"text"` // content of text/plain
+	suite.Ask `yaml:",inline"`
 	// Call is the number of the step whose decision allowed the call.
-	Call     int `yaml:"call"`
-	Resource struct {
-		Type       string `yaml:"type"`
-		ID         string `yaml:"id"`
-		Properties string `yaml:"properties"`
-	} `yaml:"resource"`
-	Destination struct {
-		Host   string `yaml:"host"`
-		Vendor string `yaml:"vendor"`
-		Region string `yaml:"region"`
-	} `yaml:"destination"`
-	Ticket   string   `yaml:"ticket"`
-	Tokens   int64    `yaml:"tokens"`
-	Micros   int64    `yaml:"micros"`
-	Currency string   `yaml:"currency"`
-	Context  string   `yaml:"context"`
-	Supports []string `yaml:"supports"` // empty: everything; ["-"]: nothing
+	Call int `yaml:"call"`
 	// Token reuses the token of an earlier step, by number.
 	Token int `yaml:"token"`
 }
@@ -151,44 +115,28 @@ func (s *Step) defaults() {
 	if len(s.Carries) == 0 {
 		s.Carries = []string{s.Purpose}
 	}
-	switch {
-	case len(s.Supports) == 0:
-		s.Supports = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark"}
-	case s.Supports[0] == "-":
-		s.Supports = nil
-	}
 }
 
-// Ticket is the ticket as the store keeps it.
-func (t GivenTicket) Ticket(now time.Time) (decision.Ticket, error) {
-	server, name, _ := strings.Cut(t.Tool, "/")
-	out := decision.Ticket{ID: t.ID, Principal: t.Principal, Tool: decision.ToolName{Server: server, Name: name},
-		ToolDigest: t.ToolDigest, NotBefore: now.Add(t.From), NotAfter: now.Add(t.Until), MaxUses: max(1, t.Uses),
-		Approvers: t.Approvers, Revoked: t.Revoked}
-	if t.Arguments != "" {
-		d, err := document.ParseObject([]byte(t.Arguments))
-		if err != nil {
-			return out, fmt.Errorf("ticket %s: %w", t.ID, err)
-		}
-		out.ArgumentsDigest = fmt.Sprintf("%x", d.Digest())
+// Made is the ticket as the store keeps it.
+func (t GivenTicket) Made(now time.Time) (*decision.Ticket, error) {
+	made, err := t.Ticket.Made(t.ID, t.Principal, now)
+	if err != nil {
+		return nil, fmt.Errorf("ticket %s: %w", t.ID, err)
 	}
-	return out, nil
+	return made, nil
 }
 
 // Request is the question on the wire. bundle gives the pinned digests, calls
 // the decision ids of earlier steps.
 func (s *Step) Request(bundle *decision.Bundle, id, token string, calls []string) *writv1.DecideRequest {
 	tool := func(text, digest string) *writv1.Tool {
-		server, name, _ := strings.Cut(text, "/")
-		if pinned := bundle.Tools[decision.ToolName{Server: server, Name: name}]; digest == "" && pinned != nil {
-			digest = pinned.Digest
-		}
-		return &writv1.Tool{Server: server, Name: name, DefinitionDigest: strings.Trim(digest, "-")}
+		ref := suite.Ref(bundle, text, digest)
+		return &writv1.Tool{Server: ref.Server, Name: ref.Name, DefinitionDigest: ref.Digest}
 	}
 	r := &writv1.DecideRequest{
 		RequestId: id, PrincipalToken: token, Phase: writv1.Phase(writv1.Phase_value["PHASE_"+s.Phase]),
-		SessionId: s.Session, Purpose: s.Purpose, Arguments: []byte(s.Args), TicketId: s.Ticket,
-		Context: []byte(s.Context), SupportedObligations: s.Supports,
+		SessionId: s.Session, Purpose: s.Purpose, Arguments: s.Args, TicketId: s.Ticket,
+		Context: s.Context, SupportedObligations: s.Obligations(),
 	}
 	if s.Tool != "" {
 		r.Tool = tool(s.Tool, s.Digest)
@@ -197,8 +145,8 @@ func (s *Step) Request(bundle *decision.Bundle, id, token string, calls []string
 		name, digest, _ := strings.Cut(c, " ")
 		r.Candidates = append(r.Candidates, tool(name, digest))
 	}
-	if s.Content != "" {
-		r.Content = &writv1.Content{MediaType: "application/json", Data: []byte(s.Content)}
+	if len(s.Content) > 0 {
+		r.Content = &writv1.Content{MediaType: "application/json", Data: s.Content}
 	}
 	if s.Text != "" {
 		r.Content = &writv1.Content{MediaType: "text/plain", Data: []byte(s.Text)}
@@ -207,7 +155,7 @@ func (s *Step) Request(bundle *decision.Bundle, id, token string, calls []string
 		r.CallDecisionId = calls[s.Call-1]
 	}
 	if s.Resource.Type != "" {
-		r.Resource = &writv1.Resource{Type: s.Resource.Type, Id: s.Resource.ID, Properties: []byte(s.Resource.Properties)}
+		r.Resource = &writv1.Resource{Type: s.Resource.Type, Id: s.Resource.ID, Properties: s.Resource.Properties}
 	}
 	if d := s.Destination; d.Host+d.Vendor+d.Region != "" {
 		r.Destination = &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region}

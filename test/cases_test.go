@@ -12,13 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/policies"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/suite"
 )
 
 // minCases is how many cases there are at least.
@@ -90,11 +90,11 @@ func newWorld(t *testing.T, c *Case, bundle *decision.Bundle) *world {
 	w := &world{now: c.Given.Now, tickets: map[string]*decision.Ticket{}, used: map[decision.BudgetKey]int64{},
 		tokens: map[[32]byte]bool{}, calls: map[[16]byte]decision.CallFacts{}}
 	for _, given := range c.Given.Tickets {
-		ticket, err := given.Ticket(c.Given.Now)
+		ticket, err := given.Made(c.Given.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.tickets[ticket.ID] = &ticket
+		w.tickets[ticket.ID] = ticket
 	}
 	for key, amount := range c.spent(bundle) {
 		w.used[key] = amount
@@ -104,61 +104,18 @@ func newWorld(t *testing.T, c *Case, bundle *decision.Bundle) *world {
 
 // spent are the counters that the case says are used, for its first question.
 func (c *Case) spent(bundle *decision.Bundle) map[decision.BudgetKey]int64 {
-	counters := map[decision.BudgetKey]int64{}
-	req := c.Steps[0].pure(bundle, caseCaller, nil)
-	for _, rule := range bundle.Budgets {
-		if amount, ok := c.Given.Spent[rule.ID]; ok {
-			counters[rule.Key(req, bundle.Vendor(req.Destination), c.Given.Now)] = amount
-		}
-	}
-	return counters
+	return suite.Used(bundle, c.Steps[0].pure(bundle, caseCaller, nil), c.Given.Now, c.Given.Spent)
 }
 
 var caseCaller = decision.Caller{SPIFFEID: "spiffe://example.org/gateway", Tenant: "acme"}
 
 // pure is the question as the core takes it, made without any wire.
 func (s *Step) pure(bundle *decision.Bundle, caller decision.Caller, calls [][16]byte) *decision.Request {
-	wire := s.Request(bundle, "", "", make([]string, s.Call))
-	object := func(data []byte) *document.Document {
-		d, err := document.ParseObject(data)
-		if err != nil {
-			panic(err)
-		}
-		return d
+	r, err := s.Ask.Request(bundle, caller)
+	if err != nil {
+		panic(err)
 	}
-	ref := func(t *writv1.Tool) decision.ToolRef {
-		return decision.ToolRef{ToolName: decision.ToolName{Server: t.GetServer(), Name: t.GetName()}, Digest: t.GetDefinitionDigest()}
-	}
-	r := &decision.Request{
-		Caller: caller, Principal: decision.Principal{Subject: s.Agent, Issuer: "https://issuer.example.org",
-			OnBehalfOf: s.OnBehalfOf, Purposes: s.Carries, Expires: time.Now().Add(time.Minute)},
-		Phase: decision.Phase(wire.Phase), Session: s.Session, Purpose: s.Purpose, Tool: ref(wire.Tool),
-		Destination: decision.Destination(s.Destination), Ticket: s.Ticket,
-		Cost:     decision.Cost{Calls: 1, Tokens: s.Tokens, Micros: s.Micros, Currency: s.Currency},
-		Supports: s.Supports,
-	}
-	for _, c := range wire.Candidates {
-		r.Candidates = append(r.Candidates, ref(c))
-	}
-	if r.Phase == decision.Call || r.Phase == decision.Result {
-		r.Arguments = object(wire.Arguments)
-	}
-	if s.Context != "" {
-		r.Context = object(wire.Context)
-	}
-	if wire.Resource != nil {
-		r.Resource = decision.Resource{Type: wire.Resource.Type, ID: wire.Resource.Id, Properties: object(wire.Resource.Properties)}
-	}
-	if wire.Content != nil {
-		r.Content.Size = len(wire.Content.Data)
-		if s.Content != "" {
-			d, err := document.Parse(wire.Content.Data)
-			if err != nil {
-				panic(err)
-			}
-			r.Content.Document = d
-		}
-	}
+	r.Principal.Issuer, r.Principal.Expires = "https://issuer.example.org", time.Now().Add(time.Minute)
 	if s.Call > 0 && calls != nil {
 		r.CallID = calls[s.Call-1]
 	}

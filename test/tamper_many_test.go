@@ -19,6 +19,7 @@ import (
 	"github.com/writpdp/writ/clients/go/writtest"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/policy/suite"
 	"github.com/writpdp/writ/store/sqlite"
 )
 
@@ -31,14 +32,14 @@ const (
 
 // many is one question of the load, by its number.
 func many(n int) Step {
-	steps := []Step{
-		{Tool: "filesystem/read_text_file", Args: fmt.Sprintf(`{"path": "/srv/files/%d.txt"}`, n)},
-		{Tool: "everything/get-sum", Args: fmt.Sprintf(`{"a": %d, "b": 2}`, n)},
+	asks := []suite.What{
+		{Tool: "filesystem/read_text_file", Args: suite.JSON(fmt.Sprintf(`{"path": "/srv/files/%d.txt"}`, n))},
+		{Tool: "everything/get-sum", Args: suite.JSON(fmt.Sprintf(`{"a": %d, "b": 2}`, n))},
 		{Phase: "LIST", Candidates: []string{"filesystem/read_text_file", "everything/get-sum"}},
 		{Phase: "PROMPT", Text: fmt.Sprint("Summarise complaint ", n), Tokens: 8},
-		{Tool: "filesystem/read_text_file", Args: fmt.Sprintf(`{"path": "/etc/%d"}`, n)}, // denied
+		{Tool: "filesystem/read_text_file", Args: suite.JSON(fmt.Sprintf(`{"path": "/etc/%d"}`, n))}, // denied
 	}
-	s := steps[n%len(steps)]
+	s := Step{Ask: suite.Ask{What: asks[n%len(asks)]}}
 	s.Phase = map[bool]string{true: "CALL", false: s.Phase}[s.Phase == ""]
 	s.defaults()
 	if s.Phase == "PROMPT" {

@@ -105,12 +105,12 @@ func playWire(t *testing.T, p *writtest.PDP, c *Case, ask func(*testing.T, *writ
 func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 	t.Helper()
 	for _, given := range c.Given.Tickets {
-		ticket, err := given.Ticket(c.Given.Now)
+		ticket, err := given.Made(c.Given.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ticket.Revoked = false
-		if err := p.Store.CreateTicket(t.Context(), c.Name, ticket); err != nil {
+		if err := p.Store.CreateTicket(t.Context(), c.Name, *ticket); err != nil {
 			t.Fatal(err)
 		}
 		if given.Revoked {
@@ -214,7 +214,7 @@ func evaluation(s *Step, in *writv1.DecideRequest) object {
 	if c := in.Cost; c != nil {
 		context["cost"] = object{"calls": c.Calls, "tokens": c.Tokens, "micros": c.Micros, "currency": c.Currency}
 	}
-	if s.Content != "" {
+	if len(s.Content) > 0 {
 		context["content"] = object{"media_type": "application/json", "document": json.RawMessage(s.Content)}
 	}
 	if s.Text != "" {

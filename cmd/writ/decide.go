@@ -228,7 +228,7 @@ func (c connection) dial() (*grpc.ClientConn, error) {
 
 // printAnswer prints for a person.
 func printAnswer(out io.Writer, a *writv1.DecideResponse) {
-	fmt.Fprintf(out, "%s  %s\n", strings.TrimPrefix(a.Effect.String(), "EFFECT_"), a.DecisionId)
+	fmt.Fprintln(out, strings.TrimSpace(strings.TrimPrefix(a.Effect.String(), "EFFECT_")+"  "+a.DecisionId))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, r := range a.Reasons {
 		fmt.Fprintf(w, "  %s\t%s\n", r.Code, r.Text)
@@ -266,11 +266,30 @@ func printExplanation(out io.Writer, e *writv1.ExplainResponse) {
 	for _, f := range e.Findings {
 		fmt.Fprintf(w, "  %s\t%s\n", f.Stage, strings.ToLower(strings.TrimPrefix(f.Verdict.String(), "VERDICT_")))
 	}
-	if len(e.Near) > 0 {
-		fmt.Fprintln(w, "nearly matched")
+	if len(e.Matched) > 0 {
+		fmt.Fprintln(w, "matched")
 	}
-	for _, n := range e.Near {
-		fmt.Fprintf(w, "  %s %s\t%d of %d clauses\tfailed: %s\t%s\n", n.Effect, n.PolicyId, n.Held, n.Clauses, n.Failed, n.Position)
+	for _, m := range e.Matched {
+		decided := map[bool]string{true: "decided", false: "overruled"}[m.Decided]
+		fmt.Fprintf(w, "  %s %s\t%s\t%s\n", m.Effect, m.PolicyId, decided, m.Position)
 	}
 	w.Flush()
+	if len(e.Near) > 0 {
+		fmt.Fprintln(out, "nearly matched")
+	}
+	for _, n := range e.Near {
+		fmt.Fprintf(out, "  %s %s  %d of %d clauses hold  %s\n    %s%s\n", n.Effect, n.PolicyId, n.Held, n.Clauses, n.Position, n.Failed, saw(n))
+	}
+}
+
+// saw is what a clause that failed looked at.
+func saw(n *writv1.NearPolicy) string {
+	var b strings.Builder
+	if n.Error {
+		b.WriteString(" could not be evaluated")
+	}
+	for _, s := range n.Saw {
+		fmt.Fprintf(&b, "\n      %s was %s", s.Expression, s.Value)
+	}
+	return b.String()
 }

@@ -4,15 +4,21 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 )
 
 type policyCmd struct {
-	Init   policyInitCmd   `cmd:"" help:"Write the sample bundle into a new directory, to start from."`
-	Check  policyCheckCmd  `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
-	Schema policySchemaCmd `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
+	Init    policyInitCmd    `cmd:"" help:"Write the sample bundle into a new directory, to start from."`
+	Check   policyCheckCmd   `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
+	Schema  policySchemaCmd  `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
+	Test    policyTestCmd    `cmd:"" help:"Run a bundle's tests, and say what they cover."`
+	Table   policyTableCmd   `cmd:"" help:"Print what the policies permit: agent by tool by purpose."`
+	Diff    policyDiffCmd    `cmd:"" help:"Say what differs between two bundles. Exits with 1 when something does."`
+	Explain policyExplainCmd `cmd:"" help:"Decide one request on a bundle, without a PDP, and say why. Exits with 3 when denied."`
 }
 
 // bundleArg is the directory of a bundle.
@@ -21,6 +27,19 @@ type bundleArg struct {
 }
 
 func (b bundleArg) files() fs.FS { return bundleFiles(b.Bundle) }
+
+// place is where a file of the bundle is, as seen from the working directory.
+func (b bundleArg) place(name string) string {
+	whole := filepath.Join(b.Bundle, name)
+	here, err := os.Getwd()
+	if err != nil {
+		return whole
+	}
+	if short, err := filepath.Rel(here, whole); err == nil && filepath.IsLocal(short) {
+		return short
+	}
+	return whole
+}
 
 // bundleFiles is the file system of a bundle's directory, or the sample.
 func bundleFiles(dir string) fs.FS {
@@ -41,6 +60,19 @@ func (c policyInitCmd) Run(to streams) error {
 	}
 	fmt.Fprintf(to.out, "%s holds the sample bundle; try `writ dev --bundle %s`\n", c.Dir, c.Dir)
 	return nil
+}
+
+// loadBundle loads a bundle, and its policies as the author's tools need them.
+func loadBundle(files fs.FS) (*decision.Bundle, *policy.Set, error) {
+	b, err := policy.Load(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, ok := b.Policies.(*policy.Set)
+	if !ok {
+		return nil, nil, fmt.Errorf("the policies of %s are of the type %T", b.Name, b.Policies)
+	}
+	return b, set, nil
 }
 
 type policyCheckCmd struct{ bundleArg }

@@ -19,6 +19,17 @@ const (
 	Micros
 )
 
+// String is the unit as a bundle writes it.
+func (u Unit) String() string { return name(u, "calls", "tokens", "money") }
+
+// name is the word for a number that counts from 1.
+func name[N ~uint8](n N, words ...string) string {
+	if n == 0 || int(n) > len(words) {
+		return fmt.Sprintf("unknown(%d)", uint8(n))
+	}
+	return words[n-1]
+}
+
 // Window is how long a budget lasts.
 type Window uint8
 
@@ -28,6 +39,9 @@ const (
 	Hour
 	Day
 )
+
+// String is the window as a bundle writes it.
+func (w Window) String() string { return name(w, "lifetime", "hour", "day") }
 
 // Dimension is what a budget is kept apart by.
 type Dimension uint8
@@ -42,6 +56,11 @@ const (
 	ByPurpose
 	ByVendor
 )
+
+// String is the dimension as a bundle writes it.
+func (d Dimension) String() string {
+	return name(d, "tenant", "agent", "human", "tool", "server", "purpose", "vendor")
+}
 
 // BudgetRule is one budget of the bundle: a cap on one unit in each window, kept
 // apart for every combination of the dimensions in Per.

@@ -93,8 +93,8 @@ type Policies interface {
 	// Judge evaluates the deciding and the obligating policies. It never fails:
 	// what cannot be evaluated is in the ruling and denies.
 	Judge(Query) Ruling
-	// Explain returns the policies that did not match, nearest first.
-	Explain(Query) []Near
+	// Explain says which policies matched and which nearly did.
+	Explain(Query) Explanation
 }
 
 // Query is what the policies are asked: the request, and the facts that the
@@ -142,6 +142,28 @@ type RouteRule struct {
 	Region, Vendor string
 }
 
+// Explanation is what policies made of a query, one by one.
+type Explanation struct {
+	// Matched are the policies that matched or could not be evaluated, by id,
+	// the forbids first, then errors, permits and obligations.
+	Matched []Matched
+	// Near are the deciding policies that did not match, nearest first.
+	Near []Near
+}
+
+// Matched is a policy that matched, or could not be evaluated.
+type Matched struct {
+	Policy string
+	// Effect is "permit", "forbid", "oblige", or "error" when the policy could
+	// not be evaluated.
+	Effect string
+	// Decided says that the policy's effect is the one that won: an error or a
+	// forbid denies whatever permits, and an obligation needs an allow.
+	Decided bool
+	// Position is file:line:column.
+	Position string
+}
+
 // Near is a policy that did not match.
 type Near struct {
 	Policy string
@@ -150,6 +172,21 @@ type Near struct {
 	Held, Clauses int
 	// Failed is the first clause that did not, in Cedar.
 	Failed string
+	// Error says that this clause could not be evaluated.
+	Error bool
+	// Saw is what this clause looked at.
+	Saw []Seen
 	// Position is file:line:column.
 	Position string
+}
+
+// Seen is a value that a clause looked at.
+type Seen struct {
+	// Expression is where the value stands, in Cedar: context.args.amount.
+	Expression string
+	// Value is the value in Cedar, or "absent", with a word in brackets for
+	// what is masked: (a string).
+	Value string
+	// Masked says that something of the value is.
+	Masked bool
 }

@@ -68,6 +68,13 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 	return counting
 }
 
+// Query is what the policies are asked about a request, once the stages before
+// them have found what they did.
+func (s *Snapshot) Query(req *Request, d *Decision) Query {
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(),
+		Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
+}
+
 // Vendor is the id of the vendor a destination names, or whose host it is;
 // empty: none that the bundle knows.
 func (b *Bundle) Vendor(d Destination) string {

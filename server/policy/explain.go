@@ -1,126 +1,102 @@
 package policy
 
 import (
-	"bytes"
+	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/cedar-policy/cedar-go"
-	publicast "github.com/cedar-policy/cedar-go/ast"
-	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/clause"
 )
 
-// maxNear is how many policies Explain names.
-const maxNear = 16
+// Bounds of an explanation: how many policies it names of each sort.
+const (
+	maxNear    = 16
+	maxMatched = 256
+)
 
-// Explain names the deciding policies that did not match, nearest first: the
-// larger the share of its clauses that hold, the nearer. A clause is one
-// constraint of the scope or one conjunct of a condition. Permits come before
-// forbids. A list is not explained: its policies have no arguments to fail on.
-func (s *Set) Explain(q decision.Query) []decision.Near {
+// Explain says which policies matched, and names the deciding ones that did not,
+// nearest first: the larger the share of its clauses that hold, the nearer. Permits
+// come before forbids. A list is not explained: its policies have no arguments to
+// fail on.
+func (s *Set) Explain(q decision.Query) decision.Explanation {
 	ask, why := s.ask(q)
 	if why.Code != "" || q.Request.Phase == decision.List {
-		return nil
+		return decision.Explanation{}
 	}
-	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
-	var near []decision.Near
-	line := s.index.lineage(ask.action)
+	return decision.Explanation{Matched: s.matched(q, &ask), Near: s.near(&ask)}
+}
+
+// Env is how a query is put to Cedar. A reason with a code says why it cannot be.
+func (s *Set) Env(q decision.Query) (eval.Env, decision.Reason) {
+	ask, why := s.ask(q)
+	return ask.env(), why
+}
+
+// matched are the policies that matched, those that deny first.
+func (s *Set) matched(q decision.Query, ask *question) []decision.Matched {
+	r := s.Judge(q)
+	allowed := len(r.Permits) > 0 && len(r.Errors) == 0 && len(r.Forbids) == 0 && r.Refused.Code == ""
+	var all []decision.Matched
+	add := func(effect string, decided bool, matches []decision.Match) {
+		for _, m := range matches {
+			all = append(all, decision.Matched{Policy: m.Policy, Effect: effect, Decided: decided,
+				Position: s.index.get(cedar.PolicyID(m.Policy)).at()})
+		}
+	}
+	add("forbid", true, r.Forbids)
+	add("error", true, r.Errors)
+	add("permit", allowed, r.Permits)
+	_, obligating := s.index.candidates(ask)
+	_, obliging := cedar.Authorize(obligating, ask.entities, ask.request())
+	var duties []decision.Match
+	for _, m := range obliging.Reasons {
+		duties = append(duties, s.index.get(m.PolicyID).match())
+	}
+	add("oblige", allowed, duties)
+	return all[:min(len(all), maxMatched)]
+}
+
+// near are the deciding policies for the action that did not match. What they
+// say of themselves is written only for those that are named.
+func (s *Set) near(ask *question) []decision.Near {
+	type found struct {
+		decision.Near
+		statement *statement
+		failed    clause.Clause
+	}
+	var all []found
+	env, line := ask.env(), s.index.lineage(ask.action)
 	for _, st := range s.index.statements {
 		if st.obligate != nil || !s.index.applies(st, line) {
 			continue // no policy for another action is near
 		}
-		n := decision.Near{Policy: st.id, Forbid: st.forbid, Position: st.at()}
-		for _, c := range clauses(st.ast) {
-			n.Clauses++
-			if c.holds(env) {
-				n.Held++
-			} else if n.Failed == "" {
-				n.Failed = short(c.text())
+		f := found{statement: st, Near: decision.Near{Policy: st.id, Forbid: st.forbid}}
+		for _, c := range clause.Of(st.ast) {
+			f.Clauses++
+			if outcome := c.Eval(env); outcome == clause.True {
+				f.Held++
+			} else if f.Held == f.Clauses-1 { // the first
+				f.failed, f.Error = c, outcome == clause.Error
 			}
 		}
-		if n.Failed != "" {
-			near = append(near, n)
+		if f.Held < f.Clauses {
+			all = append(all, f)
 		}
 	}
-	slices.SortStableFunc(near, func(a, b decision.Near) int {
+	slices.SortStableFunc(all, func(a, b found) int {
 		if a.Forbid != b.Forbid {
 			return map[bool]int{false: -1, true: 1}[a.Forbid]
 		}
-		return b.Held*a.Clauses - a.Held*b.Clauses
+		// Of two as near, the one that is about this agent and resource.
+		return cmp.Or(cmp.Compare(b.Held*a.Clauses, a.Held*b.Clauses), cmp.Compare(min(0, b.failed.Condition), min(0, a.failed.Condition)))
 	})
-	return near[:min(len(near), maxNear)]
-}
-
-// clause is a policy with one constraint only.
-type clause struct{ policy ast.Policy }
-
-func clauses(p *ast.Policy) []clause {
-	var all []clause
-	scoped := func(set func(*ast.Policy)) {
-		c := clause{policy: *ast.Permit()}
-		set(&c.policy)
-		all = append(all, c)
+	var near []decision.Near
+	for _, f := range all[:min(len(all), maxNear)] {
+		f.Failed, f.Saw, f.Position = short(f.failed.Text()), s.saw(f.failed, env), f.statement.at()
+		near = append(near, f.Near)
 	}
-	if _, any := p.Principal.(ast.ScopeTypeAll); !any {
-		scoped(func(c *ast.Policy) { c.Principal = p.Principal })
-	}
-	if _, any := p.Action.(ast.ScopeTypeAll); !any {
-		scoped(func(c *ast.Policy) { c.Action = p.Action })
-	}
-	if _, any := p.Resource.(ast.ScopeTypeAll); !any {
-		scoped(func(c *ast.Policy) { c.Resource = p.Resource })
-	}
-	for _, condition := range p.Conditions {
-		for _, body := range split(condition) {
-			scoped(func(c *ast.Policy) {
-				c.Conditions = []ast.ConditionType{{Condition: condition.Condition, Body: body}}
-			})
-		}
-	}
-	return all
-}
-
-// split takes apart what a condition joins: when a && b, and unless a || b.
-func split(c ast.ConditionType) []ast.IsNode {
-	var parts []ast.IsNode
-	var walk func(ast.IsNode)
-	walk = func(n ast.IsNode) {
-		switch n := n.(type) {
-		case ast.NodeTypeAnd:
-			if c.Condition == ast.ConditionWhen {
-				walk(n.Left)
-				walk(n.Right)
-				return
-			}
-		case ast.NodeTypeOr:
-			if c.Condition == ast.ConditionUnless {
-				walk(n.Left)
-				walk(n.Right)
-				return
-			}
-		}
-		parts = append(parts, n)
-	}
-	walk(c.Body)
-	return parts
-}
-
-// holds reports whether the clause is true; one that cannot be evaluated is not.
-func (c clause) holds(env eval.Env) bool {
-	v, err := eval.Eval(eval.PolicyToNode(&c.policy).AsIsNode(), env)
-	return err == nil && v == cedar.Boolean(true)
-}
-
-// text is the clause in Cedar: its policy without what is the same in all.
-func (c clause) text() string {
-	text := strings.TrimSpace(string(cedar.NewPolicyFromAST((*publicast.Policy)(&c.policy)).MarshalCedar()))
-	if at := strings.IndexByte(text, ')'); len(c.policy.Conditions) > 0 && at >= 0 {
-		text = strings.TrimSuffix(strings.TrimSpace(text[at+1:]), ";")
-	} else {
-		text = strings.TrimSuffix(strings.TrimPrefix(text, "permit "), ";")
-	}
-	return string(bytes.Join(bytes.Fields([]byte(text)), []byte(" ")))
+	return near
 }

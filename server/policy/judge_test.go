@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,14 +19,18 @@ import (
 // of which one is declared.
 func things(t testing.TB, policies string) *decision.Bundle {
 	t.Helper()
-	b, err := Load(broken(map[string]string{"cedar/a.cedar": policies + "\n", fileTools: "s: { t: { classes: [read-only], resources: [Thing] } }\n",
-		fileSchema: string(small()[fileSchema].Data) + "entity Thing in [Team] = { hot: Bool };",
-		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]},
-			{"uid":{"type":"Thing","id":"known"},"attrs":{"hot":true},"parents":[{"type":"Team","id":"t"}]}]`}))
+	b, err := thingsOf(policies)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func thingsOf(policies string) (*decision.Bundle, error) {
+	return Load(broken(map[string]string{"cedar/a.cedar": policies + "\n", fileTools: "s: { t: { classes: [read-only], resources: [Thing] } }\n",
+		fileSchema: string(small()[fileSchema].Data) + "entity Thing in [Team] = { hot: Bool };",
+		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]},
+			{"uid":{"type":"Thing","id":"known"},"attrs":{"hot":true},"parents":[{"type":"Team","id":"t"}]}]`}))
 }
 
 func parsed(t testing.TB, data string) *document.Document {
@@ -210,48 +215,147 @@ func TestExplain(t *testing.T) {
 @id("elsewhere") permit (principal, action == Action::"prompt", resource);
 @id("fails") forbid (principal, action == Action::"s/t", resource) when { context.args has n && context.args.n + 9223372036854775807 > 0 };
 @id("holds") forbid (principal, action == Action::"s/t", resource) unless { context.phase == "CALL" || context.purpose == "p" };
-@id("obliges") @obligate("watermark") @text("w") permit (principal == Agent::"x", action, resource);`)
+@id("needs") permit (principal, action == Action::"s/t", resource) when { context has ticket };
+@id("obliges") @obligate("watermark") @text("w") permit (principal, action, resource);
+@id("does-not") @obligate("watermark") @text("w") permit (principal == Agent::"x", action, resource);`)
 	q := calling(t, b)
 	q.Request.Arguments = parsed(t, `{"n":2}`)
-	want := []decision.Near{
-		{Policy: "near", Held: 4, Clauses: 5, Failed: `when { context.args.n > 3 }`, Position: "cedar/a.cedar:2:1"},
-		{Policy: "nearer", Held: 4, Clauses: 5, Failed: `unless { context.cost.calls == 1 }`, Position: "cedar/a.cedar:3:1"},
-		{Policy: "far", Held: 1, Clauses: 4, Failed: `( principal == Agent::"x", action, resource )`, Position: "cedar/a.cedar:1:1"},
-		{Policy: "fails", Forbid: true, Held: 2, Clauses: 3, Failed: `when { context.args.n + 9223372036854775807 > 0 }`, Position: "cedar/a.cedar:6:1"},
-		{Policy: "holds", Forbid: true, Held: 1, Clauses: 3, Failed: `unless { context.phase == "CALL" }`, Position: "cedar/a.cedar:7:1"},
+	saw := func(expression, value string) []decision.Seen {
+		return []decision.Seen{{Expression: expression, Value: value}}
+	}
+	want := decision.Explanation{
+		Matched: []decision.Matched{
+			{Policy: "fails", Effect: "error", Decided: true, Position: "cedar/a.cedar:6:1"},
+			{Policy: "matches", Effect: "permit", Position: "cedar/a.cedar:4:1"},
+			{Policy: "obliges", Effect: "oblige", Position: "cedar/a.cedar:9:1"},
+		},
+		Near: []decision.Near{
+			{Policy: "near", Held: 4, Clauses: 5, Failed: `when { context.args.n > 3 }`, Saw: saw("context.args.n", "2"), Position: "cedar/a.cedar:2:1"},
+			{Policy: "nearer", Held: 4, Clauses: 5, Failed: `unless { context.cost.calls == 1 }`, Saw: saw("context.cost.calls", "1"), Position: "cedar/a.cedar:3:1"},
+			{Policy: "needs", Held: 1, Clauses: 2, Failed: `when { context has ticket }`, Saw: saw("context.ticket", "absent"), Position: "cedar/a.cedar:8:1"},
+			{Policy: "far", Held: 1, Clauses: 4, Failed: `principal == Agent::"x"`, Saw: saw("principal", `Agent::"a"`), Position: "cedar/a.cedar:1:1"},
+			{Policy: "fails", Forbid: true, Held: 2, Clauses: 3, Failed: `when { context.args.n + 9223372036854775807 > 0 }`, Error: true,
+				Saw: saw("context.args.n", "2"), Position: "cedar/a.cedar:6:1"},
+			{Policy: "holds", Forbid: true, Held: 1, Clauses: 3, Failed: `unless { context.phase == "CALL" }`, Saw: saw("context.phase", `"CALL"`), Position: "cedar/a.cedar:7:1"},
+		},
 	}
 	if diff := cmp.Diff(want, b.Policies.Explain(q), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	q.Request.Phase = decision.List
-	if near := b.Policies.Explain(q); near != nil {
-		t.Errorf("a list is explained: %v", near)
+	if got := b.Policies.Explain(q); len(got.Near)+len(got.Matched) > 0 {
+		t.Errorf("a list is explained: %v", got)
 	}
 }
 
-// What is explained is the policies, never the request.
-func TestExplainHoldsNoValues(t *testing.T) {
+// Who won is said of permits and obligations too.
+func TestExplainMatched(t *testing.T) {
+	for _, test := range []struct{ name, policies, want string }{
+		{"allowed", `@id("p") permit (principal, action, resource); @id("o") @obligate("watermark") @text("w") permit (principal, action, resource);`, "permit p true, oblige o true"},
+		{"forbidden", `@id("p") permit (principal, action, resource); @id("f") forbid (principal, action, resource);`, "forbid f true, permit p false"},
+		{"obliged only", `@id("o") @obligate("watermark") @text("w") permit (principal, action, resource);`, "oblige o false"},
+		{"nothing", `@id("p") permit (principal, action, resource) when { context.purpose == "q" };`, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := things(t, test.policies)
+			var got []string
+			for _, m := range b.Policies.Explain(calling(t, b)).Matched {
+				got = append(got, fmt.Sprint(m.Effect, " ", m.Policy, " ", m.Decided))
+			}
+			if diff := cmp.Diff(test.want, strings.Join(got, ", ")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// An explanation shows no text of the request's that the bundle does not hold.
+func TestExplainHoldsNoSecrets(t *testing.T) {
 	const canary = "hunter2"
 	var text strings.Builder
-	for i := range 40 {
-		fmt.Fprintf(&text, "@id(\"p%d\") permit (principal, action == Action::\"s/t\", resource) when { context.args has n && context.tenant like \"%s*\" && context.caller == \"x\" };\n", i, strings.Repeat("y", 3000))
+	for i, clause := range []string{
+		`context.tenant == "x"`, `context.caller == "x"`, `context.issuer == "x"`, `context.purpose == "x"`, `context.session == "x"`,
+		`context.onBehalfOf in Team::"t"`, `context.actors.contains("x")`, `context.actors.containsAll(["CALL", "x"])`,
+		`principal == Agent::"x"`, `context.ticket.id == "x"`, `context.ticket.approvers.contains("x")`,
+		`context.args.n > 300000`,
+	} {
+		for _, optional := range []string{"session", "onBehalfOf", "ticket"} {
+			if strings.Contains(clause, "context."+optional) {
+				clause = "context has " + optional + " && " + clause
+			}
+		}
+		if strings.Contains(clause, ".n ") {
+			clause = "context.args has n && " + clause
+		}
+		fmt.Fprintf(&text, "@id(\"s%02d\") forbid (principal, action == Action::\"s/t\", resource) when { %s };\n", i, clause)
 	}
 	b := things(t, text.String())
 	q := calling(t, b)
-	q.Request.Arguments, q.Request.Caller = parsed(t, `{"n":271828}`), decision.Caller{Tenant: canary, SPIFFEID: canary}
-	q.Request.Principal.Issuer, q.Request.Session, q.Request.Context = canary, canary, parsed(t, `{"`+canary+`":1}`)
-	near := b.Policies.Explain(q)
-	if len(near) != maxNear {
-		t.Errorf("%d policies are named", len(near))
+	q.Request.Arguments = parsed(t, `{"n":271828}`)
+	q.Request.Caller = decision.Caller{Tenant: canary, SPIFFEID: canary}
+	q.Request.Principal = decision.Principal{Subject: canary, Issuer: canary, OnBehalfOf: canary, Actors: []string{canary, "CALL"}}
+	q.Request.Session, q.Request.Purpose, q.Request.Context = canary, canary, parsed(t, `{"`+canary+`":1}`)
+	q.Ticket = &decision.Ticket{ID: canary, Approvers: []string{canary}}
+	var got []string
+	for _, n := range b.Policies.Explain(q).Near {
+		got = append(got, fmt.Sprint(n.Policy, " ", n.Saw))
+		if strings.Contains(fmt.Sprintf("%+v", n), canary) {
+			t.Errorf("got %+v", n)
+		}
 	}
-	for _, n := range near {
-		if said := fmt.Sprintf("%+v", n); strings.Contains(said, canary) || strings.Contains(said, "271828") || len(said) > 4096 {
-			t.Errorf("%d bytes: %s", len(said), said)
+	slices.Sort(got)
+	want := []string{
+		`s00 [{context.tenant (a string) true}]`, `s01 [{context.caller (a string) true}]`, `s02 [{context.issuer (a string) true}]`,
+		`s03 [{context.purpose (a string) true}]`, `s04 [{context.session (a string) true}]`, `s05 [{context.onBehalfOf Human::(a string) true}]`,
+		`s06 [{context.actors ["CALL", (1 more)] true}]`, `s07 [{context.actors ["CALL", (1 more)] true}]`, `s08 [{principal Agent::(a string) true}]`,
+		`s09 [{context.ticket.id (a string) true}]`, `s10 [{context.ticket.approvers [(1 more)] true}]`, `s11 [{context.args.n 271828 false}]`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// A number of a field that some policy redacts is masked too.
+	b = things(t, text.String()+`@id("r") @obligate("redact") @fields("/other/*/x /n/*") permit (principal == Agent::"x", action, resource);`)
+	for _, n := range b.Policies.Explain(q).Near {
+		if said := fmt.Sprintf("%+v", n); strings.Contains(said, "271828") {
+			t.Errorf("got %s", said)
 		}
 	}
 	// The same goes for what is refused.
 	q.Request.Arguments = parsed(t, `{"n":"`+canary+`"}`)
 	if r := b.Policies.Judge(q); r.Refused.Code == "" || strings.Contains(r.Refused.Text, canary) {
 		t.Errorf("got %+v", r.Refused)
+	}
+}
+
+// Of policies that are as near, those come first that are about the agent.
+func TestExplainOrder(t *testing.T) {
+	b := things(t, `@id("a") permit (principal == Agent::"x", action == Action::"s/t", resource) when { context.phase == "CALL" };
+@id("b") permit (principal == Agent::"a", action == Action::"s/t", resource) when { context.phase == "RESULT" };
+@id("c") permit (principal == Agent::"a", action == Action::"s/t", resource) when { context.phase == "CALL" } when { context.phase == "RESULT" };
+@id("d") permit (principal == Agent::"y", action == Action::"s/t", resource) when { context.phase == "CALL" };`)
+	var got []string
+	for _, n := range b.Policies.Explain(calling(t, b)).Near {
+		got = append(got, n.Policy)
+	}
+	if diff := cmp.Diff([]string{"c", "b", "a", "d"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestExplainIsBounded(t *testing.T) {
+	var text strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&text, "@id(\"p%d\") permit (principal, action == Action::\"s/t\", resource) when { context.tenant like \"%s*\" };\n", i, strings.Repeat("y", 3000))
+		fmt.Fprintf(&text, "@id(\"q%d\") permit (principal, action == Action::\"s/t\", resource);\n", i)
+	}
+	b := things(t, text.String())
+	e := b.Policies.Explain(calling(t, b))
+	if len(e.Near) != maxNear || len(e.Matched) != maxMatched {
+		t.Errorf("%d near, %d matched", len(e.Near), len(e.Matched))
+	}
+	for _, n := range e.Near {
+		if said := fmt.Sprintf("%+v", n); len(said) > 4096 {
+			t.Errorf("%d bytes", len(said))
+		}
 	}
 }

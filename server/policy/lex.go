@@ -72,22 +72,40 @@ type scanner struct {
 
 func (s *scanner) next() bool {
 	for s.after < len(s.text) {
-		s.pos, s.char = s.after, s.text[s.after]
-		s.step()
-		switch {
-		case s.char == '"':
-			s.skipString()
-		case s.char == '/' && s.after < len(s.text) && s.text[s.after] == '/':
-			for s.after < len(s.text) && s.text[s.after] != '\n' {
-				s.step()
-			}
-		case s.char == '/' && s.after < len(s.text) && s.text[s.after] == '*':
-			s.skipComment()
-		default:
+		if s.piece() == other {
 			return true
 		}
 	}
 	return false
+}
+
+// kind is what the scanner has stepped over.
+type kind uint8
+
+const (
+	other   kind = iota // one byte
+	literal             // a string
+	comment
+)
+
+// piece steps over one string, one comment or one other byte, from pos to after.
+func (s *scanner) piece() kind {
+	s.pos, s.char = s.after, s.text[s.after]
+	s.step()
+	switch {
+	case s.char == '"':
+		s.skipString()
+		return literal
+	case s.char == '/' && s.after < len(s.text) && s.text[s.after] == '/':
+		for s.after < len(s.text) && s.text[s.after] != '\n' {
+			s.step()
+		}
+		return comment
+	case s.char == '/' && s.after < len(s.text) && s.text[s.after] == '*':
+		s.skipComment()
+		return comment
+	}
+	return other
 }
 
 // step goes one byte on; a column is a character.

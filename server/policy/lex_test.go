@@ -3,6 +3,8 @@ package policy
 import (
 	"strings"
 	"testing"
+
+	"github.com/writpdp/writ/server/policy/clause"
 )
 
 func TestCheckCedar(t *testing.T) {
@@ -114,8 +116,8 @@ func FuzzPolicyFile(f *testing.F) {
 			if s.id == "" || s.policy == nil || !strings.HasPrefix(s.at(), "f.cedar:") {
 				t.Errorf("a statement that is not whole: %+v", s)
 			}
-			for _, c := range clauses(s.ast) {
-				c.text()
+			for _, c := range clause.Of(s.ast) {
+				c.Leaves()
 			}
 		}
 		if _, err := resolve("f.cedarschema", []byte(schema+text), generated); err != nil && err.Error() == "" {

@@ -126,6 +126,7 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (live, watched *
 			return nil, nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
 		}
 	}
+	s.mask = newMask(b, facts, s.entities, statements)
 	inForce := slices.DeleteFunc(slices.Clone(statements), func(st *statement) bool { return st.shadow })
 	if len(inForce) < len(statements) {
 		watched = s.with(statements)
@@ -250,8 +251,9 @@ func (v validators) check(st *statement) error {
 }
 
 // at is where a policy stands: file:line:column.
-func (s *statement) at() string {
-	p := s.policy.Position()
+func (s *statement) at() string { return place(s.policy.Position()) }
+
+func place(p cedar.Position) string {
 	return fmt.Sprintf("%s:%d:%d", p.Filename, p.Line, p.Column)
 }
 

@@ -126,12 +126,18 @@ func readYAML(files *files, name string, out any, optional bool) error {
 	if err != nil {
 		return err
 	}
+	return DecodeYAML(name, data, out)
+}
+
+// DecodeYAML decodes one strict YAML document within the bounds of a bundle's
+// files: unknown and duplicate keys are errors, with file, line and column.
+func DecodeYAML(name string, data []byte, out any) error {
 	if err := checkYAML(name, data); err != nil {
 		return err
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
 	if err := decoder.Decode(out); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s:%s", name, yamlMessage(err))
+		return fmt.Errorf("%s:%s", name, YAMLMessage(err))
 	}
 	var more struct{} // into anything else its aliases would be put in their places
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
@@ -143,7 +149,8 @@ func readYAML(files *files, name string, out any, optional bool) error {
 // yamlPlace is how the parser writes a place.
 var yamlPlace = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
 
-func yamlMessage(err error) string {
+// YAMLMessage is an error of the YAML parser as "line:column: message".
+func YAMLMessage(err error) string {
 	message := strings.TrimSpace(yaml.FormatError(err, false, false))
 	if m := yamlPlace.FindStringSubmatch(message); m != nil {
 		return fmt.Sprintf("%s:%s: %s", m[1], m[2], short(message[len(m[0]):]))
@@ -253,12 +260,20 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 }
 
 var (
-	units      = map[string]decision.Unit{"calls": decision.Calls, "tokens": decision.Tokens, "money": decision.Micros}
-	windows    = map[string]decision.Window{"hour": decision.Hour, "day": decision.Day, "lifetime": decision.Lifetime}
-	dimensions = map[string]decision.Dimension{"tenant": decision.ByTenant, "agent": decision.ByAgent, "human": decision.ByHuman,
-		"tool": decision.ByTool, "server": decision.ByServer, "purpose": decision.ByPurpose, "vendor": decision.ByVendor}
+	units      = byName(decision.Calls, decision.Tokens, decision.Micros)
+	windows    = byName(decision.Hour, decision.Day, decision.Lifetime)
+	dimensions = byName(decision.ByTenant, decision.ByAgent, decision.ByHuman, decision.ByTool, decision.ByServer, decision.ByPurpose,
+		decision.ByVendor)
 	currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
 )
+
+func byName[T fmt.Stringer](all ...T) map[string]T {
+	names := map[string]T{}
+	for _, one := range all {
+		names[one.String()] = one
+	}
+	return names
+}
 
 func (f budgetsFile) budgets(b *decision.Bundle) error {
 	for _, id := range slices.Sorted(maps.Keys(f)) {

@@ -17,6 +17,14 @@ type question struct {
 	context                     cedar.Record
 }
 
+func (q *question) request() cedar.Request {
+	return cedar.Request{Principal: q.principal, Action: q.action, Resource: q.resource, Context: q.context}
+}
+
+func (q *question) env() eval.Env {
+	return eval.Env{Entities: q.entities, Principal: q.principal, Action: q.action, Resource: q.resource, Context: q.context}
+}
+
 // overlay adds the entities of one request to those of the bundle, which come
 // first: a request cannot redefine what the operator declared.
 type overlay struct {

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -23,6 +24,8 @@ type Set struct {
 	// needs are the attributes of context that the policies look at.
 	needs needs
 	index *index
+	// mask is what an explanation may show.
+	mask mask
 }
 
 // Judge evaluates the deciding policies and, unless they only filter a list, with
@@ -35,7 +38,7 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	if q.Request.Phase == decision.List {
 		return s.could(ask)
 	}
-	request := cedar.Request{Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
+	request := ask.request()
 	var r decision.Ruling
 	deciding, obligating := s.index.candidates(&ask)
 	all := append(deciding, obligating...) // obligating policies are permits
@@ -165,24 +168,15 @@ func (s *Set) could(ask question) decision.Ruling {
 // couldBe rules on what is known. A permit that may hold counts, and a forbid or
 // an error only when it holds whatever comes.
 func (s *Set) couldBe(ask question) decision.Ruling {
-	env := eval.Env{Entities: ask.entities, Principal: ask.principal, Action: ask.action, Resource: ask.resource, Context: ask.context}
-	if ask.resource.IsZero() {
-		env.Resource = unknown("resource")
-	}
 	var r decision.Ruling
 	deciding, _ := s.index.candidates(&ask)
-	for _, st := range deciding {
-		residual, keep := eval.PartialPolicy(env, st.ast)
-		if !keep {
-			continue
-		}
-		_, certain := residual.Resource.(ast.ScopeTypeAll)
-		switch {
-		case certain && fails(residual):
+	for st, residual := range residuals(&ask, deciding) {
+		switch sure := certain(residual); {
+		case sure && fails(residual):
 			r.Errors = append(r.Errors, st.match())
 		case !st.forbid && !fails(residual):
 			r.Permits = append(r.Permits, st.match())
-		case st.forbid && certain && len(residual.Conditions) == 0:
+		case st.forbid && sure && len(residual.Conditions) == 0:
 			r.Forbids = append(r.Forbids, st.match())
 		}
 	}
@@ -190,6 +184,28 @@ func (s *Set) couldBe(ask question) decision.Ruling {
 		r.Permits = nil
 	}
 	return r
+}
+
+// residuals are what is left of policies when all that is known is put in, of
+// those that can still match.
+func residuals(ask *question, all candidates) iter.Seq2[*statement, *ast.Policy] {
+	env := ask.env()
+	if ask.resource.IsZero() {
+		env.Resource = unknown("resource")
+	}
+	return func(yield func(*statement, *ast.Policy) bool) {
+		for _, st := range all {
+			if residual, keep := eval.PartialPolicy(env, st.ast); keep && !yield(st, residual) {
+				return
+			}
+		}
+	}
+}
+
+// certain reports whether a policy's scope matches whatever the resource is.
+func certain(residual *ast.Policy) bool {
+	_, all := residual.Resource.(ast.ScopeTypeAll)
+	return all
 }
 
 // fails reports whether a policy whose scope matches is an error whatever comes:

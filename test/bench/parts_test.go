@@ -84,7 +84,7 @@ func BenchmarkStage(b *testing.B) {
 			return nil
 		})
 	})
-	query := stage.Query(a.request, a.snapshot, &decision.Decision{})
+	query := a.snapshot.Query(a.request, &decision.Decision{})
 	judge := func(name string, policies decision.Policies) {
 		b.Run("policies/"+name, func(b *testing.B) {
 			each(b, func() error {

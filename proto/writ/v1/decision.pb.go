@@ -1788,7 +1788,10 @@ type ExplainResponse struct {
 	// What each stage found, in order.
 	Findings []*Finding `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
 	// Policies that did not match, nearest first, at most 16.
-	Near          []*NearPolicy `protobuf:"bytes,3,rep,name=near,proto3" json:"near,omitempty"`
+	Near []*NearPolicy `protobuf:"bytes,3,rep,name=near,proto3" json:"near,omitempty"`
+	// Policies that matched or could not be evaluated, those that deny first, at
+	// most 256.
+	Matched       []*MatchedPolicy `protobuf:"bytes,4,rep,name=matched,proto3" json:"matched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1840,6 +1843,13 @@ func (x *ExplainResponse) GetFindings() []*Finding {
 func (x *ExplainResponse) GetNear() []*NearPolicy {
 	if x != nil {
 		return x.Near
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetMatched() []*MatchedPolicy {
+	if x != nil {
+		return x.Matched
 	}
 	return nil
 }
@@ -1908,6 +1918,80 @@ func (x *Finding) GetReasons() []*Reason {
 	return nil
 }
 
+// MatchedPolicy is a policy that matched.
+type MatchedPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy's @id.
+	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// "permit", "forbid", "oblige", or "error" when it could not be evaluated.
+	Effect string `protobuf:"bytes,2,opt,name=effect,proto3" json:"effect,omitempty"`
+	// True when this effect is the one that won among the policies: an error or a
+	// forbid denies whatever permits, and an obligation needs an allow.
+	Decided bool `protobuf:"varint,3,opt,name=decided,proto3" json:"decided,omitempty"`
+	// Where the policy stands: file:line:column.
+	Position      string `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatchedPolicy) Reset() {
+	*x = MatchedPolicy{}
+	mi := &file_writ_v1_decision_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatchedPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatchedPolicy) ProtoMessage() {}
+
+func (x *MatchedPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_decision_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatchedPolicy.ProtoReflect.Descriptor instead.
+func (*MatchedPolicy) Descriptor() ([]byte, []int) {
+	return file_writ_v1_decision_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *MatchedPolicy) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *MatchedPolicy) GetEffect() string {
+	if x != nil {
+		return x.Effect
+	}
+	return ""
+}
+
+func (x *MatchedPolicy) GetDecided() bool {
+	if x != nil {
+		return x.Decided
+	}
+	return false
+}
+
+func (x *MatchedPolicy) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
 // NearPolicy is a policy that did not apply, with the first thing that kept it
 // from applying.
 type NearPolicy struct {
@@ -1923,14 +2007,18 @@ type NearPolicy struct {
 	// The clause that failed, in Cedar.
 	Failed string `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"`
 	// Where the policy stands: file:line:column.
-	Position      string `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	Position string `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	// What the failed clause looked at, in the order of the clause.
+	Saw []*SeenValue `protobuf:"bytes,7,rep,name=saw,proto3" json:"saw,omitempty"`
+	// True when the failed clause could not be evaluated.
+	Error         bool `protobuf:"varint,8,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NearPolicy) Reset() {
 	*x = NearPolicy{}
-	mi := &file_writ_v1_decision_proto_msgTypes[20]
+	mi := &file_writ_v1_decision_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2030,7 @@ func (x *NearPolicy) String() string {
 func (*NearPolicy) ProtoMessage() {}
 
 func (x *NearPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_decision_proto_msgTypes[20]
+	mi := &file_writ_v1_decision_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2043,7 @@ func (x *NearPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearPolicy.ProtoReflect.Descriptor instead.
 func (*NearPolicy) Descriptor() ([]byte, []int) {
-	return file_writ_v1_decision_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_decision_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NearPolicy) GetPolicyId() string {
@@ -2000,6 +2088,85 @@ func (x *NearPolicy) GetPosition() string {
 	return ""
 }
 
+func (x *NearPolicy) GetSaw() []*SeenValue {
+	if x != nil {
+		return x.Saw
+	}
+	return nil
+}
+
+func (x *NearPolicy) GetError() bool {
+	if x != nil {
+		return x.Error
+	}
+	return false
+}
+
+// SeenValue is a value that a clause looked at. Strings are masked that the
+// bundle does not hold, and so is every field that a policy redacts.
+type SeenValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it stands, in Cedar, for example "context.args.amount".
+	Expression string `protobuf:"bytes,1,opt,name=expression,proto3" json:"expression,omitempty"`
+	// The value in Cedar, "absent", or a word in brackets for what is masked.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// True when something of the value is masked.
+	Masked        bool `protobuf:"varint,3,opt,name=masked,proto3" json:"masked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeenValue) Reset() {
+	*x = SeenValue{}
+	mi := &file_writ_v1_decision_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeenValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeenValue) ProtoMessage() {}
+
+func (x *SeenValue) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_decision_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeenValue.ProtoReflect.Descriptor instead.
+func (*SeenValue) Descriptor() ([]byte, []int) {
+	return file_writ_v1_decision_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SeenValue) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *SeenValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SeenValue) GetMasked() bool {
+	if x != nil {
+		return x.Masked
+	}
+	return false
+}
+
 // SettleRequest reports on an allowed action.
 type SettleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2017,7 +2184,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_writ_v1_decision_proto_msgTypes[21]
+	mi := &file_writ_v1_decision_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2196,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_decision_proto_msgTypes[21]
+	mi := &file_writ_v1_decision_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2209,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_writ_v1_decision_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_decision_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SettleRequest) GetDecisionId() string {
@@ -2086,7 +2253,7 @@ type ObligationReport struct {
 
 func (x *ObligationReport) Reset() {
 	*x = ObligationReport{}
-	mi := &file_writ_v1_decision_proto_msgTypes[22]
+	mi := &file_writ_v1_decision_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2265,7 @@ func (x *ObligationReport) String() string {
 func (*ObligationReport) ProtoMessage() {}
 
 func (x *ObligationReport) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_decision_proto_msgTypes[22]
+	mi := &file_writ_v1_decision_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2278,7 @@ func (x *ObligationReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObligationReport.ProtoReflect.Descriptor instead.
 func (*ObligationReport) Descriptor() ([]byte, []int) {
-	return file_writ_v1_decision_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_decision_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ObligationReport) GetId() string {
@@ -2145,7 +2312,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_writ_v1_decision_proto_msgTypes[23]
+	mi := &file_writ_v1_decision_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2324,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_decision_proto_msgTypes[23]
+	mi := &file_writ_v1_decision_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2337,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_writ_v1_decision_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_decision_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SettleResponse) GetSettlementId() string {
@@ -2335,15 +2502,21 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\x06reason\x12\"\n" +
 	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\amessage\"J\n" +
 	"\x0eExplainRequest\x128\n" +
-	"\arequest\x18\x01 \x01(\v2\x16.writ.v1.DecideRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"\xb1\x01\n" +
+	"\arequest\x18\x01 \x01(\v2\x16.writ.v1.DecideRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"\xee\x01\n" +
 	"\x0fExplainResponse\x123\n" +
 	"\bdecision\x18\x01 \x01(\v2\x17.writ.v1.DecideResponseR\bdecision\x126\n" +
 	"\bfindings\x18\x02 \x03(\v2\x10.writ.v1.FindingB\b\xbaH\x05\x92\x01\x02\x10@R\bfindings\x121\n" +
-	"\x04near\x18\x03 \x03(\v2\x13.writ.v1.NearPolicyB\b\xbaH\x05\x92\x01\x02\x10\x10R\x04near\"\x94\x01\n" +
+	"\x04near\x18\x03 \x03(\v2\x13.writ.v1.NearPolicyB\b\xbaH\x05\x92\x01\x02\x10\x10R\x04near\x12;\n" +
+	"\amatched\x18\x04 \x03(\v2\x16.writ.v1.MatchedPolicyB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\amatched\"\x94\x01\n" +
 	"\aFinding\x12\x1d\n" +
 	"\x05stage\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x05stage\x124\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x10.writ.v1.VerdictB\b\xbaH\x05\x82\x01\x02\x10\x01R\averdict\x124\n" +
-	"\areasons\x18\x03 \x03(\v2\x0f.writ.v1.ReasonB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areasons\"\xdc\x01\n" +
+	"\areasons\x18\x03 \x03(\v2\x0f.writ.v1.ReasonB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areasons\"\x97\x01\n" +
+	"\rMatchedPolicy\x12%\n" +
+	"\tpolicy_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12\x1f\n" +
+	"\x06effect\x18\x02 \x01(\tB\a\xbaH\x04r\x02(\x10R\x06effect\x12\x18\n" +
+	"\adecided\x18\x03 \x01(\bR\adecided\x12$\n" +
+	"\bposition\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bposition\"\xa2\x02\n" +
 	"\n" +
 	"NearPolicy\x12%\n" +
 	"\tpolicy_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12\x1f\n" +
@@ -2351,7 +2524,15 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x04held\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04held\x12!\n" +
 	"\aclauses\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aclauses\x12 \n" +
 	"\x06failed\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06failed\x12$\n" +
-	"\bposition\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bposition\"\xe1\x01\n" +
+	"\bposition\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bposition\x12.\n" +
+	"\x03saw\x18\a \x03(\v2\x12.writ.v1.SeenValueB\b\xbaH\x05\x92\x01\x02\x10\x10R\x03saw\x12\x14\n" +
+	"\x05error\x18\b \x01(\bR\x05error\"m\n" +
+	"\tSeenValue\x12(\n" +
+	"\n" +
+	"expression\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\n" +
+	"expression\x12\x1e\n" +
+	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05value\x12\x16\n" +
+	"\x06masked\x18\x03 \x01(\bR\x06masked\"\xe1\x01\n" +
 	"\rSettleRequest\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"decisionId\x126\n" +
@@ -2418,7 +2599,7 @@ func file_writ_v1_decision_proto_rawDescGZIP() []byte {
 }
 
 var file_writ_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_writ_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_writ_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_writ_v1_decision_proto_goTypes = []any{
 	(Phase)(0),                    // 0: writ.v1.Phase
 	(Effect)(0),                   // 1: writ.v1.Effect
@@ -2445,13 +2626,15 @@ var file_writ_v1_decision_proto_goTypes = []any{
 	(*ExplainRequest)(nil),        // 22: writ.v1.ExplainRequest
 	(*ExplainResponse)(nil),       // 23: writ.v1.ExplainResponse
 	(*Finding)(nil),               // 24: writ.v1.Finding
-	(*NearPolicy)(nil),            // 25: writ.v1.NearPolicy
-	(*SettleRequest)(nil),         // 26: writ.v1.SettleRequest
-	(*ObligationReport)(nil),      // 27: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 28: writ.v1.SettleResponse
-	(*Obligation)(nil),            // 29: writ.v1.Obligation
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*MatchedPolicy)(nil),         // 25: writ.v1.MatchedPolicy
+	(*NearPolicy)(nil),            // 26: writ.v1.NearPolicy
+	(*SeenValue)(nil),             // 27: writ.v1.SeenValue
+	(*SettleRequest)(nil),         // 28: writ.v1.SettleRequest
+	(*ObligationReport)(nil),      // 29: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 30: writ.v1.SettleResponse
+	(*Obligation)(nil),            // 31: writ.v1.Obligation
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
 }
 var file_writ_v1_decision_proto_depIdxs = []int32{
 	0,  // 0: writ.v1.DecideRequest.phase:type_name -> writ.v1.Phase
@@ -2464,13 +2647,13 @@ var file_writ_v1_decision_proto_depIdxs = []int32{
 	6,  // 7: writ.v1.DecideRequest.candidates:type_name -> writ.v1.Tool
 	1,  // 8: writ.v1.DecideResponse.effect:type_name -> writ.v1.Effect
 	13, // 9: writ.v1.DecideResponse.reasons:type_name -> writ.v1.Reason
-	29, // 10: writ.v1.DecideResponse.obligations:type_name -> writ.v1.Obligation
+	31, // 10: writ.v1.DecideResponse.obligations:type_name -> writ.v1.Obligation
 	14, // 11: writ.v1.DecideResponse.budgets:type_name -> writ.v1.BudgetLine
-	30, // 12: writ.v1.DecideResponse.retry_after:type_name -> google.protobuf.Duration
+	32, // 12: writ.v1.DecideResponse.retry_after:type_name -> google.protobuf.Duration
 	15, // 13: writ.v1.DecideResponse.receipt:type_name -> writ.v1.Receipt
 	16, // 14: writ.v1.DecideResponse.access_request:type_name -> writ.v1.AccessRequest
 	2,  // 15: writ.v1.BudgetLine.unit:type_name -> writ.v1.Unit
-	31, // 16: writ.v1.BudgetLine.resets_at:type_name -> google.protobuf.Timestamp
+	33, // 16: writ.v1.BudgetLine.resets_at:type_name -> google.protobuf.Timestamp
 	18, // 17: writ.v1.DecideBatchRequest.items:type_name -> writ.v1.BatchItem
 	5,  // 18: writ.v1.BatchItem.request:type_name -> writ.v1.DecideRequest
 	20, // 19: writ.v1.DecideBatchResponse.results:type_name -> writ.v1.BatchResult
@@ -2479,27 +2662,29 @@ var file_writ_v1_decision_proto_depIdxs = []int32{
 	5,  // 22: writ.v1.ExplainRequest.request:type_name -> writ.v1.DecideRequest
 	12, // 23: writ.v1.ExplainResponse.decision:type_name -> writ.v1.DecideResponse
 	24, // 24: writ.v1.ExplainResponse.findings:type_name -> writ.v1.Finding
-	25, // 25: writ.v1.ExplainResponse.near:type_name -> writ.v1.NearPolicy
-	3,  // 26: writ.v1.Finding.verdict:type_name -> writ.v1.Verdict
-	13, // 27: writ.v1.Finding.reasons:type_name -> writ.v1.Reason
-	4,  // 28: writ.v1.SettleRequest.outcome:type_name -> writ.v1.Outcome
-	9,  // 29: writ.v1.SettleRequest.actual:type_name -> writ.v1.Cost
-	27, // 30: writ.v1.SettleRequest.obligations:type_name -> writ.v1.ObligationReport
-	14, // 31: writ.v1.SettleResponse.budgets:type_name -> writ.v1.BudgetLine
-	15, // 32: writ.v1.SettleResponse.receipt:type_name -> writ.v1.Receipt
-	5,  // 33: writ.v1.DecisionService.Decide:input_type -> writ.v1.DecideRequest
-	17, // 34: writ.v1.DecisionService.DecideBatch:input_type -> writ.v1.DecideBatchRequest
-	22, // 35: writ.v1.DecisionService.Explain:input_type -> writ.v1.ExplainRequest
-	26, // 36: writ.v1.DecisionService.Settle:input_type -> writ.v1.SettleRequest
-	12, // 37: writ.v1.DecisionService.Decide:output_type -> writ.v1.DecideResponse
-	19, // 38: writ.v1.DecisionService.DecideBatch:output_type -> writ.v1.DecideBatchResponse
-	23, // 39: writ.v1.DecisionService.Explain:output_type -> writ.v1.ExplainResponse
-	28, // 40: writ.v1.DecisionService.Settle:output_type -> writ.v1.SettleResponse
-	37, // [37:41] is the sub-list for method output_type
-	33, // [33:37] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	26, // 25: writ.v1.ExplainResponse.near:type_name -> writ.v1.NearPolicy
+	25, // 26: writ.v1.ExplainResponse.matched:type_name -> writ.v1.MatchedPolicy
+	3,  // 27: writ.v1.Finding.verdict:type_name -> writ.v1.Verdict
+	13, // 28: writ.v1.Finding.reasons:type_name -> writ.v1.Reason
+	27, // 29: writ.v1.NearPolicy.saw:type_name -> writ.v1.SeenValue
+	4,  // 30: writ.v1.SettleRequest.outcome:type_name -> writ.v1.Outcome
+	9,  // 31: writ.v1.SettleRequest.actual:type_name -> writ.v1.Cost
+	29, // 32: writ.v1.SettleRequest.obligations:type_name -> writ.v1.ObligationReport
+	14, // 33: writ.v1.SettleResponse.budgets:type_name -> writ.v1.BudgetLine
+	15, // 34: writ.v1.SettleResponse.receipt:type_name -> writ.v1.Receipt
+	5,  // 35: writ.v1.DecisionService.Decide:input_type -> writ.v1.DecideRequest
+	17, // 36: writ.v1.DecisionService.DecideBatch:input_type -> writ.v1.DecideBatchRequest
+	22, // 37: writ.v1.DecisionService.Explain:input_type -> writ.v1.ExplainRequest
+	28, // 38: writ.v1.DecisionService.Settle:input_type -> writ.v1.SettleRequest
+	12, // 39: writ.v1.DecisionService.Decide:output_type -> writ.v1.DecideResponse
+	19, // 40: writ.v1.DecisionService.DecideBatch:output_type -> writ.v1.DecideBatchResponse
+	23, // 41: writ.v1.DecisionService.Explain:output_type -> writ.v1.ExplainResponse
+	30, // 42: writ.v1.DecisionService.Settle:output_type -> writ.v1.SettleResponse
+	39, // [39:43] is the sub-list for method output_type
+	35, // [35:39] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_decision_proto_init() }
@@ -2518,7 +2703,7 @@ func file_writ_v1_decision_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_decision_proto_rawDesc), len(file_writ_v1_decision_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

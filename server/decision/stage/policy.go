@@ -11,7 +11,7 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 	if req.Phase == decision.List && req.Tool.ToolName == (decision.ToolName{}) {
 		return abstain() // the list stage asks for each candidate
 	}
-	ruling := snap.Bundle.Policies.Judge(Query(req, snap, d))
+	ruling := snap.Bundle.Policies.Judge(snap.Query(req, d))
 	var f decision.Finding
 	if ruling.Refused.Code != "" {
 		f.Reasons = append(f.Reasons, ruling.Refused)
@@ -52,14 +52,6 @@ func bounded(reasons []decision.Reason) []decision.Reason {
 	rest := reasons[maxReasons-1]
 	rest.Text, rest.Policy, rest.Requestable = fmt.Sprintf("%d more policies say so.", len(reasons)-maxReasons+1), "", false
 	return append(reasons[:maxReasons-1:maxReasons-1], rest)
-}
-
-// Query is what the policy stage puts to the policies.
-func Query(req *decision.Request, snap *decision.Snapshot, d *decision.Decision) decision.Query {
-	return decision.Query{
-		Request: req, At: snap.At, Ticket: d.Ticket(),
-		Tool: snap.Bundle.Tools[req.Tool.ToolName], Vendor: snap.Bundle.Vendor(req.Destination),
-	}
 }
 
 func forbidden(m decision.Match) decision.Reason {

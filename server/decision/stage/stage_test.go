@@ -34,7 +34,7 @@ func (r *rules) Judge(q decision.Query) decision.Ruling {
 	return r.ruling
 }
 
-func (*rules) Explain(decision.Query) []decision.Near { return nil }
+func (*rules) Explain(decision.Query) decision.Explanation { return decision.Explanation{} }
 
 func object(t testing.TB, data string) *document.Document {
 	t.Helper()

@@ -1,0 +1,235 @@
+// Package diff says what a change of a bundle changes: by policy, by data, and by
+// what the policies permit.
+package diff
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/table"
+)
+
+// Diff is what differs between two bundles.
+type Diff struct {
+	// Policies are those that were added, removed or changed, by id.
+	Policies []Policy `json:"policies"`
+	// Data are the bundle's name, purposes, vendors, budgets, tools and entities,
+	// in that order.
+	Data []Datum `json:"data"`
+	// Schema says that the bundle's own declarations differ.
+	Schema bool `json:"schema"`
+	// Table are the effects that differ.
+	Table []table.Change `json:"table"`
+}
+
+// The sorts of change.
+const (
+	Added   = "added"
+	Removed = "removed"
+	Changed = "changed"
+)
+
+// Policy is a policy that differs.
+type Policy struct {
+	ID     string `json:"id"`
+	Change string `json:"change"`
+	// Old and New are the policy in Cedar's own layout; empty where there is
+	// none and where only annotations differ, so formatting is no difference.
+	Old string `json:"old,omitempty"`
+	New string `json:"new,omitempty"`
+	// Annotations are those that differ.
+	Annotations []Field `json:"annotations,omitempty"`
+	// Position is where it stands: in the new bundle, or the old if removed.
+	Position string `json:"position"`
+}
+
+// Datum is one thing of the bundle's data that differs.
+type Datum struct {
+	Kind   string  `json:"kind"`
+	ID     string  `json:"id"`
+	Change string  `json:"change"`
+	Fields []Field `json:"fields,omitempty"`
+}
+
+// Field is a field that differs; empty where there is none.
+type Field struct {
+	Name string `json:"name"`
+	Old  string `json:"old"`
+	New  string `json:"new"`
+}
+
+// Bundle is a bundle with what a comparison needs besides.
+type Bundle struct {
+	*decision.Bundle
+	Set *policy.Set
+	// Schema is the text of its own declarations in Cedar's layout.
+	Schema string
+}
+
+// Same reports whether nothing differs.
+func (d *Diff) Same() bool { return len(d.Policies)+len(d.Data)+len(d.Table) == 0 && !d.Schema }
+
+// Of compares two bundles.
+func Of(old, new Bundle) (*Diff, error) {
+	d := &Diff{Policies: policies(old.Set.Statements(), new.Set.Statements()), Schema: old.Schema != new.Schema}
+	before, after := data(old), data(new)
+	for i, kind := range kinds {
+		d.Data = append(d.Data, compare(kind, before[i], after[i])...)
+	}
+	was, err := table.Of(old.Bundle, old.Set)
+	if err != nil {
+		return nil, fmt.Errorf("the old bundle: %w", err)
+	}
+	is, err := table.Of(new.Bundle, new.Set)
+	if err != nil {
+		return nil, fmt.Errorf("the new bundle: %w", err)
+	}
+	d.Table = table.Compare(was, is)
+	return d, nil
+}
+
+func policies(old, new []policy.Statement) []Policy {
+	before, after := map[string]policy.Statement{}, map[string]policy.Statement{}
+	ids := map[string]bool{}
+	for _, st := range old {
+		before[st.ID], ids[st.ID] = st, true
+	}
+	for _, st := range new {
+		after[st.ID], ids[st.ID] = st, true
+	}
+	var all []Policy
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		was, hadIt := before[id]
+		is, hasIt := after[id]
+		p := Policy{ID: id, Change: Changed, Position: is.At(), Annotations: fields(was.Annotations, is.Annotations)}
+		if was.Text != is.Text {
+			p.Old, p.New = was.Text, is.Text
+		}
+		switch {
+		case !hadIt:
+			p.Change = Added
+		case !hasIt:
+			p.Change, p.Position = Removed, was.At()
+		case p.Old == p.New && len(p.Annotations) == 0:
+			continue
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// fields are those that differ, in order of their names.
+func fields(old, new map[string]string) []Field {
+	names := maps.Clone(old)
+	if names == nil {
+		names = map[string]string{}
+	}
+	maps.Copy(names, new)
+	var all []Field
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if old[name] != new[name] {
+			all = append(all, Field{name, old[name], new[name]})
+		}
+	}
+	return all
+}
+
+// items are things of one kind, each with its fields as texts.
+type items map[string]map[string]string
+
+func compare(kind string, old, new items) []Datum {
+	ids := map[string]bool{}
+	for id := range old {
+		ids[id] = true
+	}
+	for id := range new {
+		ids[id] = true
+	}
+	var all []Datum
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		was, hadIt := old[id]
+		is, hasIt := new[id]
+		d := Datum{Kind: kind, ID: id, Change: Changed, Fields: fields(was, is)}
+		switch {
+		case !hadIt:
+			d.Change = Added
+		case !hasIt:
+			d.Change = Removed
+		case len(d.Fields) == 0:
+			continue
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity"}
+
+// data are the bundle's things by kind, in the order of kinds.
+func data(b Bundle) []items {
+	all := make([]items, len(kinds))
+	for i := range all {
+		all[i] = items{}
+	}
+	all[0]["writ.yaml"] = map[string]string{"name": b.Name}
+	for id, p := range b.Purposes {
+		all[1][id] = map[string]string{"tools": patterns(p.Tools), "vendors": strings.Join(p.Vendors, " "), "regions": strings.Join(p.Regions, " ")}
+	}
+	for id, v := range b.Vendors {
+		var endpoints []string
+		for _, e := range v.Endpoints {
+			endpoints = append(endpoints, e.Region+":"+e.Host)
+		}
+		all[2][id] = map[string]string{"endpoints": strings.Join(endpoints, " ")}
+	}
+	for _, rule := range b.Budgets {
+		all[3][rule.ID] = budget(rule)
+	}
+	for name, t := range b.Tools {
+		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
+			"resources": strings.Join(b.Set.Resources(name), " ")}
+	}
+	for uid, e := range b.Set.Entities() {
+		var parents []string
+		for parent := range e.Parents.All() {
+			parents = append(parents, parent.String())
+		}
+		slices.Sort(parents)
+		all[5][uid.String()] = map[string]string{"parents": strings.Join(parents, " "), "attributes": string(e.Attributes.MarshalCedar()), "tags": string(e.Tags.MarshalCedar())}
+	}
+	return all
+}
+
+func budget(r decision.BudgetRule) map[string]string {
+	var per []string
+	for _, d := range r.Per {
+		per = append(per, d.String())
+	}
+	zone := "UTC"
+	if r.Zone != nil {
+		zone = r.Zone.String()
+	}
+	return map[string]string{"unit": r.Unit.String(), "currency": r.Currency, "cap": fmt.Sprint(r.Cap), "window": r.Window.String(), "zone": zone,
+		"per": strings.Join(per, " "), "purposes": strings.Join(r.Purposes, " "), "tools": patterns(r.Tools), "agents": strings.Join(r.Agents, " ")}
+}
+
+func patterns(all []decision.ToolPattern) string {
+	var texts []string
+	for _, p := range all {
+		texts = append(texts, p.Server+"/"+p.Name)
+	}
+	return strings.Join(texts, " ")
+}
+
+// JSON is the difference for programs.
+func (d *Diff) JSON() ([]byte, error) {
+	out := *d // in which an empty list is a list
+	out.Policies, out.Data = append([]Policy{}, d.Policies...), append([]Datum{}, d.Data...)
+	out.Table = append([]table.Change{}, d.Table...)
+	return json.MarshalIndent(out, "", "  ")
+}

@@ -1,0 +1,198 @@
+package policy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+	publicast "github.com/cedar-policy/cedar-go/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/clause"
+)
+
+// DirTests is the directory of a bundle's tests. It is no part of the bundle: a
+// server does not read it, and its files are not in the digest, because what
+// tests say changes no decision.
+const DirTests = "tests"
+
+// Statement is one policy as the tools of its author see it.
+type Statement struct {
+	ID string
+	// Effect is "permit", "forbid" or "oblige".
+	Effect string
+	// Annotations are all of them, by name.
+	Annotations map[string]string
+	// Text is the policy in Cedar's own layout, without annotations.
+	Text    string
+	Clauses []clause.Clause
+	// Position is where it stands in the bundle.
+	Position cedar.Position
+}
+
+// At is the position as file:line:column.
+func (s Statement) At() string { return place(s.Position) }
+
+// Statements are the bundle's policies in the order of their ids.
+func (s *Set) Statements() []Statement {
+	all := make([]Statement, len(s.index.statements))
+	for i, st := range s.index.statements {
+		all[i] = Statement{ID: st.id, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(st.ast),
+			Clauses: clause.Of(st.ast), Position: st.policy.Position()}
+		for _, a := range st.ast.Annotations {
+			all[i].Annotations[string(a.Key)] = string(a.Value)
+		}
+		switch {
+		case st.forbid:
+			all[i].Effect = "forbid"
+		case st.obligate != nil:
+			all[i].Effect = "oblige"
+		}
+	}
+	return all
+}
+
+// Entities are those that the bundle declares, without the actions.
+func (s *Set) Entities() cedar.EntityMap {
+	declared := maps.Clone(s.entities)
+	maps.DeleteFunc(declared, func(uid cedar.EntityUID, _ cedar.Entity) bool { return uid.Type == typeAction })
+	return declared
+}
+
+// Resources are the types of entities that a tool acts upon, besides its server.
+func (s *Set) Resources(t decision.ToolName) []string {
+	var all []string
+	action := s.schema.Actions[cedar.NewEntityUID(typeAction, cedar.String(t.String()))]
+	if action.AppliesTo == nil {
+		return nil
+	}
+	for _, typ := range action.AppliesTo.Resources {
+		if typ != typeServer {
+			all = append(all, string(typ))
+		}
+	}
+	return all
+}
+
+// Agents are the ids of the agents that the bundle knows, in order: those that it
+// declares, and those that policies name.
+func (s *Set) Agents() []string {
+	known := map[string]bool{}
+	add := func(uid cedar.EntityUID) {
+		if uid.Type == typeAgent && uid.ID != "" {
+			known[string(uid.ID)] = true
+		}
+	}
+	for uid := range s.entities {
+		add(uid)
+	}
+	for _, st := range s.index.statements {
+		add(anchorsOf(st.ast.Principal)[0].uid)
+		for _, c := range st.ast.Conditions {
+			ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+				if v, ok := n.(ast.NodeValue); ok {
+					if uid, ok := v.Value.(cedar.EntityUID); ok {
+						add(uid)
+					}
+				}
+				return true
+			})
+		}
+	}
+	return slices.Sorted(maps.Keys(known))
+}
+
+// Authorize puts a request of Cedar's own to all policies, with entities in the
+// place of the bundle's. As everywhere, a policy that fails denies and one that
+// obliges permits nothing. The error says that request or entities do not fit
+// the schema.
+func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decision.Ruling, error) {
+	all := s.With(entities)
+	validator := validate.New(s.schema)
+	if err := validator.Entities(all); err != nil {
+		return decision.Ruling{}, err
+	}
+	if err := validator.Request(request); err != nil {
+		return decision.Ruling{}, err
+	}
+	var r decision.Ruling
+	for _, st := range s.index.statements {
+		one := cedar.NewPolicySet()
+		one.Add(cedar.PolicyID(st.id), cedar.NewPolicyFromAST((*publicast.Policy)(st.ast)))
+		verdict, diagnostic := cedar.Authorize(one, all, request)
+		switch {
+		case len(diagnostic.Errors) > 0:
+			r.Errors = append(r.Errors, st.match())
+		case len(diagnostic.Reasons) == 0 || st.obligate != nil:
+		case verdict == cedar.Allow:
+			r.Permits = append(r.Permits, st.match())
+		default:
+			r.Forbids = append(r.Forbids, st.match())
+		}
+	}
+	return r, nil
+}
+
+// With are entities together with the schema's actions.
+func (s *Set) With(entities cedar.EntityMap) cedar.EntityMap {
+	all := cedar.EntityMap{}
+	maps.Copy(all, entities)
+	for uid, action := range s.schema.Actions {
+		all[uid] = action.Entity
+	}
+	return all
+}
+
+// ReadFile reads one file of a bundle's directory within the bounds of a bundle,
+// and through no symbolic link.
+func ReadFile(fsys fs.FS, name string) ([]byte, error) {
+	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
+	return f.read(name)
+}
+
+// Declarations are a bundle's own part of its schema in Cedar's layout.
+func Declarations(fsys fs.FS) (string, error) {
+	text, err := ReadFile(fsys, fileSchema)
+	if err != nil {
+		return "", err
+	}
+	if err := checkCedar(fileSchema, text); err != nil {
+		return "", err
+	}
+	var declared schema.Schema
+	if err := declared.UnmarshalCedar(text); err != nil {
+		return "", fmt.Errorf("%s: %w", fileSchema, err)
+	}
+	written, err := declared.MarshalCedar()
+	return string(written), err
+}
+
+// List are the files of one directory of a bundle that end in ext, in the order
+// of their names; none when there is no such directory.
+func List(fsys fs.FS, dir, ext string) ([]string, error) {
+	f := &files{fsys: fsys}
+	return f.list(dir, ext)
+}
+
+// Blank is Cedar text of the same length in which quotes stand for strings and
+// spaces for comments, so that what is left can be read byte by byte.
+func Blank(text []byte) []byte {
+	out := bytes.Clone(text)
+	s := scanner{text: text, line: 1}
+	for s.after < len(s.text) {
+		switch s.piece() {
+		case literal:
+			copy(out[s.pos:s.after], bytes.Repeat([]byte{'"'}, s.after-s.pos))
+		case comment:
+			copy(out[s.pos:s.after], bytes.Repeat([]byte{' '}, s.after-s.pos))
+		}
+	}
+	return out
+}
