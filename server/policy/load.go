@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -124,7 +123,7 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 	if s.entities, err = f.entities(s.schema); err != nil {
 		return nil, err
 	}
-	statements, err := f.statements(newValidators(s.schema))
+	statements, err := f.statements(NewValidator(s.schema))
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +136,7 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 	return s, nil
 }
 
-func (f *files) statements(v validators) ([]*statement, error) {
+func (f *files) statements(v *Validator) ([]*statement, error) {
 	names, err := f.list(dirCedar, ".cedar")
 	if err != nil {
 		return nil, err
@@ -158,7 +157,7 @@ func (f *files) statements(v validators) ([]*statement, error) {
 				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
 			}
 			where[st.id] = st.at()
-			if err := v.check(st); err != nil {
+			if err := v.Check(st.ast); err != nil {
 				mistakes := slices.Compact(strings.Split(err.Error(), "\n")) // one for each action and type
 				return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, short(strings.Join(mistakes, "; ")))
 			}
@@ -179,45 +178,6 @@ func cut(text string, max int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:max], "") + "…"
-}
-
-// validators are the validators by scopes of actions. Validation goes through
-// every action that the schema gives a context, so each policy is held against
-// a schema in which only those that it can apply to have one.
-type validators struct {
-	schema *resolved.Schema
-	groups cedar.EntityMap // the actions
-	by     map[string]*validate.Validator
-}
-
-func newValidators(s *resolved.Schema) validators {
-	v := validators{schema: s, groups: cedar.EntityMap{}, by: map[string]*validate.Validator{}}
-	for uid, action := range s.Actions {
-		v.groups[uid] = action.Entity
-	}
-	return v
-}
-
-func (v validators) check(st *statement) error {
-	named := anchorsOf(st.ast.Action)
-	key := fmt.Sprint(named)
-	validator, ok := v.by[key]
-	if !ok {
-		narrow := *v.schema
-		if !slices.Contains(named, anchor{}) {
-			narrow.Actions = maps.Clone(v.schema.Actions)
-			for uid, action := range narrow.Actions {
-				in := ancestry(v.groups, uid, math.MaxInt)
-				if !slices.ContainsFunc(named, func(a anchor) bool { return a.uid == uid || a.as == isIn && slices.Contains(in, a.uid) }) {
-					action.AppliesTo = nil
-					narrow.Actions[uid] = action
-				}
-			}
-		}
-		validator = validate.New(&narrow)
-		v.by[key] = validator
-	}
-	return validator.Policy("", st.ast)
 }
 
 // at is where a policy stands: file:line:column.

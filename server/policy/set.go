@@ -22,7 +22,7 @@ type Set struct {
 	tools map[decision.ToolName]cedar.Record
 	// needs are the attributes of context that the policies look at.
 	needs needs
-	index *index
+	index *Index
 }
 
 // Judge evaluates the deciding policies, and, unless they only filter a list,
