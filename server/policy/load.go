@@ -26,6 +26,32 @@ import (
 // files are read, and none through a symbolic link.
 func Load(fsys fs.FS) (*decision.Bundle, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
+	d, err := f.draft()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	b := d.bundle
+	b.Policies = d.compile()
+	b.Digest = f.digest()
+	return b, nil
+}
+
+// draft is a bundle that is read whole and whose policies are not yet held
+// against its schema.
+type draft struct {
+	bundle     *decision.Bundle // without policies and digest
+	facts      []toolFacts
+	words      toolsFile
+	purposes   purposesFile
+	schema     *resolved.Schema
+	entities   cedar.EntityMap
+	statements []*statement // by file and place
+}
+
+func (f *files) draft() (*draft, error) {
 	if err := f.checkNames(); err != nil {
 		return nil, err
 	}
@@ -39,26 +65,37 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err := checkName("name", m.Name); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileManifest, err)
 	}
-	b := &decision.Bundle{Name: m.Name}
-	facts, err := f.tools(b)
+	d := &draft{bundle: &decision.Bundle{Name: m.Name}}
+	var err error
+	if d.facts, d.words, err = f.tools(d.bundle); err != nil {
+		return nil, err
+	}
+	if err := f.data(d); err != nil {
+		return nil, err
+	}
+	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.data(b); err != nil {
+	generated, err := actions(d.facts)
+	if err != nil {
 		return nil, err
 	}
-	if b.Policies, err = f.policies(b, facts); err != nil {
+	if d.schema, err = resolve(fileSchema, base, generated); err != nil {
 		return nil, err
 	}
-	b.Digest = f.digest()
-	return b, nil
+	if d.entities, err = f.entities(d.schema); err != nil {
+		return nil, err
+	}
+	d.statements, err = f.statements()
+	return d, err
 }
 
 // Schema is the bundle's whole Cedar schema: its own declarations and the
 // actions of its tools, as the policies are validated against.
 func Schema(fsys fs.FS) ([]byte, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
-	facts, err := f.tools(&decision.Bundle{})
+	facts, _, err := f.tools(&decision.Bundle{})
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +114,9 @@ func Schema(fsys fs.FS) ([]byte, error) {
 }
 
 // data reads vendors, purposes and budgets, which rest on one another.
-func (f *files) data(b *decision.Bundle) error {
+func (f *files) data(d *draft) error {
+	b := d.bundle
 	var vendors vendorsFile
-	var purposes purposesFile
 	var budgets budgetsFile
 	for _, part := range []struct {
 		name string
@@ -87,7 +124,7 @@ func (f *files) data(b *decision.Bundle) error {
 		use  func() error
 	}{
 		{fileVendors, &vendors, func() error { return vendors.vendors(b) }},
-		{filePurposes, &purposes, func() error { return purposes.purposes(b) }},
+		{filePurposes, &d.purposes, func() error { return d.purposes.purposes(b) }},
 		{fileBudgets, &budgets, func() error { return budgets.budgets(b) }},
 	} {
 		if err := readYAML(f, part.name, part.into, true); err != nil {
@@ -100,43 +137,46 @@ func (f *files) data(b *decision.Bundle) error {
 	return nil
 }
 
-// policies reads, validates and compiles the Cedar side.
-func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
-	base, err := f.read(fileSchema)
-	if err != nil {
-		return nil, err
-	}
-	generated, err := actions(facts)
-	if err != nil {
-		return nil, err
-	}
-	s := &Set{tools: map[decision.ToolName]cedar.Record{}}
-	if s.schema, err = resolve(fileSchema, base, generated); err != nil {
-		return nil, err
-	}
-	s.extraType = extraType(s.schema)
-	for _, t := range facts {
-		s.tools[t.tool.ToolName] = cedar.NewRecord(cedar.RecordMap{
-			"server": cedar.String(t.tool.Server), "name": cedar.String(t.tool.Name),
-			"classes": stringSet(t.tool.Classes), "labels": stringSet(t.tool.Labels)})
-	}
-	if s.entities, err = f.entities(s.schema); err != nil {
-		return nil, err
-	}
-	statements, err := f.statements(NewValidator(s.schema))
-	if err != nil {
-		return nil, err
-	}
-	for _, st := range statements {
-		if err := st.checkRoute(b); err != nil {
-			return nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+// validate holds the policies against the schema and the vendors, and returns
+// the first that does not fit.
+func (d *draft) validate() error {
+	v := NewValidator(d.schema)
+	for _, st := range d.statements {
+		if err := v.Check(st.ast); err != nil {
+			return fmt.Errorf("%s: policy %q: %s", st.at(), st.id, mistakes(err))
 		}
 	}
-	s.index, s.needs = newIndex(statements, s.entities), needsOf(statements)
-	return s, nil
+	for _, st := range d.statements {
+		if err := st.checkRoute(d.bundle); err != nil {
+			return fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+		}
+	}
+	return nil
 }
 
-func (f *files) statements(v *Validator) ([]*statement, error) {
+// mistakes are those of a validation in one line: there is one for each action
+// and type.
+func mistakes(err error) string {
+	return short(strings.Join(slices.Compact(strings.Split(err.Error(), "\n")), "; "))
+}
+
+// compile makes a draft's policies fit for being asked.
+func (d *draft) compile() *Set {
+	s := &Set{schema: d.schema, extraType: extraType(d.schema), entities: d.entities, tools: map[decision.ToolName]cedar.Record{},
+		needs: needsOf(d.statements), index: newIndex(d.statements, d.entities)}
+	for _, t := range d.facts {
+		s.tools[t.tool.ToolName] = toolRecord(t.tool)
+	}
+	return s
+}
+
+// toolRecord is a tool as context.tool.
+func toolRecord(t *decision.Tool) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"server": cedar.String(t.Server), "name": cedar.String(t.Name),
+		"classes": stringSet(t.Classes), "labels": stringSet(t.Labels)})
+}
+
+func (f *files) statements() ([]*statement, error) {
 	names, err := f.list(dirCedar, ".cedar")
 	if err != nil {
 		return nil, err
@@ -157,10 +197,6 @@ func (f *files) statements(v *Validator) ([]*statement, error) {
 				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
 			}
 			where[st.id] = st.at()
-			if err := v.Check(st.ast); err != nil {
-				mistakes := slices.Compact(strings.Split(err.Error(), "\n")) // one for each action and type
-				return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, short(strings.Join(mistakes, "; ")))
-			}
 		}
 		all = append(all, statements...)
 	}

@@ -55,6 +55,9 @@ type toolFacts struct {
 	input map[string]any
 	// resources are the entity types that the tool acts upon.
 	resources []string
+	// raw is the definition as it was listed, in a file.
+	raw  []byte
+	file string
 }
 
 // Actions writes the Cedar actions of tools, their argument types included, in

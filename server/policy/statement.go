@@ -54,7 +54,7 @@ var parameters = map[string][]string{
 }
 
 // plain are the annotations that any policy may carry.
-var plain = []string{"id", "owner", "reason", "description", "obligate", "requires"}
+var plain = []string{"id", "owner", "reason", "description", "obligate", "requires", "lint"}
 
 // longest bounds the annotations that an answer holds, in bytes, as the wire does.
 var longest = map[string]int{"reason": 2048, "fields": 8192, "to": 256, "body": 2048, "acr": 256, "text": 1024}

@@ -1,0 +1,70 @@
+package lint
+
+import (
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/reach"
+)
+
+// subject is one policy with what it can come to.
+type subject struct {
+	policy.Statement
+	whole *reach.Expr
+	// ends is how the policy can end in each moment that its action fits.
+	ends []reach.End
+	// purposes are those without which it would end otherwise: with any purpose
+	// it could match somewhere, with the bundle's it cannot.
+	purposes bool
+}
+
+// matches are the moments in which the policy can match.
+func (s *subject) matches() []reach.End {
+	return slices.DeleteFunc(slices.Clone(s.ends), func(e reach.End) bool { return !e.Can.Has(reach.Yes) })
+}
+
+// reach finds out how a policy can end. A request of a purpose that does not
+// grant the tool is denied whatever policies say, so it counts for nothing.
+func (l *linter) reach(st policy.Statement) *subject {
+	s := &subject{Statement: st, whole: reach.Whole(st.Policy)}
+	any := false
+	for _, m := range l.moments {
+		if !l.engine.Names(st.Policy.Action, m.Action) {
+			continue
+		}
+		purposes := l.granting(m)
+		if purposes != nil && len(purposes) == 0 {
+			any = true
+			continue
+		}
+		e := l.engine.End(s.whole, m, purposes)
+		s.ends = append(s.ends, e)
+		if !e.Can.Has(reach.Yes) && purposes != nil && !any {
+			any = l.engine.End(s.whole, m, nil).Can.Has(reach.Yes)
+		}
+	}
+	s.purposes = any && len(s.matches()) == 0
+	return s
+}
+
+// granting are the purposes that grant a moment's tool, or nil for a bundle that
+// has no purposes.
+func (l *linter) granting(m policy.Moment) []cedar.Value {
+	if len(l.src.Bundle.Purposes) == 0 {
+		return nil
+	}
+	all := []cedar.Value{}
+	for _, id := range l.purposes {
+		if m.Tool == nil || grants(l.src.Bundle.Purposes[id], m.Tool.Tool.ToolName) {
+			all = append(all, cedar.String(id))
+		}
+	}
+	return all
+}
+
+func grants(p *decision.Purpose, t decision.ToolName) bool {
+	return slices.ContainsFunc(p.Tools, func(pattern decision.ToolPattern) bool { return pattern.Match(t) })
+}
