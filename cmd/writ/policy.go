@@ -11,7 +11,9 @@ import (
 
 type policyCmd struct {
 	Check  policyCheckCmd  `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
+	Lint   policyLintCmd   `cmd:"" help:"Say what is suspect in a bundle. Exits with 1 for warnings and errors, with 0 for notes."`
 	Schema policySchemaCmd `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
+	Tools  policyToolsCmd  `cmd:"" help:"Compare pinned tools with what a server lists, and pin them anew."`
 }
 
 // bundleArg is the directory of a bundle.

@@ -246,11 +246,14 @@ func (f *files) entities(s *resolved.Schema) (cedar.EntityMap, error) {
 	uids := slices.SortedFunc(maps.Keys(entities), func(a, b cedar.EntityUID) int { return strings.Compare(a.String(), b.String()) })
 	for _, uid := range uids {
 		if err := validator.Entity(entities[uid]); err != nil {
-			return nil, fmt.Errorf("%s: the entity %s: %s", fileEntities, uid, short(err.Error()))
+			return nil, fmt.Errorf("%s: the entity %s: %s", entityAt(fileEntities, data, uid), uid, short(err.Error()))
 		}
 		if line := ancestry(entities, uid, maxAncestors+2); len(line) > maxAncestors+1 {
-			return nil, fmt.Errorf("%s: the entity %s has more than %d ancestors", fileEntities, uid, maxAncestors)
+			return nil, fmt.Errorf("%s: the entity %s has more than %d ancestors", entityAt(fileEntities, data, uid), uid, maxAncestors)
 		}
+	}
+	if uid, err := checkHierarchy(entities); err != nil {
+		return nil, fmt.Errorf("%s: the entity %s: %w", entityAt(fileEntities, data, uid), uid, err)
 	}
 	for uid, action := range s.Actions {
 		entities[uid] = action.Entity

@@ -133,6 +133,9 @@ func resolve(file string, base, generated []byte) (*resolved.Schema, error) {
 	if err := checkTypes(declared.AST()); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	if err := checkCycles(file, base, declared.AST()); err != nil {
+		return nil, err
+	}
 	var whole schema.Schema
 	whole.SetFilename(file)
 	if err := whole.UnmarshalCedar(slices.Concat(base, []byte("\n"), generated)); err != nil {
@@ -140,7 +143,7 @@ func resolve(file string, base, generated []byte) (*resolved.Schema, error) {
 	}
 	s, err := whole.Resolve()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, resolving(file, base, err)
 	}
 	for _, name := range []cedar.EntityType{typeAgent, typeHuman, typeServer, typeDestination} {
 		if _, ok := s.Entities[name]; !ok {

@@ -7,8 +7,11 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/writpdp/writ/server/decision"
@@ -72,8 +75,10 @@ var Rules = []Rule{
 	{"mixed-scripts", Warning, "a name that mixes scripts and looks like another", mixedScripts},
 }
 
-// The lints of the lints' own annotations cannot be silenced.
+// What cannot be silenced: a bundle that cannot be read, and what is wrong with
+// the silencing itself.
 const (
+	codeBroken      = "broken"
 	codeUnknownLint = "unknown-lint"
 	codeUnusedLint  = "unused-lint"
 )
@@ -98,6 +103,33 @@ type linter struct {
 	rule     Rule       // that runs
 	findings []Finding
 	quiet    silences
+}
+
+// Bundle lints the bundle at the root of a file system. One that cannot be read
+// has one finding, which says why and, where that is known, at which place.
+func Bundle(fsys fs.FS) []Finding {
+	src, err := policy.Read(fsys)
+	if err != nil {
+		return []Finding{broken(err)}
+	}
+	return Check(src)
+}
+
+// placed is how an error of a bundle begins: with a file, and often a place.
+var placed = regexp.MustCompile(`^([A-Za-z0-9_./ -]+\.[a-z]+):(?:(\d+):)?(?:(\d+):)? (?s:(.+))$`)
+
+func broken(err error) Finding {
+	f := Finding{Code: codeBroken, Severity: Error, File: "writ.yaml", Line: 1, Column: 1, Text: "The bundle cannot be read: " + err.Error() + ".", Fix: "Mend it: nothing else was looked at."}
+	if m := placed.FindStringSubmatch(err.Error()); m != nil {
+		f.File, f.Text = m[1], "The bundle cannot be read: "+m[4]+"."
+		if line, err := strconv.Atoi(m[2]); err == nil {
+			f.Line = line
+		}
+		if column, err := strconv.Atoi(m[3]); err == nil {
+			f.Column = column
+		}
+	}
+	return f
 }
 
 // Check runs every lint over a bundle and returns what they find and nobody
