@@ -44,14 +44,46 @@ func (c policyCheckCmd) Run(to streams) error {
 	return nil
 }
 
-type policySchemaCmd struct{ bundleArg }
+type policySchemaCmd struct {
+	bundleArg
+	Tools  string `type:"existingfile" placeholder:"FILE" help:"Instead of a bundle: a tools/list answer, whose schema is printed with the least that a bundle declares."`
+	Server string `placeholder:"NAME" help:"The id of the server whose answer it is."`
+}
 
 // Run prints the schema.
 func (c policySchemaCmd) Run(to streams) error {
-	text, err := policy.Schema(c.files())
+	text, err := c.text()
 	if err != nil {
 		return err
 	}
 	_, err = to.out.Write(text)
 	return err
+}
+
+func (c policySchemaCmd) text() ([]byte, error) {
+	switch {
+	case c.Tools == "" && c.Server != "":
+		return nil, usageError("--server names the server of --tools")
+	case c.Tools == "":
+		return policy.Schema(c.files())
+	case c.Bundle != "":
+		return nil, usageError("give a bundle or --tools, not both")
+	}
+	l, err := readListing(c.Tools)
+	if err != nil {
+		return nil, err
+	}
+	server, err := l.of(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	var definitions [][]byte
+	for _, t := range l.Tools {
+		definitions = append(definitions, t.Raw)
+	}
+	text, err := policy.SchemaOf(server, definitions)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Tools, err)
+	}
+	return text, nil
 }

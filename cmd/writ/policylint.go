@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -20,9 +21,9 @@ type policyLintCmd struct {
 // Run lints the bundle.
 func (c policyLintCmd) Run(to streams) error {
 	findings := lint.Bundle(c.files())
-	failed := false
+	failed, dir := false, c.nearby()
 	for i, f := range findings {
-		findings[i].File = path.Join(filepath.ToSlash(c.Bundle), f.File)
+		findings[i].File = path.Join(dir, f.File)
 		failed = failed || f.Severity != lint.Note
 	}
 	write := map[string]func(io.Writer, []lint.Finding) error{"text": lintText, "json": lintJSON, "github": lintGitHub, "sarif": lintSARIF}[c.Output]
@@ -33,6 +34,20 @@ func (c policyLintCmd) Run(to streams) error {
 		return exitCode(exitFailed)
 	}
 	return nil
+}
+
+// nearby is the bundle's directory as a code host and an editor want it: from the
+// working directory, where it is below it.
+func (b bundleArg) nearby() string {
+	if b.Bundle == "" {
+		return ""
+	}
+	if here, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(here, b.Bundle); err == nil && filepath.IsLocal(rel) {
+			return filepath.ToSlash(rel)
+		}
+	}
+	return filepath.ToSlash(b.Bundle)
 }
 
 func lintText(w io.Writer, findings []lint.Finding) error {

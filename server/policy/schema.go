@@ -100,6 +100,43 @@ func actions(tools []toolFacts) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// minimal declares what the actions of any bundle rest on, and nothing more.
+const minimal = `// The agent, the human it acts for, and what an action is on.
+entity Agent;
+entity Human;
+entity Server;
+entity Destination = { host: String, vendor: String, region: String };
+
+// What enforcement points may add in context.extra.
+type Extra = {};
+`
+
+// SchemaOf is a whole Cedar schema for the tools of one server, from their
+// definitions in JSON: the least that a bundle declares, and their actions as
+// Schema writes them.
+func SchemaOf(server string, definitions [][]byte) ([]byte, error) {
+	if !serverForm.MatchString(server) {
+		return nil, fmt.Errorf("the server's id %q is not of the form %s", server, serverForm)
+	}
+	var facts []toolFacts
+	for i, definition := range definitions {
+		t, err := newTool(server, definition, nil)
+		if err != nil {
+			return nil, fmt.Errorf("tool %d: %w", i, err)
+		}
+		facts = append(facts, t)
+	}
+	slices.SortFunc(facts, func(a, b toolFacts) int { return strings.Compare(a.tool.Name, b.tool.Name) })
+	generated, err := actions(facts)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := resolve(fileSchema, []byte(minimal), generated); err != nil {
+		return nil, err
+	}
+	return slices.Concat([]byte(minimal), []byte("\n"), generated), nil
+}
+
 // quote writes a string literal of Cedar, whose escapes are Rust's and not Go's.
 // A name can be anything that a server lists.
 func quote(s string) string {
