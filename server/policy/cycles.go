@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -178,9 +179,16 @@ func checkHierarchy(entities cedar.EntityMap) (cedar.EntityUID, error) {
 
 // entityAt is where a file declares an entity, file:line:column.
 func entityAt(file string, data []byte, uid cedar.EntityUID) string {
+	line, column := entityPlace(data, uid)
+	return fmt.Sprintf("%s:%d:%d", file, line, column)
+}
+
+// entityPlace is where a JSON array has an entity; its beginning where it cannot
+// be found.
+func entityPlace(data []byte, uid cedar.EntityUID) (line, column int) {
 	d := jsontext.NewDecoder(bytes.NewReader(data))
 	if _, err := d.ReadToken(); err != nil {
-		return file
+		return 1, 1
 	}
 	for d.PeekKind() == '{' {
 		value, err := d.ReadValue()
@@ -190,9 +198,9 @@ func entityAt(file string, data []byte, uid cedar.EntityUID) string {
 		var one cedar.Entity
 		if one.UnmarshalJSON(value) == nil && one.UID == uid {
 			before := data[:d.InputOffset()-int64(len(value))]
-			line := bytes.LastIndexByte(before, '\n') + 1
-			return fmt.Sprintf("%s:%d:%d", file, 1+bytes.Count(before, []byte("\n")), 1+len([]rune(string(before[line:]))))
+			start := bytes.LastIndexByte(before, '\n') + 1
+			return 1 + bytes.Count(before, []byte("\n")), 1 + utf8.RuneCount(before[start:])
 		}
 	}
-	return file
+	return 1, 1
 }

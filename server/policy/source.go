@@ -155,3 +155,8 @@ func (s *Source) Moments() []Moment {
 func (s *Source) Ancestors(uid cedar.EntityUID) []cedar.EntityUID {
 	return ancestry(s.Entities, uid, maxAncestors+2)[1:]
 }
+
+// EntityPlace is where entities.json declares an entity, its line and column.
+func (s *Source) EntityPlace(uid cedar.EntityUID) (line, column int) {
+	return entityPlace(s.Texts[fileEntities], uid)
+}

@@ -88,6 +88,8 @@ var cases = []struct {
 	{"unknown-tool", "a server and a class", []string{"permit (principal, action in [Action::\"s\", Action::\"read-only\"], resource) when { context.purpose == \"q\" };"}, nil, ""},
 
 	{"enum-id", "in a condition", []string{"permit " + read + " when { context.extra has color && context.extra.color == Color::\"blue\" };"}, nil, `error enum-id "one" The schema lists no Color::"blue".`},
+	{"enum-id", "in entities.json", []string{"permit " + read + when}, map[string]string{"entities.json": `[{"uid":{"type":"Thing","id":"x"},"attrs":{"hot":true,"paint":[{"__entity":{"type":"Color","id":"blue"}}]},"parents":[]}]`,
+		"schema.cedarschema": strings.Replace(string(small(nil)["schema.cedarschema"].Data), "hot: Bool", "hot: Bool, paint: Set<Color>", 1)}, `entities.json:1:2 error enum-id "" The entity Thing::"x" names Color::"blue"`},
 	{"enum-id", "one that is listed", []string{"permit " + read + " when { context.extra has color && context.extra.color == Color::\"red\" };"}, nil, ""},
 
 	{"always-fails", "an overflow", []string{"forbid " + read + " when { 9223372036854775807 + 1 > 0 };"}, nil, "error always-fails \"one\" Every call of s/read on a Server is denied by an error: `9223372036854775807 + 1` is an error whatever comes."},

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -116,11 +117,52 @@ func apart(a, b string) int {
 func enumID(l *linter) {
 	for _, st := range l.src.Statements {
 		for _, uid := range entitiesOf(st.Policy) {
-			if enum, ok := l.src.Schema.Enums[uid.Type]; ok && !slices.Contains(enum.Values, uid) {
+			if l.unlisted(uid) {
 				l.of(st, Error, fmt.Sprintf("The schema lists no %s.", uid), fmt.Sprintf("Name one that `entity %s enum` lists, or add it there.", uid.Type))
 			}
 		}
 	}
+	for _, uid := range slices.SortedFunc(maps.Keys(l.src.Entities), func(a, b cedar.EntityUID) int { return strings.Compare(a.String(), b.String()) }) {
+		entity := l.src.Entities[uid]
+		named := []cedar.EntityUID{uid}
+		for v := range entity.Attributes.Values() {
+			named = append(named, entitiesIn(v)...)
+		}
+		for v := range entity.Tags.Values() {
+			named = append(named, entitiesIn(v)...)
+		}
+		for _, other := range named {
+			if l.unlisted(other) {
+				line, column := l.src.EntityPlace(uid)
+				l.report("entity "+uid.String(), Finding{Severity: Error, File: "entities.json", Line: line, Column: column, Text: fmt.Sprintf("The entity %s names %s, which the schema does not list.", uid, other),
+					Fix: fmt.Sprintf("Name one that `entity %s enum` lists, or add it there.", other.Type)})
+			}
+		}
+	}
+}
+
+// unlisted reports whether an entity is of an enumerated type and not in its list.
+func (l *linter) unlisted(uid cedar.EntityUID) bool {
+	enum, ok := l.src.Schema.Enums[uid.Type]
+	return ok && !slices.Contains(enum.Values, uid)
+}
+
+// entitiesIn are the entities in a value.
+func entitiesIn(v cedar.Value) []cedar.EntityUID {
+	var all []cedar.EntityUID
+	switch v := v.(type) {
+	case cedar.EntityUID:
+		return []cedar.EntityUID{v}
+	case cedar.Set:
+		for element := range v.All() {
+			all = append(all, entitiesIn(element)...)
+		}
+	case cedar.Record:
+		for member := range v.Values() {
+			all = append(all, entitiesIn(member)...)
+		}
+	}
+	return all
 }
 
 func alwaysFails(l *linter) {
