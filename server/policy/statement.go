@@ -91,7 +91,10 @@ var cedarPlace = regexp.MustCompile(`^(?:parser error: )?(?:parse error at )?<in
 // statement that cannot be read.
 func placed(file string, text []byte, err error) error {
 	message := err.Error()
-	if m := cedarPlace.FindStringSubmatch(message); m != nil {
+	if m := cedarPlace.FindStringSubmatch(message); m != nil && m[1] == "0" {
+		message = message[len(m[0]):] // at the very beginning
+		return fmt.Errorf("%s:1:1: %s", file, short(message))
+	} else if m != nil {
 		return fmt.Errorf("%s:%s:%s: %s", file, m[1], m[2], short(message[len(m[0]):]))
 	}
 	message = short(strings.TrimPrefix(message, "parser error: "))

@@ -338,3 +338,34 @@ func TestManyPolicies(t *testing.T) {
 		t.Errorf("found\n%s", got)
 	}
 }
+
+// Whatever a file of policies holds, linting it ends, and within a time.
+func FuzzCheck(f *testing.F) {
+	for _, test := range cases {
+		f.Add("@id(\"one\") @owner(\"o\")\n" + test.policies[0])
+	}
+	f.Add("@id(\"a\") permit (principal, action, resource) when { if {a: [1, 2]}.a.containsAll([1]) then -1 < -(2) else ip(\"::1\").isInRange(ip(\"::/0\")) };")
+	f.Add("@id(\"a\") permit (principal is Agent in Team::\"t\", action, resource) unless { principal.hasTag(\"x\") && principal.getTag(\"x\") == 1 || resource is Thing in Team::\"t\" };")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, finding := range lint.Bundle(small(map[string]string{"cedar/a.cedar": text})) {
+			if finding.Code == "" || finding.Severity == "" || finding.Line < 1 || finding.Column < 1 || finding.Text == "" || finding.Fix == "" {
+				t.Errorf("a finding that is not whole: %+v", finding)
+			}
+		}
+	})
+}
+
+// The largest policies that are read are linted too, in the end.
+func TestLargePolicies(t *testing.T) {
+	for name, clause := range map[string]string{"ands": "context.tenant == \"%d\" && ", "ors": "context.tenant == \"%d\" || ", "nots": "!(context.tenant == \"%d\" && context.caller != \"%[1]d\") && ", "sums": "1 + %d < 5 && "} {
+		var b strings.Builder
+		b.WriteString("@id(\"one\") @owner(\"o\")\npermit (principal, action, resource) when { ")
+		for i := 0; i < 500 || !strings.Contains(clause, "context") && b.Len() < 63_000; i++ {
+			fmt.Fprintf(&b, clause, i)
+		}
+		b.WriteString("context.purpose == \"p\" };")
+		start := time.Now()
+		all := check(t, map[string]string{"cedar/a.cedar": b.String()})
+		t.Logf("%s: %d findings in %v", name, len(all), time.Since(start))
+	}
+}

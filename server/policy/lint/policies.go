@@ -82,9 +82,15 @@ func valuesOf(p *ast.Policy) []cedar.Value {
 	return all
 }
 
+// maxName bounds a name that others are compared with.
+const maxName = 128
+
 // nearest is the action that is called most like a name, if any is.
 func (l *linter) nearest(name string) string {
 	best, distance := "", 3
+	if len(name) > maxName {
+		return best
+	}
 	for _, d := range l.src.Definitions {
 		known := d.Tool.String()
 		if n := apart(name, known); n < distance || n == distance && known < best {
@@ -176,7 +182,7 @@ func alwaysFails(l *linter) {
 
 func canFail(l *linter) {
 	for _, s := range l.subjects {
-		at := slices.IndexFunc(s.ends, func(e reach.End) bool { return e.Can.Has(reach.Fails) && e.Can != reach.Fails })
+		at := slices.IndexFunc(s.ends, func(e reach.End) bool { return e.Can.Has(reach.Fails) && e.Can != reach.Fails && len(e.Mishaps) > 0 })
 		if at < 0 || slices.ContainsFunc(s.ends, func(e reach.End) bool { return e.Can == reach.Fails }) {
 			continue
 		}

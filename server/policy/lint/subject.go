@@ -26,11 +26,14 @@ func (s *subject) matches() []reach.End {
 	return slices.DeleteFunc(slices.Clone(s.ends), func(e reach.End) bool { return !e.Can.Has(reach.Yes) })
 }
 
+// maxSteps bounds the expressions that are evaluated for one policy.
+const maxSteps = 250_000
+
 // reach finds out how a policy can end. A request of a purpose that does not
 // grant the tool is denied whatever policies say, so it counts for nothing.
 func (l *linter) reach(st policy.Statement) *subject {
 	s := &subject{Statement: st, whole: reach.Whole(st.Policy)}
-	any := false
+	any, spent := false, 0
 	for _, m := range l.moments {
 		if !l.engine.Names(st.Policy.Action, m.Action) {
 			continue
@@ -38,6 +41,11 @@ func (l *linter) reach(st policy.Statement) *subject {
 		purposes := l.granting(m)
 		if purposes != nil && len(purposes) == 0 {
 			any = true
+			continue
+		}
+		// Of what is too large to be looked into, anything may be.
+		if spent += s.whole.Size; spent > maxSteps {
+			s.ends = append(s.ends, reach.End{Moment: m, Can: reach.Yes | reach.No | reach.Fails})
 			continue
 		}
 		e := l.engine.End(s.whole, m, purposes)

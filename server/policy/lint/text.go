@@ -30,13 +30,19 @@ var unseen = &unicode.RangeTable{
 // escape is an escaped character in Cedar.
 var escape = regexp.MustCompile(`\\u\{([0-9A-Fa-f]{1,6})\}`)
 
+// maxHidden is how many characters are named of one file.
+const maxHidden = 16
+
 func hiddenText(l *linter) {
 	for _, name := range slices.Sorted(maps.Keys(l.src.Texts)) {
 		if path.Dir(name) == "tools" {
 			continue // by tool, as a JSON parser reads it
 		}
-		text := l.src.Texts[name]
+		text, count := l.src.Texts[name], 0
 		found := func(offset int, r rune) {
+			if count++; count > maxHidden {
+				return
+			}
 			f := at(name, text, offset)
 			about := "file " + name
 			if st, ok := l.statementAt(f); ok {

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"reflect"
 	"strings"
@@ -17,6 +18,8 @@ type Expr struct {
 	Node ast.IsNode
 	Kids []*Expr
 	Key  string
+	// Size is how many expressions it is made of, itself included.
+	Size int
 }
 
 // Parse reads an expression.
@@ -67,15 +70,26 @@ func Parse(n ast.IsNode) *Expr {
 		}
 	}
 	var keys []string
+	e.Size = 1
 	for _, kid := range e.Kids {
 		keys = append(keys, kid.Key)
+		e.Size += kid.Size
 	}
 	e.Key = keyOf(n, more, keys...)
 	return e
 }
 
+// maxKey is how long a key is before it becomes a digest: the keys of nested
+// expressions would grow with the square of their length.
+const maxKey = 128
+
 func keyOf(n ast.IsNode, more string, kids ...string) string {
-	return strings.TrimPrefix(reflect.TypeOf(n).Name(), "NodeType") + "(" + strings.Join(append(kids, more), " ") + ")"
+	key := strings.TrimPrefix(reflect.TypeOf(n).Name(), "NodeType") + "(" + strings.Join(append(kids, more), " ") + ")"
+	if len(key) > maxKey {
+		sum := sha256.Sum256([]byte(key))
+		return string(sum[:])
+	}
+	return key
 }
 
 // hasKey is the key of `of has name`.

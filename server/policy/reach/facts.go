@@ -11,6 +11,7 @@ import (
 // their keys: a list that grows by being extended, never by being changed.
 type facts struct {
 	before *facts
+	count  int // of facts
 	key    string
 	fact   fact
 }
@@ -35,11 +36,22 @@ func (f *facts) of(key string) fact {
 	return anything
 }
 
+// maxFacts bounds what is remembered, since it is looked through again and
+// again. To know less is always sound.
+const maxFacts = 128
+
 // and narrows what is known of a key.
 func (f *facts) and(key string, narrow func(*fact)) *facts {
+	count := 1
+	if f != nil {
+		count += f.count
+	}
+	if count > maxFacts {
+		return f
+	}
 	known := f.of(key)
 	narrow(&known)
-	return &facts{before: f, key: key, fact: known}
+	return &facts{before: f, count: count, key: key, fact: known}
 }
 
 // is adds that an expression has a value.
@@ -94,8 +106,18 @@ func (k fact) values() []cedar.Value {
 	return k.oneOf
 }
 
+// maxJoined bounds how much of two ways is compared.
+const maxJoined = 16
+
 // either is what holds after one of two ways from the same beginning.
 func either(from, a, b *facts) *facts {
+	before := 0
+	if from != nil {
+		before = from.count
+	}
+	if a == nil || a.count-before > maxJoined {
+		return from
+	}
 	joined := from
 	seen := map[string]bool{}
 	for at := a; at != nil && at != from; at = at.before {
