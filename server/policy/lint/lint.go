@@ -116,7 +116,7 @@ func Bundle(fsys fs.FS) []Finding {
 }
 
 // placed is how an error of a bundle begins: with a file, and often a place.
-var placed = regexp.MustCompile(`^([A-Za-z0-9_./ -]+\.[a-z]+):(?:(\d+):)?(?:(\d+):)? (?s:(.+))$`)
+var placed = regexp.MustCompile(`^(?:reading [a-z ']+: )?([A-Za-z0-9_./ -]+\.[a-z]+):(?:(\d+):)?(?:(\d+):)? (?s:(.+))$`)
 
 func broken(err error) Finding {
 	f := Finding{Code: codeBroken, Severity: Error, File: "writ.yaml", Line: 1, Column: 1, Text: "The bundle cannot be read: " + err.Error() + ".", Fix: "Mend it: nothing else was looked at."}
@@ -152,7 +152,7 @@ func Check(src *policy.Source) []Finding {
 	}
 	l.reportUnused()
 	slices.SortStableFunc(l.findings, func(a, b Finding) int {
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Code, b.Code))
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), strings.Compare(a.Code, b.Code), strings.Compare(a.Text, b.Text))
 	})
 	return l.findings
 }

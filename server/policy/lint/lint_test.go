@@ -284,6 +284,7 @@ func TestBroken(t *testing.T) {
 		{"broken Cedar", "cedar/a.cedar", "@id(\"a\")\npermit (principal, action, resource) when { 1 + };", "cedar/a.cedar:2:50 error broken"},
 		{"a million brackets", "cedar/a.cedar", "@id(\"a\")\npermit (principal, action, resource) when { " + strings.Repeat("(", 1_000_000), "cedar/a.cedar:2:108 error broken"},
 		{"a type in a circle", "schema.cedarschema", string(small(nil)["schema.cedarschema"].Data) + "type A = { b: B };\ntype B = Set<A>;", "schema.cedarschema:9:1 error broken"},
+		{"a broken schema", "schema.cedarschema", "entity A;\nentty B;", "schema.cedarschema:2:1 error broken"},
 		{"unknown keys", "purposes.yaml", "p:\n  tolls: []\n", "purposes.yaml:2:3 error broken"},
 		{"a tool that is none", "tools/s.json", "{", "tools/s.json:1:1 error broken"},
 		{"no schema", "schema.cedarschema", "", "error broken"},

@@ -54,7 +54,8 @@ func declared(typ resolved.RecordType, name types.String, why string) holding {
 
 // entityHolds is whether an entity has an attribute. What entities.json declares
 // has all that its type requires. Of the others only a resource has attributes,
-// those that the request gives it, and a destination its own.
+// those that the request gives it or, of a destination, says of it. An agent has
+// none, also where it is the resource of its own request.
 func (j *judge) entityHolds(of *Expr, v value, typ cedar.EntityType, name types.String) holding {
 	h := declared(j.src.Schema.Entities[typ].Shape, name, "is optional")
 	uid, exact := v.lit.(cedar.EntityUID)
@@ -66,7 +67,7 @@ func (j *judge) entityHolds(of *Expr, v value, typ cedar.EntityType, name types.
 		return holding{can: No, why: fmt.Sprintf("is of %s, which entities.json declares without it", uid)}
 	}
 	variable, _ := of.Node.(ast.NodeTypeVariable)
-	if h.can == No || variable.Name == "resource" && typ != "Server" {
+	if h.can == No || variable.Name == "resource" && typ != "Server" && typ != "Agent" {
 		return h
 	}
 	if exact && (typ == "Agent" || typ == "Server") {

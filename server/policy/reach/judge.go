@@ -20,7 +20,7 @@ type value struct {
 	lit       cedar.Value     // it is this, unless nil
 	typ       resolved.IsType // nil: not known
 	low, high int64           // of a Long
-	// then and else are what is known where it is true and where it is false.
+	// then and els are what is known where it is true and where it is not.
 	then, els *facts
 }
 
@@ -36,7 +36,7 @@ type judge struct {
 // of those that matter, unless nil.
 func (j *judge) known(purposes []cedar.Value) *facts {
 	var f *facts
-	const context = "Variable(context)"
+	context := Parse(ast.Context().AsIsNode()).Key
 	attribute := func(name types.String) string { return Parse(ast.Context().Access(name).AsIsNode()).Key }
 	for name, v := range j.moment.Known {
 		f = f.is(attribute(name), v)
@@ -119,7 +119,7 @@ func some(can Outcome, typ resolved.IsType) value {
 
 func truth(can Outcome) value { return some(can, resolved.BoolType{}) }
 
-// fail notes how an expression can fail and is that it does.
+// fail notes how an expression can fail.
 func (j *judge) fail(e *Expr, how, fix string) Outcome {
 	j.mishaps = append(j.mishaps, Mishap{At: e, How: how, Fix: fix})
 	return Fails
@@ -135,16 +135,7 @@ func (j *judge) node(e *Expr, f *facts) value {
 	case ast.NodeTypeOr:
 		return j.or(e, f)
 	case ast.NodeTypeNot:
-		v := j.eval(e.Kids[0], f)
-		out := truth(v.can & Fails)
-		if v.can&Yes != 0 {
-			out.can |= No
-		}
-		if v.can&No != 0 {
-			out.can |= Yes
-		}
-		out.then, out.els = v.els, v.then
-		return out
+		return flip(j.eval(e.Kids[0], f))
 	case ast.NodeTypeIfThenElse:
 		return j.choice(e, f)
 	case ast.NodeTypeAccess:

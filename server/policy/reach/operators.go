@@ -51,8 +51,7 @@ func (j *judge) unknown(e *Expr, o []value, f *facts) value {
 	case ast.NodeTypeEquals:
 		return j.equal(e, o, f)
 	case ast.NodeTypeNotEquals:
-		v := j.equal(e, o, f)
-		return flip(v)
+		return flip(j.equal(e, o, f))
 	case ast.NodeTypeLessThan:
 		return less(e.Kids[0], e.Kids[1], o[0], o[1], f)
 	case ast.NodeTypeGreaterThan:

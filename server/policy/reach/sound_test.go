@@ -208,7 +208,7 @@ func drawQuery(t *rapid.T, b *decision.Bundle) decision.Query {
 // What cannot be never is: over random policies and requests, Cedar never ends a
 // policy in a way that the engine excluded.
 func TestSound(t *testing.T) {
-	policies, requests := 30, 30
+	policies, requests := 15, 30
 	if testing.Short() {
 		policies = 5
 	}
