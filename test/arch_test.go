@@ -28,7 +28,7 @@ var lattice = map[string]string{
 	"server/policy":         "document server/content server/decision",
 	"server/policy/reach":   "server/policy",
 	"server/policy/listing": "document",
-	"server/policy/lint":    "server/decision server/policy server/policy/reach",
+	"server/policy/lint":    "server/decision server/policy server/policy/listing server/policy/reach",
 	"server/audit":          "document proto/writ/v1 server/decision",
 	"server/identity":       "document proto/writ/v1 server/decision",
 	"server/face/authzen":   "document proto/writ/v1 server/decision",

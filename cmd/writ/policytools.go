@@ -160,6 +160,9 @@ func (c policyToolsPinCmd) Run(to streams) error {
 	if err != nil {
 		return err
 	}
+	if info, err := os.Lstat(filepath.Dir(file)); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s: not a directory", filepath.Dir(file))
+	}
 	old := listed{}
 	switch info, err := os.Lstat(file); {
 	case errors.Is(err, fs.ErrNotExist):

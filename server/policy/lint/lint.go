@@ -16,6 +16,7 @@ import (
 
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/listing"
 	"github.com/writpdp/writ/server/policy/reach"
 )
 
@@ -46,6 +47,13 @@ type Finding struct {
 
 // At is the finding's place, file:line:column.
 func (f Finding) At() string { return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column) }
+
+// plain is the finding without characters that a terminal would obey: names in it
+// are chosen by servers.
+func (f Finding) plain() Finding {
+	f.Text, f.Fix, f.File = listing.Plain(f.Text), listing.Plain(f.Fix), listing.Plain(f.File)
+	return f
+}
 
 // Rule is one lint.
 type Rule struct {
@@ -129,7 +137,7 @@ func broken(err error) Finding {
 			f.Column = column
 		}
 	}
-	return f
+	return f.plain()
 }
 
 // Check runs every lint over a bundle and returns what they find and nobody
@@ -169,5 +177,5 @@ func (l *linter) report(about string, f Finding) {
 	if l.quiet.silences(about, f.Code) {
 		return
 	}
-	l.findings = append(l.findings, f)
+	l.findings = append(l.findings, f.plain())
 }

@@ -278,6 +278,23 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// What servers and authors call things moves no cursor and ends no line.
+func TestPlain(t *testing.T) {
+	all := check(t, map[string]string{
+		"tools/z.json":  `{"server":"z","tools":[{"name":"add","inputSchema":{}},{"name":"ev\u001b[2J\n::error::\u202eil","inputSchema":{},"annotations":{"destructiveHint":true}}]}`,
+		"purposes.yaml": "p:\n  tools: [s/read, z/*]\n",
+		"cedar/a.cedar": "@id(\"one\") @owner(\"o\") @lint(\"-\u001b[2J\u202e\")\npermit (principal, action in Action::\"z\", resource) when { context.tenant == \"\u001b\" && context.tenant == \"\u202e\" };",
+	})
+	all = append(all, lint.Bundle(small(map[string]string{"tools/\u001bz.json": "{"}))...)
+	codes := map[string]bool{}
+	for _, f := range all {
+		codes[f.Code] = true
+	}
+	if got := found(all); strings.ContainsAny(got, "\u001b\u202e") || strings.Count(got, "\n") != len(all) || !codes["never-matches"] || !codes["hidden-text"] || !codes["unknown-lint"] || !codes["broken"] {
+		t.Errorf("found\n%q", got)
+	}
+}
+
 // A bundle that cannot be read is a finding too, with its place.
 func TestBroken(t *testing.T) {
 	tests := []struct{ name, file, text, want string }{

@@ -56,7 +56,7 @@ func (l *linter) silence(about string, at Finding, said []string) {
 		if _, known := ruleOf(code); !minus || !known {
 			at.Code, at.Severity = codeUnknownLint, Error
 			at.Text, at.Fix = fmt.Sprintf("The %s silences %q, which is no lint.", about, word), "Name lints as -code, with a code of docs/lints.md."
-			l.findings = append(l.findings, at)
+			l.findings = append(l.findings, at.plain())
 			continue
 		}
 		s.codes = append(s.codes, code)
@@ -64,7 +64,7 @@ func (l *linter) silence(about string, at Finding, said []string) {
 	if len(said) == 0 {
 		at.Code, at.Severity = codeUnknownLint, Error
 		at.Text, at.Fix = fmt.Sprintf("The %s silences no lint.", about), "Name lints as -code, or take the annotation away."
-		l.findings = append(l.findings, at)
+		l.findings = append(l.findings, at.plain())
 	}
 }
 
@@ -77,7 +77,7 @@ func (l *linter) reportUnused() {
 				f := s.at
 				f.Code, f.Severity = codeUnusedLint, Warning
 				f.Text, f.Fix = fmt.Sprintf("The %s silences %s, which finds nothing there.", about, code), "Take the word away."
-				l.findings = append(l.findings, f)
+				l.findings = append(l.findings, f.plain())
 			}
 		}
 	}

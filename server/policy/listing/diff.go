@@ -107,7 +107,7 @@ func (d *differ) walk(path []string, was, is any) {
 		if len(path) > 0 && path[len(path)-1] == "required" && d.required(path, was, is) {
 			return
 		}
-		d.found = append(d.found, Difference{Pointer: pointer(path), Text: plain(meaning(path, was, is)), Was: show(was), Is: show(is)})
+		d.found = append(d.found, Difference{Pointer: pointer(path), Text: Plain(meaning(path, was, is)), Was: show(was), Is: show(is)})
 		return
 	}
 	names := slices.Concat(slices.Collect(maps.Keys(a)), slices.Collect(maps.Keys(b)))
@@ -146,12 +146,12 @@ func (d *differ) required(path []string, was, is any) bool {
 	found := len(d.found)
 	for _, name := range before {
 		if !slices.Contains(after, name) {
-			d.found = append(d.found, Difference{Pointer: pointer(path), Text: plain(join(at, name)) + " is required no more"})
+			d.found = append(d.found, Difference{Pointer: pointer(path), Text: Plain(join(at, name)) + " is required no more"})
 		}
 	}
 	for _, name := range after {
 		if !slices.Contains(before, name) {
-			d.found = append(d.found, Difference{Pointer: pointer(path), Text: plain(join(at, name)) + " is required now"})
+			d.found = append(d.found, Difference{Pointer: pointer(path), Text: Plain(join(at, name)) + " is required now"})
 		}
 	}
 	return len(d.found) > found // else only the order changed, or a name is there twice
@@ -271,15 +271,16 @@ func show(v any) string {
 	if _, gone := v.(absent); gone {
 		return ""
 	}
-	text := plain(encode(v))
+	text := Plain(encode(v))
 	if len(text) > maxShown {
 		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
 	}
 	return text
 }
 
-// plain writes a text in what is seen as it is: a server chose it.
-func plain(text string) string {
+// Plain writes a text that somebody else chose in characters that are seen as they
+// are and move no cursor; the others it names.
+func Plain(text string) string {
 	var b strings.Builder
 	for _, r := range text {
 		if unicode.IsPrint(r) {

@@ -38,6 +38,9 @@ var Form = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // MaxSize bounds a listing, in bytes.
 const MaxSize = 8 << 20
 
+// maxName bounds a tool's name, in bytes, as a bundle does.
+const maxName = 256
+
 // Parse reads a listing: a tools/list result, bare or in its JSON-RPC response, a
 // manifest of a bundle, or only the list. An answer that goes on on another page
 // is refused, since tools that are on it would seem to be gone.
@@ -87,6 +90,9 @@ func Parse(data []byte) (Listing, error) {
 		}
 		if err := jsonv2.Unmarshal(raw, &tool); err != nil || tool.Name == "" {
 			return Listing{}, fmt.Errorf("tool %d: the definition has no name", i)
+		}
+		if len(tool.Name) > maxName {
+			return Listing{}, fmt.Errorf("tool %d: its name is longer than %d bytes", i, maxName)
 		}
 		if seen[tool.Name] {
 			return Listing{}, fmt.Errorf("tool %d: %q is there twice", i, tool.Name)

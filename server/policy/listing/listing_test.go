@@ -58,6 +58,7 @@ func TestParseRefuses(t *testing.T) {
 		"a tool of no name":   {`{"tools":[{"name":"a"},{}]}`, "tool 1: the definition has no name"},
 		"a tool that is none": {`{"tools":[1]}`, "tool 0: the definition has no name"},
 		"a tool twice":        {`{"tools":[{"name":"a"},{"name":"a"}]}`, `tool 1: "a" is there twice`},
+		"a tool's long name":  {`{"tools":[{"name":"` + strings.Repeat("a", 257) + `"}]}`, "tool 0: its name is longer than 256 bytes"},
 		"a server's path":     {`{"server":"../x","tools":[]}`, "the server's id is not of the form"},
 		"deep":                {`{"tools":` + strings.Repeat("[", 1_000_000), "deep"},
 		"large":               {strings.Repeat(" ", listing.MaxSize+1), "larger than 8388608 bytes"},
