@@ -95,6 +95,7 @@ var cases = []struct {
 	{"always-fails", "an overflow", []string{"forbid " + read + " when { 9223372036854775807 + 1 > 0 };"}, nil, "error always-fails \"one\" Every call of s/read on a Server is denied by an error: `9223372036854775807 + 1` is an error whatever comes."},
 	{"always-fails", "an agent that is not declared", []string{"permit (principal == Agent::\"b\", action == Action::\"s/read\", resource) when { principal.level > 1 };"}, nil, ""},
 	{"always-fails", "a server without attributes", []string{"permit " + read + " when { Agent::\"b\".level > 1 };"}, nil, "which entities.json does not declare"},
+	{"always-fails", "after what can fail", []string{"forbid " + read + " when { [principal.level].contains(9223372036854775807 + 1) };"}, nil, "`9223372036854775807 + 1` is an error whatever comes"},
 	{"always-fails", "behind a condition", []string{"forbid " + read + " when { context has session && 9223372036854775807 + 1 > 0 };"}, nil, ""},
 
 	{"can-fail", "an overflow", []string{"forbid " + wipe + " when { context.args has n && context.args.n * 100 > 5 };"}, nil, "warning can-fail \"one\" `context.args.n * 100` can overflow 64 bits"},

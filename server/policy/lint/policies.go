@@ -174,7 +174,8 @@ func entitiesIn(v cedar.Value) []cedar.EntityUID {
 func alwaysFails(l *linter) {
 	for _, s := range l.subjects {
 		if at := slices.IndexFunc(s.ends, func(e reach.End) bool { return e.Can == reach.Fails }); at >= 0 {
-			m := s.ends[at].Mishaps[0]
+			all := s.ends[at].Mishaps
+			m := all[len(all)-1] // the one that nothing was evaluated after
 			l.of(s.Statement, Error, fmt.Sprintf("Every %s is denied by an error: `%s` %s.", s.ends[at].Moment, m.At.Text(), m.How), m.Fix)
 		}
 	}
