@@ -61,7 +61,7 @@ type Rule struct {
 	Severity Severity
 	// About is what it finds, in a few words.
 	About string
-	find  func(*linter)
+	find  func(*linter) // nil: it is found on the way, and cannot be silenced
 }
 
 // Rules are all lints, in the order of docs/lints.md.
@@ -81,29 +81,27 @@ var Rules = []Rule{
 	{"no-owner", Warning, "a policy without @owner", noOwner},
 	{"hidden-text", Warning, "characters that are not seen or that reorder text", hiddenText},
 	{"mixed-scripts", Warning, "a name that mixes scripts and looks like another", mixedScripts},
+	{codeBroken, Error, "a bundle that cannot be read", nil},
+	{codeUnknownLint, Error, "silence for what is no lint", nil},
+	{codeUnusedLint, Warning, "silence for what finds nothing", nil},
 }
 
-// What cannot be silenced: a bundle that cannot be read, and what is wrong with
-// the silencing itself.
 const (
 	codeBroken      = "broken"
 	codeUnknownLint = "unknown-lint"
 	codeUnusedLint  = "unused-lint"
 )
 
-func ruleOf(code string) (Rule, bool) {
-	at := slices.IndexFunc(Rules, func(r Rule) bool { return r.Code == code })
-	if at < 0 {
-		return Rule{}, false
-	}
-	return Rules[at], true
+// silenceable reports whether a code is one of a lint that can be silenced.
+func silenceable(code string) bool {
+	return slices.ContainsFunc(Rules, func(r Rule) bool { return r.Code == code && r.find != nil })
 }
 
 // linter is one run over one bundle.
 type linter struct {
 	src      *policy.Source
 	engine   *reach.Engine
-	moments  []policy.Moment
+	moments  []moment
 	purposes []string // sorted
 	inputs   map[decision.ToolName]shape
 	outputs  map[decision.ToolName]shape
@@ -143,11 +141,12 @@ func broken(err error) Finding {
 // Check runs every lint over a bundle and returns what they find and nobody
 // silenced, in the order of the places.
 func Check(src *policy.Source) []Finding {
-	l := &linter{src: src, engine: reach.New(src), moments: src.Moments(), purposes: slices.Sorted(maps.Keys(src.Bundle.Purposes)),
+	l := &linter{src: src, engine: reach.New(src), purposes: slices.Sorted(maps.Keys(src.Bundle.Purposes)),
 		inputs: map[decision.ToolName]shape{}, outputs: map[decision.ToolName]shape{}}
 	for _, d := range src.Definitions {
 		l.inputs[d.Tool.ToolName], l.outputs[d.Tool.ToolName] = shapesOf(d)
 	}
+	l.readMoments()
 	l.readSilences()
 	for _, st := range src.Statements {
 		if st.Invalid == "" {
@@ -155,8 +154,9 @@ func Check(src *policy.Source) []Finding {
 		}
 	}
 	for _, rule := range Rules {
-		l.rule = rule
-		rule.find(l)
+		if l.rule = rule; rule.find != nil {
+			rule.find(l)
+		}
 	}
 	l.reportUnused()
 	slices.SortStableFunc(l.findings, func(a, b Finding) int {

@@ -224,7 +224,7 @@ func TestLints(t *testing.T) {
 		})
 	}
 	for _, rule := range lint.Rules {
-		if rule.Code != "no-owner" && (!tested[rule.Code][true] || !tested[rule.Code][false]) {
+		if !slices.Contains([]string{"no-owner", "broken", "unknown-lint", "unused-lint"}, rule.Code) && (!tested[rule.Code][true] || !tested[rule.Code][false]) {
 			t.Errorf("%s is not tested both ways", rule.Code)
 		}
 	}
@@ -333,7 +333,7 @@ func TestDocumented(t *testing.T) {
 	for _, rule := range lint.Rules {
 		codes = append(codes, rule.Code)
 	}
-	if diff := cmp.Diff(append(codes, "broken", "unknown-lint", "unused-lint"), sections); diff != "" {
+	if diff := cmp.Diff(codes, sections); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -52,14 +52,13 @@ func (l *linter) silence(about string, at Finding, said []string) {
 	s := &silence{at: at, used: map[string]bool{}}
 	l.quiet[about] = s
 	for _, word := range said {
-		code, minus := strings.CutPrefix(word, "-")
-		if _, known := ruleOf(code); !minus || !known {
+		if code, minus := strings.CutPrefix(word, "-"); minus && silenceable(code) {
+			s.codes = append(s.codes, code)
+		} else {
 			at.Code, at.Severity = codeUnknownLint, Error
 			at.Text, at.Fix = fmt.Sprintf("The %s silences %q, which is no lint.", about, word), "Name lints as -code, with a code of docs/lints.md."
 			l.findings = append(l.findings, at.plain())
-			continue
 		}
-		s.codes = append(s.codes, code)
 	}
 	if len(said) == 0 {
 		at.Code, at.Severity = codeUnknownLint, Error

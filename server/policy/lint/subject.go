@@ -38,24 +38,39 @@ func (l *linter) reach(st policy.Statement) *subject {
 		if !l.engine.Names(st.Policy.Action, m.Action) {
 			continue
 		}
-		purposes := l.granting(m)
-		if purposes != nil && len(purposes) == 0 {
+		if m.ungranted {
 			any = true
 			continue
 		}
 		// Of what is too large to be looked into, anything may be.
 		if spent += s.whole.Size; spent > maxSteps {
-			s.ends = append(s.ends, reach.End{Moment: m, Can: reach.Yes | reach.No | reach.Fails})
+			s.ends = append(s.ends, reach.End{Moment: m.Moment, Can: reach.Yes | reach.No | reach.Fails})
 			continue
 		}
-		e := l.engine.End(s.whole, m, purposes)
+		e := l.engine.End(s.whole, m.granted)
 		s.ends = append(s.ends, e)
-		if !e.Can.Has(reach.Yes) && purposes != nil && !any {
-			any = l.engine.End(s.whole, m, nil).Can.Has(reach.Yes)
+		if !e.Can.Has(reach.Yes) && !any {
+			any = l.engine.End(s.whole, m.any).Can.Has(reach.Yes)
 		}
 	}
 	s.purposes = any && len(s.matches()) == 0
 	return s
+}
+
+// moment is a moment as the lints look at it: for requests of the purposes that
+// grant its tool, and of any.
+type moment struct {
+	policy.Moment
+	granted, any reach.Setting
+	// ungranted says that no purpose grants the tool.
+	ungranted bool
+}
+
+func (l *linter) readMoments() {
+	for _, m := range l.src.Moments() {
+		purposes := l.granting(m)
+		l.moments = append(l.moments, moment{Moment: m, granted: l.engine.Set(m, purposes), any: l.engine.Set(m, nil), ungranted: purposes != nil && len(purposes) == 0})
+	}
 }
 
 // granting are the purposes that grant a moment's tool, or nil for a bundle that

@@ -34,14 +34,14 @@ type judge struct {
 
 // known are the facts that hold before anything is evaluated. The purpose is one
 // of those that matter, unless nil.
-func (j *judge) known(purposes []cedar.Value) *facts {
+func known(m policy.Moment, purposes []cedar.Value) *facts {
 	var f *facts
 	context := Parse(ast.Context().AsIsNode()).Key
 	attribute := func(name types.String) string { return Parse(ast.Context().Access(name).AsIsNode()).Key }
-	for name, v := range j.moment.Known {
+	for name, v := range m.Known {
 		f = f.is(attribute(name), v)
 	}
-	for name, there := range j.moment.Present {
+	for name, there := range m.Present {
 		f = f.is(hasKey(context, types.String(name)), cedar.Boolean(there))
 	}
 	if purposes != nil {

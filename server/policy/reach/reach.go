@@ -87,19 +87,30 @@ func (x *Engine) Names(scope ast.IsActionScopeNode, action cedar.EntityUID) bool
 // Whole is a policy as one expression, scope and conditions.
 func Whole(p *ast.Policy) *Expr { return Parse(eval.PolicyToNode(p).AsIsNode()) }
 
-// End is how an expression can end in a moment, for requests of one of some
-// purposes, or of any if there are none.
-func (x *Engine) End(e *Expr, m policy.Moment, purposes []cedar.Value) End {
-	j := &judge{Engine: x, moment: m}
-	v := j.eval(e, j.known(purposes))
-	return End{Moment: m, Can: v.can, Mishaps: j.mishaps}
+// Setting is a moment with what is known in it before anything is evaluated.
+type Setting struct {
+	policy.Moment
+	known *facts
+}
+
+// Set makes a setting, for requests of one of some purposes, or of any if there
+// are none.
+func (x *Engine) Set(m policy.Moment, purposes []cedar.Value) Setting {
+	return Setting{Moment: m, known: known(m, purposes)}
+}
+
+// End is how an expression can end in a setting.
+func (x *Engine) End(e *Expr, in Setting) End {
+	j := &judge{Engine: x, moment: in.Moment}
+	v := j.eval(e, in.known)
+	return End{Moment: in.Moment, Can: v.can, Mishaps: j.mishaps}
 }
 
 // Dead is the place of the first of some clauses, evaluated one after the other,
 // that cannot be true where those before it are.
-func (x *Engine) Dead(clauses []*Expr, m policy.Moment, purposes []cedar.Value) int {
-	j := &judge{Engine: x, moment: m}
-	f := j.known(purposes)
+func (x *Engine) Dead(clauses []*Expr, in Setting) int {
+	j := &judge{Engine: x, moment: in.Moment}
+	f := in.known
 	for i, clause := range clauses {
 		v := j.eval(clause, f)
 		if !v.can.Has(Yes) {

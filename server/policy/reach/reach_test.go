@@ -118,7 +118,8 @@ func TestEnd(t *testing.T) {
 			if m.Action.ID != "s/t" || m.Phase != "CALL" || m.Resource != "Server" {
 				continue
 			}
-			end := reach.New(src).End(reach.Whole(st.Policy), m, nil)
+			x := reach.New(src)
+			end := x.End(reach.Whole(st.Policy), x.Set(m, nil))
 			if got := outcomes(end.Can); got != test.want {
 				t.Errorf("%s: got %s, want %s", test.condition, got, test.want)
 			}
@@ -140,7 +141,7 @@ func TestEndOfPurposes(t *testing.T) {
 		purposes []cedar.Value
 		want     string
 	}{{nil, "yn"}, {[]cedar.Value{cedar.String("p")}, "n"}, {[]cedar.Value{cedar.String("p"), cedar.String("q")}, "yn"}} {
-		if got := outcomes(x.End(e, m, test.purposes).Can); got != test.want {
+		if got := outcomes(x.End(e, x.Set(m, test.purposes)).Can); got != test.want {
 			t.Errorf("%v: got %s, want %s", test.purposes, got, test.want)
 		}
 	}

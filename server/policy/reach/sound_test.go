@@ -242,7 +242,7 @@ func TestSound(t *testing.T) {
 					ended = reach.Yes
 				}
 				tally[ended]++
-				end := engine.End(whole, momentOf(t, src, q), nil)
+				end := engine.End(whole, engine.Set(momentOf(t, src, q), nil))
 				if end.Can != reach.Yes|reach.No|reach.Fails {
 					excluded++
 				}
