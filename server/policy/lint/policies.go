@@ -266,7 +266,7 @@ func unknownPurpose(l *linter) {
 		walk(s.whole)
 		for _, v := range named {
 			if name, ok := v.(cedar.String); ok && !slices.Contains(l.purposes, string(name)) {
-				l.of(s.Statement, Warning, fmt.Sprintf("There is no purpose %q: no token with it gets as far as this policy.", string(name)), "Name a purpose of purposes.yaml, or add it there.")
+				l.of(s.Statement, Warning, fmt.Sprintf("There is no purpose %q: a request of it is denied whatever policies say.", string(name)), "Name a purpose of purposes.yaml, or add it there.")
 			}
 		}
 	}
