@@ -87,16 +87,18 @@ func saysDestructive(d policy.Definition) bool {
 func broadPurpose(l *linter) {
 	for _, id := range l.purposes {
 		p := l.src.Bundle.Purposes[id]
-		f := l.place("purposes.yaml", id)
-		f.Severity = Warning
+		report := func(text string) {
+			f := l.place("purposes.yaml", id)
+			f.Severity, f.Text, f.Fix = Warning, text, "Name the tools that the purpose needs."
+			l.report("purpose "+id, f)
+		}
 		all, servers := true, map[string]bool{}
 		for _, d := range l.src.Definitions {
 			servers[d.Tool.Server] = true
 			all = all && grants(p, d.Tool.ToolName)
 		}
 		if all && len(servers) > 1 {
-			f.Text, f.Fix = fmt.Sprintf("The purpose %s grants every tool of every server.", id), "Name the tools that the purpose needs."
-			l.report("purpose "+id, f)
+			report(fmt.Sprintf("The purpose %s grants every tool of every server.", id))
 			continue
 		}
 		var wide []string
@@ -108,9 +110,7 @@ func broadPurpose(l *linter) {
 			}
 		}
 		if len(wide) > 0 {
-			f.Text = fmt.Sprintf("The purpose %s grants %s: destructive tools, and whatever is added to them.", id, strings.Join(wide, ", "))
-			f.Fix = "Name the tools that the purpose needs."
-			l.report("purpose "+id, f)
+			report(fmt.Sprintf("The purpose %s grants %s: destructive tools, and whatever is added to them.", id, strings.Join(wide, ", ")))
 		}
 	}
 }

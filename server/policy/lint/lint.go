@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/policy/listing"
@@ -105,8 +107,9 @@ type linter struct {
 	purposes []string // sorted
 	inputs   map[decision.ToolName]shape
 	outputs  map[decision.ToolName]shape
-	subjects []*subject // the valid policies
-	rule     Rule       // that runs
+	yaml     map[string]ast.Node // parsed for places
+	subjects []*subject          // the valid policies
+	rule     Rule                // that runs
 	findings []Finding
 	quiet    silences
 }
@@ -142,7 +145,7 @@ func broken(err error) Finding {
 // silenced, in the order of the places.
 func Check(src *policy.Source) []Finding {
 	l := &linter{src: src, engine: reach.New(src), purposes: slices.Sorted(maps.Keys(src.Bundle.Purposes)),
-		inputs: map[decision.ToolName]shape{}, outputs: map[decision.ToolName]shape{}}
+		yaml: map[string]ast.Node{}, inputs: map[decision.ToolName]shape{}, outputs: map[decision.ToolName]shape{}}
 	for _, d := range src.Definitions {
 		l.inputs[d.Tool.ToolName], l.outputs[d.Tool.ToolName] = shapesOf(d)
 	}

@@ -14,11 +14,13 @@ import (
 // beginning where it cannot be found.
 func (l *linter) place(file string, keys ...string) Finding {
 	at := Finding{File: file, Line: 1, Column: 1}
-	parsed, err := parser.ParseBytes(l.src.Texts[file], 0)
-	if err != nil || len(parsed.Docs) == 0 {
-		return at
+	node, parsed := l.yaml[file]
+	if !parsed {
+		if f, err := parser.ParseBytes(l.src.Texts[file], 0); err == nil && len(f.Docs) > 0 {
+			node = f.Docs[0].Body
+		}
+		l.yaml[file] = node
 	}
-	node := parsed.Docs[0].Body
 	for _, key := range keys {
 		found := false
 		for _, pair := range pairs(node) {
