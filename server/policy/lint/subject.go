@@ -38,22 +38,23 @@ func (l *linter) reach(st policy.Statement) *subject {
 		if !l.engine.Names(st.Policy.Action, m.Action) {
 			continue
 		}
-		if m.ungranted {
-			any = true
-			continue
-		}
 		// Of what is too large to be looked into, anything may be.
 		if spent += s.whole.Size; spent > maxSteps {
-			s.ends = append(s.ends, reach.End{Moment: m.Moment, Can: reach.Yes | reach.No | reach.Fails})
+			if !m.ungranted {
+				s.ends = append(s.ends, reach.End{Moment: m.Moment, Can: reach.Yes | reach.No | reach.Fails})
+			}
 			continue
 		}
-		e := l.engine.End(s.whole, m.granted)
-		s.ends = append(s.ends, e)
-		if !e.Can.Has(reach.Yes) && !any {
+		matches := false
+		if !m.ungranted {
+			e := l.engine.End(s.whole, m.granted)
+			s.ends, matches = append(s.ends, e), e.Can.Has(reach.Yes)
+		}
+		if !matches && !any {
 			any = l.engine.End(s.whole, m.any).Can.Has(reach.Yes)
 		}
 	}
-	s.purposes = any && len(s.matches()) == 0
+	s.purposes = len(s.matches()) == 0 && (any || spent > 0 && len(s.ends) == 0)
 	return s
 }
 
