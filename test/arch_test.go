@@ -42,6 +42,9 @@ var lattice = map[string]string{
 	"server/policy/table":    "server/decision server/decision/stage server/policy",
 	"server/policy/diff":     "server/decision server/policy server/policy/table",
 	"server/policy/report":   "server/policy/coverage",
+	"server/policy/reach":    "server/policy",
+	"server/policy/listing":  "document",
+	"server/policy/lint":     "server/decision server/policy server/policy/listing server/policy/reach",
 }
 
 // anything may be imported by these: the binary, and what is only for tests.

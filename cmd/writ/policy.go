@@ -14,7 +14,9 @@ import (
 type policyCmd struct {
 	Init    policyInitCmd    `cmd:"" help:"Write the sample bundle into a new directory, to start from."`
 	Check   policyCheckCmd   `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
+	Lint    policyLintCmd    `cmd:"" help:"Say what is suspect in a bundle. Exits with 1 for warnings and errors, with 0 for notes."`
 	Schema  policySchemaCmd  `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
+	Tools   policyToolsCmd   `cmd:"" help:"Compare pinned tools with what a server lists, and pin them anew."`
 	Test    policyTestCmd    `cmd:"" help:"Run a bundle's tests, and say what they cover."`
 	Table   policyTableCmd   `cmd:"" help:"Print what the policies permit: agent by tool by purpose."`
 	Diff    policyDiffCmd    `cmd:"" help:"Say what differs between two bundles. Exits with 1 when something does."`
@@ -88,14 +90,46 @@ func (c policyCheckCmd) Run(to streams) error {
 	return nil
 }
 
-type policySchemaCmd struct{ bundleArg }
+type policySchemaCmd struct {
+	bundleArg
+	Tools  string `type:"existingfile" placeholder:"FILE" help:"Instead of a bundle: a tools/list answer, whose schema is printed with the least that a bundle declares."`
+	Server string `placeholder:"NAME" help:"The id of the server whose answer it is."`
+}
 
 // Run prints the schema.
 func (c policySchemaCmd) Run(to streams) error {
-	text, err := policy.Schema(c.files())
+	text, err := c.text()
 	if err != nil {
 		return err
 	}
 	_, err = to.out.Write(text)
 	return err
+}
+
+func (c policySchemaCmd) text() ([]byte, error) {
+	switch {
+	case c.Tools == "" && c.Server != "":
+		return nil, usageError("--server names the server of --tools")
+	case c.Tools == "":
+		return policy.Schema(c.files())
+	case c.Bundle != "":
+		return nil, usageError("give a bundle or --tools, not both")
+	}
+	l, err := readListing(c.Tools)
+	if err != nil {
+		return nil, err
+	}
+	server, err := l.of(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	var definitions [][]byte
+	for _, t := range l.Tools {
+		definitions = append(definitions, t.Raw)
+	}
+	text, err := policy.SchemaOf(server, definitions)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Tools, err)
+	}
+	return text, nil
 }

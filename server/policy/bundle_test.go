@@ -46,15 +46,19 @@ func TestLoadRefuses(t *testing.T) {
 		{"an Extra that must be there", "schema.cedarschema", strings.Replace(string(small()[fileSchema].Data), "limit?", "limit", 1), "the attribute limit of the type Extra must be optional"},
 		{"a Destination of its own", "schema.cedarschema", strings.Replace(string(small()[fileSchema].Data), ", region: String", "", 1), "declare `entity Destination"},
 		{"an action of its own that a tool has", "schema.cedarschema", string(small()[fileSchema].Data) + `action "s/t";`, `action "s/t" is declared twice`},
-		{"an unknown type", "schema.cedarschema", string(small()[fileSchema].Data) + `entity X = { a: Nothing };`, "schema.cedarschema: "},
+		{"an unknown type", "schema.cedarschema", string(small()[fileSchema].Data) + `entity X = { a: Nothing };`, `schema.cedarschema:7:1: entity "X" shape: attribute "a": undefined type "Nothing"`},
 		{"types that grow", "schema.cedarschema", string(small()[fileSchema].Data) + bomb(40), "come to more than 100000 types"},
-		{"a type that names itself", "schema.cedarschema", string(small()[fileSchema].Data) + "type A = { a: B }; type B = Set<A>;", "schema.cedarschema: "},
+		{"a type that names itself", "schema.cedarschema", string(small()[fileSchema].Data) + "type A = { a: B }; type B = Set<A>;", "schema.cedarschema:7:1: the type A is made of itself: A, B, A"},
+		{"types in a circle of namespaces", "schema.cedarschema", string(small()[fileSchema].Data) + "namespace N { type A = { a: M::B }; }\nnamespace M { type C = Long; type B = Set<N::A>; }", "schema.cedarschema:8:30: the type M::B is made of itself: M::B, N::A, M::B"},
+		{"actions in a circle", "schema.cedarschema", string(small()[fileSchema].Data) + "action \"a\" in [\"b\"];\n  action \"b\" in [\"c\"];\naction c in [a];", `schema.cedarschema:7:1: the action "a" is in itself: a, b, c, a`},
+		{"an action of an unknown type", "schema.cedarschema", string(small()[fileSchema].Data) + "\naction \"q\" appliesTo { principal: [Nope], resource: [Team] };", `schema.cedarschema:8:1: action "q" principal: undefined entity type "Nope"`},
+		{"entities in a circle", "entities.json", "[\n" + `{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]},` + "\n  " + `{"uid":{"type":"Team","id":"t"},"attrs":{},"parents":[{"type":"Team","id":"u"}]},{"uid":{"type":"Team","id":"u"},"attrs":{},"parents":[{"type":"Team","id":"t"}]}]`, `entities.json:3:3: the entity Team::"t": invalid parent type "Team"`},
 		{"entities that are no JSON", "entities.json", "[}", "entities.json: invalid JSON near byte 1"},
 		{"an entity twice", "entities.json", `[{"uid":{"type":"Team","id":"t"},"attrs":{},"parents":[]},{"uid":{"type":"Team","id":"t"},"attrs":{},"parents":[]}]`, `duplicate entity Team::"t"`},
 		{"an entity without parents", "entities.json", `[{"uid":{"type":"Team","id":"t"},"attrs":{}}]`, `"parents" is missing`},
-		{"an entity of an unknown type", "entities.json", `[{"uid":{"type":"Group","id":"g"},"attrs":{},"parents":[]}]`, `entities.json: the entity Group::"g": entity type "Group" not found`},
-		{"an entity with an unknown attribute", "entities.json", `[{"uid":{"type":"Team","id":"t"},"attrs":{"x":1},"parents":[]}]`, `entities.json: the entity Team::"t": unexpected attribute "x"`},
-		{"an entity with a parent of the wrong type", "entities.json", `[{"uid":{"type":"Team","id":"t"},"attrs":{},"parents":[{"type":"Agent","id":"a"}]}]`, `entities.json: the entity Team::"t": invalid parent type`},
+		{"an entity of an unknown type", "entities.json", `[{"uid":{"type":"Group","id":"g"},"attrs":{},"parents":[]}]`, `entities.json:1:2: the entity Group::"g": entity type "Group" not found`},
+		{"an entity with an unknown attribute", "entities.json", `[{"uid":{"type":"Team","id":"t"},"attrs":{"x":1},"parents":[]}]`, `entities.json:1:2: the entity Team::"t": unexpected attribute "x"`},
+		{"an entity with a parent of the wrong type", "entities.json", `[{"uid":{"type":"Team","id":"t"},"attrs":{},"parents":[{"type":"Agent","id":"a"}]}]`, `entities.json:1:2: the entity Team::"t": invalid parent type`},
 		{"too many ancestors", "entities.json", ancestors(300), "has more than 256 ancestors"},
 		{"no tools", "tools/s.json", `{"server":"s"}`, "tools/s.json: server is not a string or tools is not an array"},
 		{"tools that are no list", "tools/s.json", `{"server":"s","tools":{}}`, "tools is not an array"},
@@ -159,6 +163,45 @@ func wide() string {
 		fmt.Fprintf(&b, `"d%d":{"type":"object","properties":{%s}},`, level, strings.Join(properties, ","))
 	}
 	return b.String() + `"d4":{}},"properties":{"a":{"$ref":"#/$defs/d0"}}}`
+}
+
+// Teams may be in teams, and none in itself.
+func TestLoadHierarchy(t *testing.T) {
+	schema := strings.Replace(string(small()[fileSchema].Data), "entity Team;", "entity Team in [Team];", 1)
+	load := func(last string) error {
+		_, err := Load(broken(map[string]string{fileSchema: schema, fileEntities: "[\n" + `{"uid":{"type":"Team","id":"t"},"attrs":{},"parents":[{"type":"Team","id":"u"}]},
+  {"uid":{"type":"Team","id":"u"},"attrs":{},"parents":[{"type":"Team","id":"v"}]},
+  {"uid":{"type":"Team","id":"v"},"attrs":{},"parents":[` + last + `]}]`}))
+		return err
+	}
+	if err := load(""); err != nil {
+		t.Error(err)
+	}
+	const want = `entities.json:2:1: the entity Team::"t": it is its own ancestor: Team::"t", Team::"u", Team::"v", Team::"t"`
+	for range 5 {
+		if err := load(`{"type":"Team","id":"t"}`); err == nil || err.Error() != want {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if err := load(`{"type":"Team","id":"v"}`); err == nil || !strings.Contains(err.Error(), `entities.json:4:3: the entity Team::"v": it is its own ancestor`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Types of the same name in other namespaces, and entities that are called like
+// types, are no circle.
+func TestNoCircle(t *testing.T) {
+	for _, more := range []string{
+		"namespace N { type A = M::A; }\nnamespace M { type A = Long; }",
+		"namespace N { entity B; type A = { a: B }; }\nnamespace M { type B = N::A; }",
+		"entity C in [C]; type D = { c: C }; entity E in [C] = { d: D, e?: E };",
+		"action a in [b, c]; action b in [c]; action c;",
+		"namespace N { action a in [M::Action::\"a\"]; }\nnamespace M { action a; }",
+	} {
+		if _, err := Load(broken(map[string]string{fileSchema: string(small()[fileSchema].Data) + more})); err != nil {
+			t.Errorf("%s: %v", more, err)
+		}
+	}
 }
 
 // Aliases cannot make a bundle larger than its files.

@@ -24,6 +24,7 @@ type files struct {
 	fsys  fs.FS
 	size  int64
 	sums  map[string][sha256.Size]byte
+	texts map[string][]byte // kept when not nil
 	count int
 }
 
@@ -59,6 +60,9 @@ func (f *files) read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("the bundle is larger than %d bytes", maxBundle)
 	}
 	f.sums[name] = sha256.Sum256(data)
+	if f.texts != nil {
+		f.texts[name] = data
+	}
 	return data, nil
 }
 

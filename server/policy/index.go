@@ -7,13 +7,15 @@ import (
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// index finds the policies whose scopes can match a request. A scope cannot
+// Index finds the policies whose scopes can match a request. A scope cannot
 // fail and is tested before the conditions, so leaving out a policy whose scope
-// does not match changes neither decisions nor reasons nor errors.
-type index struct {
+// does not match changes neither decisions nor reasons nor errors. It is
+// immutable and safe for concurrent use.
+type Index struct {
 	statements []*statement // sorted by id
 	// anchors numbers what scopes name; 0 is any.
 	anchors map[anchor]int32
@@ -41,10 +43,32 @@ const (
 	isType
 )
 
-func newIndex(statements []*statement, entities cedar.EntityMap) *index {
+// NewIndex indexes Cedar policies as they are, whatever they are called and
+// annotated with. The entities are those whose ancestors policies may name.
+func NewIndex(policies map[cedar.PolicyID]*cedar.Policy, entities cedar.EntityMap) *Index {
+	statements := make([]*statement, 0, len(policies))
+	for id, p := range policies {
+		statements = append(statements, &statement{id: string(id), ast: (*ast.Policy)(p.AST()), policy: unscoped(p), forbid: p.Effect() == cedar.Forbid})
+	}
+	return newIndex(statements, entities)
+}
+
+// Authorize answers as cedar.Authorize does over all the policies, in the order
+// of their ids. The entities must give those that the index was built with the
+// same ancestors, and others none.
+func (x *Index) Authorize(entities types.EntityGetter, request cedar.Request) (cedar.Decision, cedar.Diagnostic) {
+	found := x.find(request.Principal, request.Action, request.Resource, false)
+	all := make(candidates, len(found))
+	for i, at := range found {
+		all[i] = x.statements[at]
+	}
+	return cedar.Authorize(all, entities, request)
+}
+
+func newIndex(statements []*statement, entities cedar.EntityMap) *Index {
 	sorted := slices.Clone(statements)
 	slices.SortFunc(sorted, func(a, b *statement) int { return strings.Compare(a.id, b.id) })
-	x := &index{statements: sorted, anchors: map[anchor]int32{{}: 0}, lines: map[cedar.EntityUID][]int32{},
+	x := &Index{statements: sorted, anchors: map[anchor]int32{{}: 0}, lines: map[cedar.EntityUID][]int32{},
 		buckets: map[[3]int32][]int32{}, unbound: map[[2]int32][]int32{}}
 	number := func(a anchor) int32 {
 		n, ok := x.anchors[a]
@@ -93,7 +117,7 @@ func anchorsOf(node any) []anchor {
 // lineage is the anchors that an entity satisfies and that policies name: any,
 // its type, itself and all its ancestors. One that the bundle does not know has
 // no ancestors.
-func (x *index) lineage(uid cedar.EntityUID) []int32 {
+func (x *Index) lineage(uid cedar.EntityUID) []int32 {
 	if line, ok := x.lines[uid]; ok {
 		return line
 	}
@@ -102,7 +126,7 @@ func (x *index) lineage(uid cedar.EntityUID) []int32 {
 
 // trace is the lineage of the first of some entities; the others are its
 // ancestors.
-func (x *index) trace(entities []cedar.EntityUID) []int32 {
+func (x *Index) trace(entities []cedar.EntityUID) []int32 {
 	line := make([]int32, 1, 4) // any, and what most entities have
 	add := func(a anchor) {
 		if n, named := x.anchors[a]; named {
@@ -133,22 +157,8 @@ func ancestry(entities cedar.EntityMap, uid cedar.EntityUID, max int) []cedar.En
 // candidates are the policies that a question can match, in the order of their
 // ids: those that decide, and those that oblige. An unknown resource matches
 // every resource scope.
-func (x *index) candidates(q *question) (deciding, obligating candidates) {
-	var found []int32
-	resources := x.lineage(q.resource)
-	for _, p := range x.lineage(q.principal) {
-		for _, a := range x.lineage(q.action) {
-			if q.resource.IsZero() {
-				found = append(found, x.unbound[[2]int32{p, a}]...)
-				continue
-			}
-			for _, r := range resources {
-				found = append(found, x.buckets[[3]int32{p, a, r}]...)
-			}
-		}
-	}
-	slices.Sort(found)
-	for _, i := range slices.Compact(found) {
+func (x *Index) candidates(q *question) (deciding, obligating candidates) {
+	for _, i := range x.find(q.principal, q.action, q.resource, q.resource.IsZero()) {
 		if s := x.statements[i]; s.obligate == nil {
 			deciding = append(deciding, s)
 		} else {
@@ -158,13 +168,33 @@ func (x *index) candidates(q *question) (deciding, obligating candidates) {
 	return deciding, obligating
 }
 
+// find returns the places of the policies whose scopes match, in order. With
+// unbound, every resource scope does.
+func (x *Index) find(principal, action, resource cedar.EntityUID, unbound bool) []int32 {
+	var found []int32
+	resources := x.lineage(resource)
+	for _, p := range x.lineage(principal) {
+		for _, a := range x.lineage(action) {
+			if unbound {
+				found = append(found, x.unbound[[2]int32{p, a}]...)
+				continue
+			}
+			for _, r := range resources {
+				found = append(found, x.buckets[[3]int32{p, a, r}]...)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
 // applies reports whether the action with a lineage is one of a policy's.
-func (x *index) applies(s *statement, line []int32) bool {
+func (x *Index) applies(s *statement, line []int32) bool {
 	return slices.ContainsFunc(anchorsOf(s.ast.Action), func(a anchor) bool { return slices.Contains(line, x.anchors[a]) })
 }
 
 // get finds a policy by id.
-func (x *index) get(id cedar.PolicyID) *statement {
+func (x *Index) get(id cedar.PolicyID) *statement {
 	i, _ := slices.BinarySearchFunc(x.statements, string(id), func(s *statement, id string) int { return strings.Compare(s.id, id) })
 	return x.statements[i]
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -27,6 +26,36 @@ import (
 // files are read, and none through a symbolic link.
 func Load(fsys fs.FS) (*decision.Bundle, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
+	d, err := f.draft()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	b := d.bundle
+	b.Policies, b.Digest = d.compile(d.inForce()), f.digest()
+	if len(d.inForce()) < len(d.statements) {
+		shadow := *b
+		shadow.Policies = d.compile(d.statements)
+		b.Shadow = &shadow
+	}
+	return b, nil
+}
+
+// draft is a bundle that is read whole and whose policies are not yet held
+// against its schema.
+type draft struct {
+	bundle     *decision.Bundle // without policies and digest
+	facts      []toolFacts
+	words      toolsFile
+	purposes   purposesFile
+	schema     *resolved.Schema
+	entities   cedar.EntityMap
+	statements []*statement // by file and place
+}
+
+func (f *files) draft() (*draft, error) {
 	if err := f.checkNames(); err != nil {
 		return nil, err
 	}
@@ -40,35 +69,40 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err := checkName("name", m.Name); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileManifest, err)
 	}
-	b := &decision.Bundle{Name: m.Name}
-	facts, err := f.tools(b)
+	d := &draft{bundle: &decision.Bundle{Name: m.Name}}
+	var err error
+	if d.facts, d.words, err = f.tools(d.bundle); err != nil {
+		return nil, err
+	}
+	if err := m.async(d.bundle); err != nil {
+		return nil, err
+	}
+	if err := f.data(d); err != nil {
+		return nil, err
+	}
+	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.async(b); err != nil {
-		return nil, err
-	}
-	if err := f.data(b); err != nil {
-		return nil, err
-	}
-	live, watched, err := f.policies(b, facts)
+	generated, err := actions(d.facts)
 	if err != nil {
 		return nil, err
 	}
-	b.Policies, b.Digest = live, f.digest()
-	if watched != nil {
-		shadow := *b
-		shadow.Policies = watched
-		b.Shadow = &shadow
+	if d.schema, err = resolve(fileSchema, base, generated); err != nil {
+		return nil, err
 	}
-	return b, nil
+	if d.entities, err = f.entities(d.schema); err != nil {
+		return nil, err
+	}
+	d.statements, err = f.statements()
+	return d, err
 }
 
 // Schema is the bundle's whole Cedar schema: its own declarations and the
 // actions of its tools, as the policies are validated against.
 func Schema(fsys fs.FS) ([]byte, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
-	facts, err := f.tools(&decision.Bundle{})
+	facts, _, err := f.tools(&decision.Bundle{})
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +121,9 @@ func Schema(fsys fs.FS) ([]byte, error) {
 }
 
 // data reads vendors, purposes and budgets, which rest on one another.
-func (f *files) data(b *decision.Bundle) error {
+func (f *files) data(d *draft) error {
+	b := d.bundle
 	var vendors vendorsFile
-	var purposes purposesFile
 	var budgets budgetsFile
 	for _, part := range []struct {
 		name string
@@ -97,7 +131,7 @@ func (f *files) data(b *decision.Bundle) error {
 		use  func() error
 	}{
 		{fileVendors, &vendors, func() error { return vendors.vendors(b) }},
-		{filePurposes, &purposes, func() error { return purposes.purposes(b) }},
+		{filePurposes, &d.purposes, func() error { return d.purposes.purposes(b) }},
 		{fileBudgets, &budgets, func() error { return budgets.budgets(b) }},
 	} {
 		if err := readYAML(f, part.name, part.into, true); err != nil {
@@ -110,64 +144,51 @@ func (f *files) data(b *decision.Bundle) error {
 	return nil
 }
 
-// policies reads, validates and compiles the Cedar side: the policies in force
-// and, where some are in shadow mode, those with them in force too.
-func (f *files) policies(b *decision.Bundle, facts []toolFacts) (live, watched *Set, err error) {
-	s, err := f.frame(facts)
-	if err != nil {
-		return nil, nil, err
-	}
-	statements, err := f.statements(newValidators(s.schema))
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, st := range statements {
-		if err := st.checkRoute(b); err != nil {
-			return nil, nil, fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+// validate holds the policies against the schema and the vendors, and returns
+// the first that does not fit.
+func (d *draft) validate() error {
+	v := NewValidator(d.schema)
+	for _, st := range d.statements {
+		if err := v.Check(st.ast); err != nil {
+			return fmt.Errorf("%s: policy %q: %s", st.at(), st.id, mistakes(err))
 		}
 	}
-	s.mask = newMask(b, facts, s.entities, statements)
-	inForce := slices.DeleteFunc(slices.Clone(statements), func(st *statement) bool { return st.shadow })
-	if len(inForce) < len(statements) {
-		watched = s.with(statements)
+	for _, st := range d.statements {
+		if err := st.checkRoute(d.bundle); err != nil {
+			return fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
+		}
 	}
-	return s.with(inForce), watched, nil
+	return nil
 }
 
-// with is the set with these policies.
-func (s *Set) with(statements []*statement) *Set {
-	set := *s
-	set.index, set.needs = newIndex(statements, s.entities), needsOf(statements)
-	return &set
+// mistakes are those of a validation in one line: there is one for each action
+// and type.
+func mistakes(err error) string {
+	return short(strings.Join(slices.Compact(strings.Split(err.Error(), "\n")), "; "))
 }
 
-// frame is a set without policies.
-func (f *files) frame(facts []toolFacts) (*Set, error) {
-	base, err := f.read(fileSchema)
-	if err != nil {
-		return nil, err
-	}
-	generated, err := actions(facts)
-	if err != nil {
-		return nil, err
-	}
-	s := &Set{tools: map[decision.ToolName]cedar.Record{}}
-	if s.schema, err = resolve(fileSchema, base, generated); err != nil {
-		return nil, err
-	}
-	s.extraType = extraType(s.schema)
-	for _, t := range facts {
-		s.tools[t.tool.ToolName] = cedar.NewRecord(cedar.RecordMap{
-			"server": cedar.String(t.tool.Server), "name": cedar.String(t.tool.Name),
-			"classes": stringSet(t.tool.Classes), "labels": stringSet(t.tool.Labels)})
-	}
-	if s.entities, err = f.entities(s.schema); err != nil {
-		return nil, err
-	}
-	return s, nil
+// inForce are the policies that are not in shadow mode.
+func (d *draft) inForce() []*statement {
+	return slices.DeleteFunc(slices.Clone(d.statements), func(s *statement) bool { return s.shadow })
 }
 
-func (f *files) statements(v validators) ([]*statement, error) {
+// compile makes some of a draft's policies fit for being asked.
+func (d *draft) compile(statements []*statement) *Set {
+	s := &Set{schema: d.schema, extraType: extraType(d.schema), entities: d.entities, tools: map[decision.ToolName]cedar.Record{},
+		needs: needsOf(statements), index: newIndex(statements, d.entities), mask: newMask(d.bundle, d.facts, d.entities, d.statements)}
+	for _, t := range d.facts {
+		s.tools[t.tool.ToolName] = toolRecord(t.tool)
+	}
+	return s
+}
+
+// toolRecord is a tool as context.tool.
+func toolRecord(t *decision.Tool) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"server": cedar.String(t.Server), "name": cedar.String(t.Name),
+		"classes": stringSet(t.Classes), "labels": stringSet(t.Labels)})
+}
+
+func (f *files) statements() ([]*statement, error) {
 	names, err := f.list(dirCedar, ".cedar")
 	if err != nil {
 		return nil, err
@@ -188,10 +209,6 @@ func (f *files) statements(v validators) ([]*statement, error) {
 				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
 			}
 			where[st.id] = st.at()
-			if err := v.check(st); err != nil {
-				mistakes := slices.Compact(strings.Split(err.Error(), "\n")) // one for each action and type
-				return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, short(strings.Join(mistakes, "; ")))
-			}
 		}
 		all = append(all, statements...)
 	}
@@ -209,45 +226,6 @@ func cut(text string, max int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:max], "") + "…"
-}
-
-// validators are the validators by scopes of actions. Validation goes through
-// every action that the schema gives a context, so each policy is held against
-// a schema in which only those that it can apply to have one.
-type validators struct {
-	schema *resolved.Schema
-	groups cedar.EntityMap // the actions
-	by     map[string]*validate.Validator
-}
-
-func newValidators(s *resolved.Schema) validators {
-	v := validators{schema: s, groups: cedar.EntityMap{}, by: map[string]*validate.Validator{}}
-	for uid, action := range s.Actions {
-		v.groups[uid] = action.Entity
-	}
-	return v
-}
-
-func (v validators) check(st *statement) error {
-	named := anchorsOf(st.ast.Action)
-	key := fmt.Sprint(named)
-	validator, ok := v.by[key]
-	if !ok {
-		narrow := *v.schema
-		if !slices.Contains(named, anchor{}) {
-			narrow.Actions = maps.Clone(v.schema.Actions)
-			for uid, action := range narrow.Actions {
-				in := ancestry(v.groups, uid, math.MaxInt)
-				if !slices.ContainsFunc(named, func(a anchor) bool { return a.uid == uid || a.as == isIn && slices.Contains(in, a.uid) }) {
-					action.AppliesTo = nil
-					narrow.Actions[uid] = action
-				}
-			}
-		}
-		validator = validate.New(&narrow)
-		v.by[key] = validator
-	}
-	return validator.Policy("", st.ast)
 }
 
 // at is where a policy stands: file:line:column.
@@ -281,11 +259,14 @@ func (f *files) entities(s *resolved.Schema) (cedar.EntityMap, error) {
 	uids := slices.SortedFunc(maps.Keys(entities), func(a, b cedar.EntityUID) int { return strings.Compare(a.String(), b.String()) })
 	for _, uid := range uids {
 		if err := validator.Entity(entities[uid]); err != nil {
-			return nil, fmt.Errorf("%s: the entity %s: %s", fileEntities, uid, short(err.Error()))
+			return nil, fmt.Errorf("%s: the entity %s: %s", entityAt(fileEntities, data, uid), uid, short(err.Error()))
 		}
 		if line := ancestry(entities, uid, maxAncestors+2); len(line) > maxAncestors+1 {
-			return nil, fmt.Errorf("%s: the entity %s has more than %d ancestors", fileEntities, uid, maxAncestors)
+			return nil, fmt.Errorf("%s: the entity %s has more than %d ancestors", entityAt(fileEntities, data, uid), uid, maxAncestors)
 		}
+	}
+	if uid, err := checkHierarchy(entities); err != nil {
+		return nil, fmt.Errorf("%s: the entity %s: %w", entityAt(fileEntities, data, uid), uid, err)
 	}
 	for uid, action := range s.Actions {
 		entities[uid] = action.Entity

@@ -70,6 +70,8 @@ type toolsFile map[string]map[string]struct {
 	Labels []string `yaml:"labels"`
 	// Resources are the Cedar entity types that the tool acts upon.
 	Resources []string `yaml:"resources"`
+	// Lint silences lints of the tool: "-code".
+	Lint []string `yaml:"lint"`
 }
 
 // purposesFile is purposes.yaml, by id.
@@ -81,6 +83,8 @@ type purposesFile map[string]struct {
 	Vendors []string `yaml:"vendors"`
 	// Regions, if any, are the only ones data may go to.
 	Regions []string `yaml:"regions"`
+	// Lint silences lints of the purpose: "-code".
+	Lint []string `yaml:"lint"`
 }
 
 // vendorsFile is vendors.yaml, by id.

@@ -55,6 +55,9 @@ type toolFacts struct {
 	input map[string]any
 	// resources are the entity types that the tool acts upon.
 	resources []string
+	// raw is the definition as it was listed, in a file.
+	raw  []byte
+	file string
 }
 
 // Actions writes the Cedar actions of tools, their argument types included, in
@@ -97,6 +100,43 @@ func actions(tools []toolFacts) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// minimal declares what the actions of any bundle rest on, and nothing more.
+const minimal = `// The agent, the human it acts for, and what an action is on.
+entity Agent;
+entity Human;
+entity Server;
+entity Destination = { host: String, vendor: String, region: String };
+
+// What enforcement points may add in context.extra.
+type Extra = {};
+`
+
+// SchemaOf is a whole Cedar schema for the tools of one server, from their
+// definitions in JSON: the least that a bundle declares, and their actions as
+// Schema writes them.
+func SchemaOf(server string, definitions [][]byte) ([]byte, error) {
+	if !serverForm.MatchString(server) {
+		return nil, fmt.Errorf("the server's id %q is not of the form %s", server, serverForm)
+	}
+	var facts []toolFacts
+	for i, definition := range definitions {
+		t, err := newTool(server, definition, nil)
+		if err != nil {
+			return nil, fmt.Errorf("tool %d: %w", i, err)
+		}
+		facts = append(facts, t)
+	}
+	slices.SortFunc(facts, func(a, b toolFacts) int { return strings.Compare(a.tool.Name, b.tool.Name) })
+	generated, err := actions(facts)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := resolve(fileSchema, []byte(minimal), generated); err != nil {
+		return nil, err
+	}
+	return slices.Concat([]byte(minimal), []byte("\n"), generated), nil
+}
+
 // quote writes a string literal of Cedar, whose escapes are Rust's and not Go's.
 // A name can be anything that a server lists.
 func quote(s string) string {
@@ -130,6 +170,9 @@ func resolve(file string, base, generated []byte) (*resolved.Schema, error) {
 	if err := checkTypes(declared.AST()); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	if err := checkCycles(file, base, declared.AST()); err != nil {
+		return nil, err
+	}
 	var whole schema.Schema
 	whole.SetFilename(file)
 	if err := whole.UnmarshalCedar(slices.Concat(base, []byte("\n"), generated)); err != nil {
@@ -137,7 +180,7 @@ func resolve(file string, base, generated []byte) (*resolved.Schema, error) {
 	}
 	s, err := whole.Resolve()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, resolving(file, base, err)
 	}
 	for _, name := range []cedar.EntityType{typeAgent, typeHuman, typeServer, typeDestination} {
 		if _, ok := s.Entities[name]; !ok {

@@ -23,7 +23,7 @@ type Set struct {
 	tools map[decision.ToolName]cedar.Record
 	// needs are the attributes of context that the policies look at.
 	needs needs
-	index *index
+	index *Index
 	// mask is what an explanation may show.
 	mask mask
 }

@@ -56,7 +56,7 @@ var parameters = map[string][]string{
 }
 
 // plain are the annotations that any policy may carry.
-var plain = []string{"id", "owner", "reason", "description", "obligate", "requires", "mode"}
+var plain = []string{"id", "owner", "reason", "description", "obligate", "requires", "mode", "lint"}
 
 // longest bounds the annotations that an answer holds, in bytes, as the wire does.
 var longest = map[string]int{"reason": 2048, "fields": 8192, "to": 256, "body": 2048, "acr": 256, "text": 1024}
@@ -93,7 +93,10 @@ var cedarPlace = regexp.MustCompile(`^(?:parser error: )?(?:parse error at )?<in
 // statement that cannot be read.
 func placed(file string, text []byte, err error) error {
 	message := err.Error()
-	if m := cedarPlace.FindStringSubmatch(message); m != nil {
+	if m := cedarPlace.FindStringSubmatch(message); m != nil && m[1] == "0" {
+		message = message[len(m[0]):] // at the very beginning
+		return fmt.Errorf("%s:1:1: %s", file, short(message))
+	} else if m != nil {
 		return fmt.Errorf("%s:%s:%s: %s", file, m[1], m[2], short(message[len(m[0]):]))
 	}
 	message = short(strings.TrimPrefix(message, "parser error: "))

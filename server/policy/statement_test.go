@@ -34,6 +34,7 @@ func TestParse(t *testing.T) {
 		{"a large number", "@id(\"a\")" + rest + "\n// é\n  @id(\"b\")\npermit (principal, action, resource) when { 99999999999999999999 > 1 };\n@id(\"c\")" + rest, "p.cedar:4:3: strconv.ParseInt"},
 		{"an unknown function", "@id(\"a\")\npermit (principal, action, resource) when { now() };", "p.cedar:2:49: \")\": `now` is not a function"},
 		{"invalid UTF-8", "@id(\"a\")\npermit (principal, action, resource) when { \"\xff\" == \"\" };", "p.cedar:2:45: invalid UTF-8 encoding"},
+		{"invalid UTF-8 first", "\xff@id(\"a\")" + rest, "p.cedar:1:1: invalid UTF-8 encoding"},
 		{"@requires", "@id(\"a\") @requires(\"ticket\")\nforbid (principal, action, resource) unless { context has ticket };", ""},
 		{"@requires with a negation", "@id(\"a\") @requires(\"ticket\")\nforbid (principal, action, resource) when { true && !(context has ticket) };", ""},
 		{"@requires with a ticket's attribute", "@id(\"a\") @requires(\"ticket\")\nforbid (principal, action, resource) unless { context has ticket.id };", ""},

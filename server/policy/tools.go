@@ -18,25 +18,25 @@ import (
 
 // tools reads the manifests, in the order of their names, and what the operator
 // says of the tools.
-func (f *files) tools(b *decision.Bundle) ([]toolFacts, error) {
+func (f *files) tools(b *decision.Bundle) ([]toolFacts, toolsFile, error) {
 	var words toolsFile
 	if err := readYAML(f, fileTools, &words, true); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names, err := f.list(dirTools, ".json")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b.Tools = map[decision.ToolName]*decision.Tool{}
 	var facts []toolFacts
 	for _, name := range names {
 		more, err := f.manifest(name, words)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		for _, t := range more {
 			if _, twice := b.Tools[t.tool.ToolName]; twice {
-				return nil, fmt.Errorf("%s: the tool %s is there twice", name, t.tool)
+				return nil, nil, fmt.Errorf("%s: the tool %s is there twice", name, t.tool)
 			}
 			b.Tools[t.tool.ToolName] = t.tool
 		}
@@ -45,15 +45,15 @@ func (f *files) tools(b *decision.Bundle) ([]toolFacts, error) {
 	for server, tools := range words {
 		for tool := range tools {
 			if _, ok := b.Tools[decision.ToolName{Server: server, Name: tool}]; !ok {
-				return nil, fmt.Errorf("%s: the tool %s/%s is in no manifest", fileTools, server, tool)
+				return nil, nil, fmt.Errorf("%s: the tool %s/%s is in no manifest", fileTools, server, tool)
 			}
 		}
 	}
 	if err := checkGroups(facts); err != nil {
-		return nil, fmt.Errorf("%s: %w", fileTools, err)
+		return nil, nil, fmt.Errorf("%s: %w", fileTools, err)
 	}
 	slices.SortFunc(facts, func(a, b toolFacts) int { return strings.Compare(a.tool.String(), b.tool.String()) })
-	return facts, nil
+	return facts, words, nil
 }
 
 // checkGroups refuses a class that is called as a server is, because both become
@@ -112,6 +112,7 @@ func (f *files) manifest(name string, words toolsFile) ([]toolFacts, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tool %d: %w", i, err)
 		}
+		t.file = name
 		facts = append(facts, t)
 	}
 	return facts, nil
@@ -154,6 +155,6 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 	return toolFacts{
 		tool: &decision.Tool{ToolName: decision.ToolName{Server: server, Name: in.Name}, Digest: digest,
 			Input: compiled, Classes: said.Classes, Labels: said.Labels},
-		input: input.Value().(map[string]any), resources: said.Resources,
+		input: input.Value().(map[string]any), resources: said.Resources, raw: definition,
 	}, nil
 }

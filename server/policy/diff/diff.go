@@ -71,12 +71,22 @@ type Bundle struct {
 	Schema string
 }
 
+// statements are the bundle's policies, those in shadow mode too.
+func (b Bundle) statements() []policy.Statement {
+	if b.Shadow != nil {
+		if all, ok := b.Shadow.Policies.(*policy.Set); ok {
+			return all.Statements()
+		}
+	}
+	return b.Set.Statements()
+}
+
 // Same reports whether nothing differs.
 func (d *Diff) Same() bool { return len(d.Policies)+len(d.Data)+len(d.Table) == 0 && !d.Schema }
 
 // Of compares two bundles.
 func Of(old, new Bundle) (*Diff, error) {
-	d := &Diff{Policies: policies(old.Set.Statements(), new.Set.Statements()), Schema: old.Schema != new.Schema}
+	d := &Diff{Policies: policies(old.statements(), new.statements()), Schema: old.Schema != new.Schema}
 	before, after := data(old), data(new)
 	for i, kind := range kinds {
 		d.Data = append(d.Data, compare(kind, before[i], after[i])...)
