@@ -148,7 +148,9 @@ func (x *index) candidates(q *question) (deciding, obligating candidates) {
 		}
 	}
 	slices.Sort(found)
-	for _, i := range slices.Compact(found) {
+	found = slices.Compact(found)
+	deciding = make(candidates, 0, len(found)) // with room for the others
+	for _, i := range found {
 		if s := x.statements[i]; s.obligate == nil {
 			deciding = append(deciding, s)
 		} else {
