@@ -147,7 +147,7 @@ func digest(message []byte, parts ...string) [32]byte {
 	binary.BigEndian.PutUint64(size[:], uint64(len(message)))
 	h.Write(size[:])
 	h.Write(message)
-	rest := make([]byte, 0, 512)
+	rest := make([]byte, 0, 512) // on the stack, and most fit
 	for _, part := range parts {
 		rest = binary.BigEndian.AppendUint64(rest, uint64(len(part)))
 		rest = append(rest, part...)

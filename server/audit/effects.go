@@ -33,7 +33,8 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 	return facts, nil
 }
 
-// chargeFacts is one piece of memory, for each decision has several.
+// chargeFacts takes one allocation in the place of four: most decisions have
+// several charges.
 func chargeFacts(c decision.Charge) *writv1.EffectFacts {
 	m := &struct {
 		facts  writv1.EffectFacts

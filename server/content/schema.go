@@ -23,6 +23,7 @@ import (
 // name. Safe for concurrent use.
 type Schema struct {
 	compiled *jsonschema.Schema
+	plain    *plain // nil: the schema says more
 	// names are the property names that the schema itself knows. Any other
 	// name in a document came from the caller and stays out of violations.
 	names map[string]bool
@@ -115,7 +116,7 @@ func Compile(schema *document.Document) (*Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the schema: %w", err)
 	}
-	return &Schema{compiled: compiled, names: closer.names, costs: costs}, nil
+	return &Schema{compiled: compiled, plain: plainOf(compiled), names: closer.names, costs: costs}, nil
 }
 
 // expression compiles a regular expression, of the schema's or, with the format
@@ -140,6 +141,9 @@ func knownDialect(dialect string) bool {
 func (s *Schema) Check(d *document.Document) []Violation {
 	if s.tooCostly(d) {
 		return []Violation{{Keyword: "schema", Detail: "the document is too large or too deep for it"}}
+	}
+	if s.plain != nil && s.plain.takes(d.Value()) {
+		return nil
 	}
 	err := s.compiled.Validate(d.Value())
 	if err == nil {

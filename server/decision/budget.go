@@ -121,15 +121,26 @@ func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 		if i > 0 {
 			parts = append(parts, ',')
 		}
-		// Quoted, so that no value can imitate two.
-		parts = strconv.AppendQuote(parts, dimension(d, req, vendor))
+		parts = quote(parts, dimension(d, req, vendor))
 	}
 	subject := string(parts)
 	if len(subject) > maxSubject {
 		subject = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(subject)))
 	}
-	start, _ := b.span(at)
-	return BudgetKey{Budget: b.ID, Subject: subject, Start: start}
+	return BudgetKey{Budget: b.ID, Subject: subject, Start: b.starts(at)}
+}
+
+// quote appends a value in quotes, so that none can imitate two. strconv looks
+// every character up, and most values are plain ASCII.
+func quote(to []byte, value string) []byte {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return strconv.AppendQuote(to, value)
+		}
+	}
+	to = append(to, '"')
+	to = append(to, value...)
+	return append(to, '"')
 }
 
 // maxSubject bounds a counter's subject, in bytes: a longer one is hashed.
@@ -137,29 +148,43 @@ const maxSubject = 1024
 
 // Resets is when the window around a time ends; zero: never.
 func (b *BudgetRule) Resets(at time.Time) time.Time {
-	_, end := b.span(at)
-	return end
-}
-
-func (b *BudgetRule) span(at time.Time) (start int64, end time.Time) {
-	zone := b.Zone
-	if zone == nil {
-		zone = time.UTC
-	}
-	local := at.In(zone)
+	local := b.local(at)
 	switch b.Window {
 	case Hour:
-		// By elapsed time since local midnight would break where the clock is
-		// set back, so an hour is an hour of Unix time shifted by the zone's
-		// minutes.
-		_, offset := local.Zone()
-		first := floor(at.Unix()+int64(offset), 3600) - int64(offset)
-		return first, time.Unix(first+3600, 0)
+		return time.Unix(hour(local)+3600, 0)
 	case Day:
 		y, m, d := local.Date()
-		return midnight(y, m, d, zone).Unix(), midnight(y, m, d+1, zone)
+		return midnight(y, m, d+1, local.Location())
 	}
-	return 0, time.Time{}
+	return time.Time{}
+}
+
+// starts is when the window around a time starts, in Unix time.
+func (b *BudgetRule) starts(at time.Time) int64 {
+	local := b.local(at)
+	switch b.Window {
+	case Hour:
+		return hour(local)
+	case Day:
+		y, m, d := local.Date()
+		return midnight(y, m, d, local.Location()).Unix()
+	}
+	return 0
+}
+
+func (b *BudgetRule) local(at time.Time) time.Time {
+	if b.Zone == nil {
+		return at.UTC()
+	}
+	return at.In(b.Zone)
+}
+
+// hour is the first second of an hour. By elapsed time since local midnight it
+// would break where the clock is set back, so an hour is an hour of Unix time
+// shifted by the zone's minutes.
+func hour(local time.Time) int64 {
+	_, offset := local.Zone()
+	return floor(local.Unix()+int64(offset), 3600) - int64(offset)
 }
 
 // midnight is the first moment of a day, or of the next that there is. Where the

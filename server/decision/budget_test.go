@@ -2,6 +2,7 @@ package decision_test
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,20 @@ func TestKeysDoNotCollide(t *testing.T) {
 		same := a.Caller == b.Caller && a.Principal.Subject == b.Principal.Subject && a.Principal.OnBehalfOf == b.Principal.OnBehalfOf
 		if got := rule.Key(a, "", time.Time{}) == rule.Key(b, "", time.Time{}); got != same {
 			t.Fatalf("%q, %q", a.Principal, b.Principal)
+		}
+	})
+}
+
+// Subjects stand in the store: whatever a value is, it is quoted as strconv does.
+func TestKeysAreQuoted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		agent := rapid.OneOf(rapid.StringMatching(`[ -~]{0,40}`), rapid.StringN(0, 40, -1), rapid.Custom(func(t *rapid.T) string {
+			return string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "bytes"))
+		})).Draw(t, "agent")
+		rule := decision.BudgetRule{ID: "b", Window: decision.Lifetime, Per: []decision.Dimension{decision.ByAgent, decision.ByTenant}}
+		got := rule.Key(&decision.Request{Principal: decision.Principal{Subject: agent}}, "", time.Time{}).Subject
+		if want := strconv.Quote(agent) + `,""`; got != want {
+			t.Fatalf("got %s, want %s", got, want)
 		}
 	})
 }

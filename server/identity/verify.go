@@ -233,7 +233,7 @@ func (p parts) check(keys Keys) (key, error) {
 // digest is SHA-256 over fields, each after its length in eight bytes, so that
 // no two lists of fields are the same bytes.
 func digest(fields ...[]byte) [sha256.Size]byte {
-	data := make([]byte, 0, 512)
+	data := make([]byte, 0, 512) // on the stack, and most fit
 	for _, f := range fields {
 		data = binary.BigEndian.AppendUint64(data, uint64(len(f)))
 		data = append(data, f...)

@@ -158,7 +158,9 @@ func ancestry(entities cedar.EntityMap, uid cedar.EntityUID, max int) []cedar.En
 // ids: those that decide, and those that oblige. An unknown resource matches
 // every resource scope.
 func (x *Index) candidates(q *question) (deciding, obligating candidates) {
-	for _, i := range x.find(q.principal, q.action, q.resource, q.resource.IsZero()) {
+	found := x.find(q.principal, q.action, q.resource, q.resource.IsZero())
+	deciding = make(candidates, 0, len(found)) // with room for the others
+	for _, i := range found {
 		if s := x.statements[i]; s.obligate == nil {
 			deciding = append(deciding, s)
 		} else {

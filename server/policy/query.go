@@ -220,12 +220,12 @@ func costRecord(c decision.Cost) cedar.Record {
 		"micros": cedar.Long(c.Micros), "currency": cedar.String(c.Currency)})
 }
 
-// none is no facts.
-var none cedar.Value = cedar.NewRecord(nil)
+// noFacts is extra without any.
+var noFacts cedar.Value = cedar.NewRecord(nil)
 
 func (s *Set) extra(req *decision.Request) (cedar.Value, error) {
 	if req.Context == nil {
-		return none, nil
+		return noFacts, nil
 	}
 	return record(s.extraType, req.Context.Value(), "extra")
 }

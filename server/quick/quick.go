@@ -152,8 +152,8 @@ func (r Rules) field(typ reflect.Type, fd protoreflect.FieldDescriptor, rules *v
 		case rule.Name() == "ignore":
 			ignoresZero = v.Enum() == validate.Ignore_IGNORE_IF_ZERO_VALUE.Number() && !fd.IsList()
 			return ignoresZero
-		case rule.Message() == nil || rule.IsList():
-			return false
+		case rule.Message() == nil || rule.IsList() || fd.Message() != nil && !list:
+			return false // required, CEL, and what is said of a message in a field
 		}
 		return walk(v.Message().Interface(), func(rule protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 			if rule.FullName() == "buf.validate.RepeatedRules.items" {
