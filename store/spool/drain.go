@@ -44,7 +44,7 @@ func (s *Spool) due(seen int64) (bool, int64) {
 	defer s.mu.Unlock()
 	quiet := s.added == seen
 	old := !s.oldest.IsZero() && s.config.Now().Sub(s.oldest) >= s.config.Lag
-	return len(s.queue) > 0 && (quiet || old || s.bytes >= s.config.Bytes/2) || s.failing != nil, s.added
+	return s.added > s.drained && (quiet || old || s.bytes >= s.config.Bytes/2) || s.failing != nil, s.added
 }
 
 func (s *Spool) sync() {
@@ -78,96 +78,93 @@ func (s *Spool) move() {
 // store fails, everything waits on, in its files and in its order, and nothing
 // more is taken in before it.
 func (s *Spool) drain() {
-	s.mu.Lock()
-	idle := s.added == s.drained && s.failing == nil
-	s.mu.Unlock()
-	if idle {
-		return
-	}
-	next, err := create(s.dir, s.segment.number+1) // nobody else replaces it
-	s.mu.Lock()
-	if err != nil {
-		s.fail(err)
-		s.mu.Unlock()
-		return
-	}
-	full, entries := s.segment, s.queue
-	s.segment, s.queue, s.oldest = next, nil, time.Time{}
-	s.mu.Unlock()
-
-	if err = s.deliver(entries); err == nil {
-		err = errors.Join(full.close(), s.removeUpTo(full.number))
-	} else {
-		err = errors.Join(err, full.sync(), full.close())
+	err := s.rotate()
+	if err == nil {
+		err = s.deliver()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		// Committing what the store has already changes nothing, so all of it
-		// is tried again.
-		s.queue = append(entries, s.queue...)
-		s.oldest = s.config.Now()
 		s.fail(fmt.Errorf("committing what waits: %w", err))
 		return
 	}
-	for i := range entries {
-		s.bytes -= len(entries[i].Body)
+	if s.failing != nil {
+		s.failing = nil
+		s.move()
 	}
-	s.drained += int64(len(entries))
-	s.failing = nil
 	s.claims.forget(s.config.Now(), s.added == s.drained)
-	s.move()
 }
 
-// removeUpTo removes the files whose records the store has.
-func (s *Spool) removeUpTo(number int) error {
-	all, err := segments(s.dir)
+// rotate begins a new file, unless nothing was written to the last.
+func (s *Spool) rotate() error {
+	s.mu.Lock()
+	unused := s.segment.count == 0 && s.failing == nil
+	s.mu.Unlock()
+	if unused {
+		return nil
+	}
+	next, err := create(s.dir, s.segment.number+1) // nobody else replaces it
 	if err != nil {
 		return err
 	}
-	for _, g := range all {
-		if g.number <= number {
-			if err := g.remove(); err != nil {
-				return err
-			}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = append(s.full, s.segment)
+	s.segment, s.oldest = next, time.Time{}
+	return nil
+}
+
+// deliver commits what the full segments hold, in its order. What the store has
+// already it takes as new, so that a segment can be delivered again from its
+// beginning, by this process or the next.
+func (s *Spool) deliver() error {
+	for len(s.full) > 0 {
+		g := s.full[0]
+		lost, err := g.read(batch, s.commit)
+		if err != nil {
+			return errors.Join(err, g.sync())
 		}
+		if lost > 0 {
+			s.config.Report(fmt.Errorf("%s: its last %d bytes were not written whole and are dropped", g.file, lost))
+		}
+		if err := errors.Join(g.close(), g.remove()); err != nil {
+			return err
+		}
+		s.full = s.full[1:]
+		s.mu.Lock()
+		s.bytes -= g.bytes
+		s.drained += g.count
+		s.move()
+		s.mu.Unlock()
 	}
 	return nil
 }
 
-// deliver commits entries in their order. What the store refuses although it was
-// answered can only come of somebody else having committed to the store: it is
-// put aside, reported, and never lost.
-func (s *Spool) deliver(entries []audit.Entry) error {
-	for len(entries) > 0 {
-		some := entries[:min(batch, len(entries))]
-		entries = entries[len(some):]
-		size := int64(0)
-		for i, o := range s.store.CommitAll(some) {
-			switch outcomeOf(o) {
-			case written:
-				size = max(size, o.Receipt.Size)
-			case unclear:
-				return o.Err
-			default:
-				e := &some[i]
-				err := o.Err
-				if err == nil {
-					err = audit.ErrReused
-				}
-				if errors.Is(err, audit.ErrFull) || !errors.Is(err, audit.ErrStale) && !errors.Is(err, audit.ErrReused) {
-					return err // nothing is wrong with the entry
-				}
-				if aside := putAside(s.dir, uuid.UUID(e.ID).String(), e.Body); aside != nil {
-					return aside
-				}
-				s.config.Report(fmt.Errorf("the record %s of tenant %q was answered and the store refuses it (%w): it is kept in %s",
-					uuid.UUID(e.ID), e.Tenant, err, s.dir))
+// commit commits entries. What the store refuses although it was answered can
+// only come of somebody else having committed to the store: it is put aside,
+// reported, and never lost.
+func (s *Spool) commit(entries []audit.Entry) error {
+	size := int64(0)
+	for i, o := range s.store.CommitAll(entries) {
+		switch e, did := &entries[i], outcomeOf(o); {
+		case did == written:
+			size = max(size, o.Receipt.Size)
+		case o.Err != nil && !errors.Is(o.Err, audit.ErrStale) && !errors.Is(o.Err, audit.ErrReused):
+			return o.Err // nothing is wrong with the entry
+		default:
+			err := o.Err
+			if err == nil {
+				err = audit.ErrReused
 			}
+			if aside := putAside(s.dir, uuid.UUID(e.ID).String(), e.Body); aside != nil {
+				return aside
+			}
+			s.config.Report(fmt.Errorf("the record %s of tenant %q was answered and the store refuses it (%w): it is kept in %s",
+				uuid.UUID(e.ID), e.Tenant, err, s.dir))
 		}
-		s.mu.Lock()
-		s.size = max(s.size, size)
-		s.mu.Unlock()
 	}
+	s.mu.Lock()
+	s.size = max(s.size, size)
+	s.mu.Unlock()
 	return nil
 }

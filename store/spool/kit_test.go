@@ -61,7 +61,7 @@ func entryAt(t testing.TB, at time.Time, request, token, attempt string, charges
 	}
 	d := &decision.Decision{Findings: []decision.Finding{{Stage: "policy", Verdict: decision.Permit, Effects: effects}}}
 	snap := &decision.Snapshot{At: at, Bundle: &decision.Bundle{Digest: fmt.Sprintf("%x", sha256.Sum256([]byte("bundle")))}}
-	e, _, err := audit.Decided(idOf("record "+request+attempt, at), req, snap, d)
+	e, _, err := audit.Decided(idOf("record "+request+" "+attempt, at), req, snap, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,6 +37,10 @@ type segment struct {
 	number int
 	file   string
 	f      *os.File // nil: not open
+	// count and bytes are the records that this process appended, and the
+	// length of their bodies.
+	count int64
+	bytes int
 	// dirty says that something was written since the last sync.
 	dirty atomic.Bool
 	// buffer is the last frame's memory.
@@ -108,13 +114,17 @@ func (g *segment) append(body []byte) error {
 	sum := crc32.Update(crc32.Checksum(g.buffer, castagnoli), castagnoli, body)
 	g.buffer = append(binary.BigEndian.AppendUint32(g.buffer, sum), body...)
 	g.dirty.Store(true)
-	_, err := g.f.Write(g.buffer)
-	return err
+	if _, err := g.f.Write(g.buffer); err != nil {
+		return err
+	}
+	g.count++
+	g.bytes += len(body)
+	return nil
 }
 
 // sync makes durable what was appended. It may run beside append.
 func (g *segment) sync() error {
-	if !g.dirty.Swap(false) {
+	if g.f == nil || !g.dirty.Swap(false) {
 		return nil
 	}
 	err := g.f.Sync()
@@ -124,7 +134,12 @@ func (g *segment) sync() error {
 	return err
 }
 
-func (g *segment) close() error { return g.f.Close() }
+func (g *segment) close() error {
+	if g.f == nil {
+		return nil
+	}
+	return g.f.Close()
+}
 
 func (g *segment) remove() error {
 	err := os.Remove(g.file)
@@ -134,35 +149,65 @@ func (g *segment) remove() error {
 	return err
 }
 
-// read is the records of a segment up to the first that is not whole, and how
-// many bytes are left from there on. A record that is whole and cannot be read
-// is an error.
-func (g *segment) read() (entries []audit.Entry, lost int, err error) {
-	data, err := os.ReadFile(g.file)
+// read passes on the records of a segment, so many at a time, up to the first
+// that is not whole, and tells how many bytes are left from there on. A record
+// that is whole and cannot be read is an error.
+func (g *segment) read(most int, yield func([]audit.Entry) error) (lost int64, err error) {
+	f, err := os.Open(g.file)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
-	for at := 0; len(data) > 0; {
-		if len(data) < frame {
-			return entries, len(data), nil
-		}
-		length := int(binary.BigEndian.Uint32(data))
-		if length == 0 || length > audit.MaxBody || length > len(data)-frame {
-			return entries, len(data), nil
-		}
-		body := data[frame : frame+length]
-		if crc32.Update(crc32.Checksum(data[:4], castagnoli), castagnoli, body) != binary.BigEndian.Uint32(data[4:]) {
-			return entries, len(data), nil
-		}
-		e, err := audit.EntryOf(body)
-		if err != nil {
-			return nil, 0, fmt.Errorf("%s: the record at byte %d: %w", g.file, at, err)
-		}
-		entries = append(entries, e)
-		data = data[frame+length:]
-		at += frame + length
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
 	}
-	return entries, 0, nil
+	in, at := bufio.NewReaderSize(f, 1<<20), int64(0)
+	for whole := true; whole; {
+		var entries []audit.Entry
+		for len(entries) < most {
+			var body []byte
+			if body, whole, err = next(in, info.Size()-at); err != nil {
+				return 0, fmt.Errorf("%s: %w", g.file, err)
+			}
+			if !whole {
+				break
+			}
+			e, err := audit.EntryOf(body)
+			if err != nil {
+				return 0, fmt.Errorf("%s: the record at byte %d: %w", g.file, at, err)
+			}
+			entries = append(entries, e)
+			at += frame + int64(len(body))
+		}
+		if len(entries) > 0 {
+			if err := yield(entries); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return info.Size() - at, nil
+}
+
+// next is the body of the next record, if there is a whole one in what is left.
+func next(in io.Reader, left int64) (body []byte, whole bool, err error) {
+	var head [frame]byte
+	if left < frame {
+		return nil, false, nil
+	}
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, false, err
+	}
+	length := int64(binary.BigEndian.Uint32(head[:4]))
+	if length == 0 || length > audit.MaxBody || length > left-frame {
+		return nil, false, nil
+	}
+	body = make([]byte, length)
+	if _, err := io.ReadFull(in, body); err != nil {
+		return nil, false, err
+	}
+	sum := crc32.Update(crc32.Checksum(head[:4], castagnoli), castagnoli, body)
+	return body, sum == binary.BigEndian.Uint32(head[4:]), nil
 }
 
 // putAside keeps a record's body under its id, where no Open looks for it.

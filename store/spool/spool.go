@@ -80,11 +80,14 @@ type Spool struct {
 	stop   chan struct{}
 	done   chan struct{} // closed when the spool's goroutine has ended
 
+	// full are the segments that nothing is appended to any more, oldest first.
+	// They and the file that takes what comes belong to the spool's goroutine.
+	full []*segment
+
 	mu      sync.Mutex // guards all below
 	claims  claims
 	segment *segment
-	queue   []audit.Entry
-	oldest  time.Time // when the first of queue came
+	oldest  time.Time // when the segment's first record came
 	bytes   int       // of the bodies that wait
 	size    int64     // of the newest checkpoint that a receipt told
 	// added and drained count the records that came and those the store has;
@@ -114,26 +117,16 @@ func Open(ctx context.Context, dir string, store Store, c Config) (*Spool, error
 
 // recover brings the store and the claims to where the last process left off.
 func (s *Spool) recover(ctx context.Context) error {
-	left, err := segments(s.dir)
-	if err != nil {
+	var err error
+	if s.full, err = segments(s.dir); err != nil {
 		return err
 	}
 	number := 0
-	for _, g := range left {
-		number = g.number
-		entries, lost, err := g.read()
-		if err != nil {
-			return err
-		}
-		if lost > 0 {
-			s.config.Report(fmt.Errorf("%s: its last %d bytes were not written whole and are dropped", g.file, lost))
-		}
-		if err := s.deliver(entries); err != nil {
-			return err
-		}
-		if err := g.remove(); err != nil {
-			return err
-		}
+	if len(s.full) > 0 {
+		number = s.full[len(s.full)-1].number
+	}
+	if err := s.deliver(); err != nil {
+		return err
 	}
 	if s.segment, err = create(s.dir, number+1); err != nil {
 		return err
@@ -175,10 +168,9 @@ func (s *Spool) take(e *audit.Entry) (audit.Receipt, bool) {
 		return audit.Receipt{}, false
 	}
 	s.claims.take(e)
-	if len(s.queue) == 0 {
+	if s.segment.count == 1 {
 		s.oldest = now
 	}
-	s.queue = append(s.queue, *e)
 	s.bytes += len(e.Body)
 	s.added++
 	return audit.Receipt{Size: s.size, Spooled: true}, true
