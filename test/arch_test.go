@@ -34,6 +34,11 @@ var lattice = map[string]string{
 	"store/sqlite":          "migrations server/audit server/decision store/lane",
 	"store/postgres":        "migrations server/audit server/decision store/lane",
 	"clients/go":            "document proto/writ/v1",
+
+	"server/policy/trust":       "",
+	"server/policy/source/pack": "",
+	"server/policy/source":      "server/policy/source/pack server/policy/trust",
+	"server/policy/follow":      "server/decision server/policy server/policy/source server/policy/trust",
 }
 
 // anything may be imported by these: the binary, and what is only for tests.
