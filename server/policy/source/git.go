@@ -260,9 +260,6 @@ func (g *Git) follows(ctx context.Context, head tip, at Position) error {
 		request.Haves = []plumbing.Hash{active}
 		if refs.Capabilities.Supports(capability.Filter) {
 			request.Filter = packp.FilterTreeDepth(0)
-			if err := request.Capabilities.Set(capability.Filter); err != nil {
-				return nil, fmt.Errorf("asking for the history: %w", err)
-			}
 		}
 		return request, nil
 	})

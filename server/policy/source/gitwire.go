@@ -12,11 +12,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 
@@ -275,7 +277,21 @@ func choose(r io.Reader, a ask) (*packp.UploadPackRequest, error) {
 	if err := refs.Decode(r); err != nil {
 		return nil, fmt.Errorf("reading what the repository has: %w", err)
 	}
-	return a(refs)
+	request, err := a(refs)
+	if request == nil || err != nil {
+		return nil, err
+	}
+	with := []capability.Capability{capability.NoProgress}
+	if request.Filter != "" {
+		with = append(with, capability.Filter)
+	}
+	with = slices.DeleteFunc(with, func(c capability.Capability) bool { return !refs.Capabilities.Supports(c) })
+	for _, c := range with {
+		if err := request.Capabilities.Set(c); err != nil {
+			return nil, fmt.Errorf("asking for objects: %w", err)
+		}
+	}
+	return request, nil
 }
 
 func encode(w io.Writer, request *packp.UploadPackRequest) error {
