@@ -119,9 +119,6 @@ func (k *Keys) signedSSH(payload []byte, armored string, at time.Time) (Signer, 
 		return Signer{}, fmt.Errorf("its SSH signature is malformed: %w", ErrUntrusted)
 	}
 	fingerprint := ssh.FingerprintSHA256(signature.PublicKey)
-	if signature.Signature.Format == ssh.KeyAlgoRSA {
-		return Signer{}, fmt.Errorf("the key %s signed with SHA-1: %w", fingerprint, ErrUntrusted)
-	}
 	expired := false
 	for _, key := range k.ssh {
 		if key.fingerprint != fingerprint {
