@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +20,9 @@ import (
 	"github.com/writpdp/writ/server/policy/trust"
 )
 
-// fileKept holds the last good bundle: one line about it, then its files as a
-// tar. One file is replaced in one step, so it is always of one bundle.
+// fileKept holds the last good bundle: a line with the hex SHA-256 of what
+// follows, a line about the bundle, and its files as a tar. One file is replaced
+// in one step, so it is always of one bundle.
 const fileKept = "last-known-good"
 
 // Bounds of that file.
@@ -31,7 +31,7 @@ const (
 	keptVersion = 1
 )
 
-// kept is the line.
+// kept is the line about the bundle.
 type kept struct {
 	Version  int          `json:"version"`
 	Source   string       `json:"source"`
@@ -39,9 +39,7 @@ type kept struct {
 	Commit   string       `json:"commit"`
 	Dated    time.Time    `json:"dated"`
 	Signer   trust.Signer `json:"signer"`
-	// Digest is the bundle's, and Sum the hex SHA-256 of the tar.
-	Digest string `json:"digest"`
-	Sum    string `json:"sum"`
+	Digest   string       `json:"digest"`
 }
 
 // prepare makes the directory and refuses one that others can enter.
@@ -67,20 +65,19 @@ func (f *Follower) keep(found source.Found, b *decision.Bundle) (err error) {
 			err = fmt.Errorf("keeping the bundle: %w", err)
 		}
 	}()
-	var files bytes.Buffer
-	w := tar.NewWriter(&files)
+	line, err := json.Marshal(kept{
+		Version: keptVersion, Source: f.c.Source.Name(), Revision: found.Revision, Commit: found.Commit, Dated: found.Dated,
+		Signer: found.Signer, Digest: b.Digest,
+	})
+	if err != nil {
+		return err
+	}
+	content := bytes.NewBuffer(append(line, '\n'))
+	w := tar.NewWriter(content)
 	if err := source.WriteTar(w, found.Files); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
-		return err
-	}
-	sum := sha256.Sum256(files.Bytes())
-	line, err := json.Marshal(kept{
-		Version: keptVersion, Source: f.c.Source.Name(), Revision: found.Revision, Commit: found.Commit, Dated: found.Dated,
-		Signer: found.Signer, Digest: b.Digest, Sum: hex.EncodeToString(sum[:]),
-	})
-	if err != nil {
 		return err
 	}
 	temporary, err := os.CreateTemp(f.c.Keep, fileKept+"-*") // 0600
@@ -88,9 +85,9 @@ func (f *Follower) keep(found source.Found, b *decision.Bundle) (err error) {
 		return err
 	}
 	defer os.Remove(temporary.Name()) // gone where it was renamed
-	_, err = temporary.Write(append(line, '\n'))
+	_, err = fmt.Fprintf(temporary, "%x\n", sha256.Sum256(content.Bytes()))
 	if err == nil {
-		_, err = files.WriteTo(temporary)
+		_, err = content.WriteTo(temporary)
 	}
 	if err == nil {
 		err = temporary.Sync()
@@ -138,23 +135,21 @@ func (f *Follower) kept() (k kept, b *decision.Bundle, err error) {
 		return k, nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxKept+1))
+	data, err := io.ReadAll(io.LimitReader(file, maxKept))
 	if err != nil {
 		return k, nil, err
 	}
-	line, files, ok := bytes.Cut(data, []byte("\n"))
-	if !ok || len(data) > maxKept {
-		return k, nil, errors.New("it is cut short or too large")
+	sum, content, _ := bytes.Cut(data, []byte("\n"))
+	if string(sum) != fmt.Sprintf("%x", sha256.Sum256(content)) {
+		return k, nil, errors.New("it was changed, is cut short, or is too large")
 	}
+	line, files, _ := bytes.Cut(content, []byte("\n"))
 	if err := json.Unmarshal(line, &k, json.RejectUnknownMembers(true)); err != nil {
 		return k, nil, err
 	}
-	sum := sha256.Sum256(files)
 	switch {
 	case k.Version != keptVersion:
 		return k, nil, fmt.Errorf("version %d is unknown", k.Version)
-	case k.Sum != hex.EncodeToString(sum[:]):
-		return k, nil, errors.New("it was changed")
 	case k.Source != f.c.Source.Name():
 		return k, nil, fmt.Errorf("it is of another source, %s", k.Source)
 	case !f.c.Trust.Unsigned() && !f.c.Trust.Knows(k.Signer.Key):

@@ -348,19 +348,22 @@ func TestArtefact(t *testing.T) {
 	untrusted(t, "no public key", err, "no public key")
 }
 
-// Whatever an operator's file holds is read or refused, and so is whatever a
-// server sends for a signature.
-func FuzzRead(f *testing.F) {
-	f.Add([]byte("a namespaces=\"git\",valid-after=\"20260101\" ssh-ed25519 AAAA"), "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----")
-	f.Add([]byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nx"), "-----BEGIN PGP SIGNATURE-----\n\nx")
+// Whatever a server sends for a signature is refused, and soon.
+func FuzzSignature(f *testing.F) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	must(f, err)
-	known, err := Read(Material{AllowedSigners: []byte("a " + line(f, private.Public())), Public: map[string][]byte{"k": pemOf(f, private.Public())}})
+	year := &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return noon.AddDate(-1, 0, 0) }}
+	alice, err := openpgp.NewEntity("alice", "", "alice@example.org", year)
 	must(f, err)
-	f.Fuzz(func(t *testing.T, text []byte, signature string) {
-		_, _ = Read(Material{AllowedSigners: text})
-		_, _ = Read(Material{OpenPGP: text})
-		_, _ = Read(Material{Public: map[string][]byte{"k": text}})
+	known, err := Read(Material{AllowedSigners: []byte("a " + line(f, private.Public())), Public: map[string][]byte{"k": pemOf(f, private.Public())},
+		OpenPGP: keyring(f, public, alice)})
+	must(f, err)
+	var pgp bytes.Buffer
+	must(f, openpgp.ArmoredDetachSign(&pgp, alice, strings.NewReader("another"), year))
+	f.Add(pgp.String())
+	f.Add(signSSH(f, private, []byte("another"), "git"))
+	f.Add(string(envelope(f, private, payloadType, "{}", "")))
+	f.Fuzz(func(t *testing.T, signature string) {
 		if s, err := known.Git(payload, signature, noon); err == nil {
 			t.Errorf("signed by %+v", s)
 		}
