@@ -45,6 +45,7 @@ type gitConfig struct {
 	Branch         string `yaml:"branch"`
 	Tag            string `yaml:"tag"`
 	Commit         string `yaml:"commit"`
+	Since          string `yaml:"since"`
 	Directory      string `yaml:"directory"`
 	SSHKeyFile     string `yaml:"ssh_key_file"`
 	KnownHostsFile string `yaml:"known_hosts_file"`
@@ -56,6 +57,7 @@ type gitConfig struct {
 type ociConfig struct {
 	Reference    string `yaml:"reference"`
 	Layout       string `yaml:"layout"`
+	Since        string `yaml:"since"`
 	Directory    string `yaml:"directory"`
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"password_file"`
@@ -196,7 +198,7 @@ func (b *bundleConfig) source(keys *trust.Keys) (source.Source, error) {
 	case b.Git != nil:
 		g := b.Git
 		s, err := source.NewGit(source.GitConfig{
-			URL: g.URL, Branch: g.Branch, Tag: g.Tag, Commit: g.Commit, Directory: g.Directory,
+			URL: g.URL, Branch: g.Branch, Tag: g.Tag, Commit: g.Commit, Since: g.Since, Directory: g.Directory,
 			SSHKeyFile: g.SSHKeyFile, KnownHostsFile: g.KnownHostsFile, Username: g.Username, PasswordFile: g.PasswordFile,
 			CAFile: g.CAFile, Trust: keys, AllowRollback: b.AllowRollback, Now: time.Now,
 		})
@@ -206,8 +208,15 @@ func (b *bundleConfig) source(keys *trust.Keys) (source.Source, error) {
 		return s, nil
 	case b.OCI != nil:
 		o := b.OCI
+		var since time.Time
+		if o.Since != "" {
+			var err error
+			if since, err = time.Parse(time.RFC3339, o.Since); err != nil {
+				return nil, fmt.Errorf("bundle.oci.since: %w", err)
+			}
+		}
 		s, err := source.NewOCI(source.OCIConfig{
-			Reference: o.Reference, Layout: o.Layout, Directory: o.Directory, Username: o.Username, PasswordFile: o.PasswordFile,
+			Reference: o.Reference, Layout: o.Layout, Since: since, Directory: o.Directory, Username: o.Username, PasswordFile: o.PasswordFile,
 			CAFile: o.CAFile, Trust: keys, AllowRollback: b.AllowRollback, Now: time.Now,
 		})
 		if err != nil {

@@ -149,6 +149,7 @@ func (f *Follower) Run(ctx context.Context) error {
 				return nil
 			case <-ready.C:
 			}
+			f.at.Refused = "" // whoever asks may know that it was mended
 		}
 		_ = f.attempt(ctx) // reported, and told by the status
 	}

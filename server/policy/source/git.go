@@ -24,6 +24,9 @@ type GitConfig struct {
 	URL string
 	// One of Branch, Tag and Commit is what is followed.
 	Branch, Tag, Commit string
+	// Since is the oldest commit that may come into force: any other must come
+	// after it, at the first start too; empty: there is none.
+	Since string
 	// Directory is the bundle's within the repository; empty: the root.
 	Directory string
 	// SSHKeyFile holds the private key of ssh, KnownHostsFile the hosts' keys.
@@ -73,6 +76,9 @@ func NewGit(c GitConfig) (*Git, error) {
 	}
 	if _, err := pack.ReadHash(c.Commit); c.Commit != "" && err != nil {
 		return nil, fmt.Errorf("the commit %q is not a whole SHA-1 in lower case", c.Commit)
+	}
+	if _, err := pack.ReadHash(c.Since); c.Since != "" && (err != nil || c.Commit != "") {
+		return nil, fmt.Errorf("since %q is not a whole SHA-1 in lower case, or stands beside a commit", c.Since)
 	}
 	ssh, http := g.url.Scheme == "ssh", strings.HasPrefix(g.url.Scheme, "http")
 	switch {
@@ -150,34 +156,41 @@ func (g *Git) Fetch(ctx context.Context, at Position) (Found, error) {
 		}
 		return request, nil
 	})
+	if err != nil {
+		return Found{}, head.refuse(trust.Signer{}, err)
+	}
 	found := Found{Revision: head.commit.String(), Commit: head.commit.String()}
-	if err != nil || got == nil {
-		return found, g.refuse(head, err)
+	if got == nil {
+		return found, nil
 	}
 	c, signer, err := g.verify(got, head)
 	if err != nil {
-		return Found{}, &Refusal{Revision: found.Revision, Err: err, Again: !head.tag.IsZero()}
+		return Found{}, head.refuse(signer, err)
 	}
 	found.Signer = signer
 	if err := g.follows(ctx, head, at); err != nil {
-		return Found{}, g.refuse(head, err)
+		return Found{}, head.refuse(signer, err)
 	}
 	files, err := gather(got, c.Tree, g.Directory)
 	if err == nil {
 		found.Files, err = files.fs()
 	}
 	if err != nil {
-		return Found{}, &Refusal{Revision: found.Revision, Signer: found.Signer, Err: err}
+		return Found{}, head.refuse(signer, err)
 	}
 	return found, nil
 }
 
-// refuse makes a refusal of an error that the same commit would meet again.
-func (g *Git) refuse(head tip, err error) error {
-	if errors.Is(err, errTooMuch) || errors.Is(err, pack.ErrHeld) || errors.Is(err, ErrRewound) {
-		return &Refusal{Revision: head.commit.String(), Err: err}
+// refuse makes a refusal of what is wrong with a commit, and leaves what is wrong
+// with the way to it. A tag can be signed later, and what a server left out it can
+// send.
+func (t tip) refuse(signer trust.Signer, err error) error {
+	var failed *wireError
+	if errors.As(err, &failed) && !errors.Is(err, errTooMuch) && !errors.Is(err, pack.ErrHeld) {
+		return err
 	}
-	return err
+	return &Refusal{Revision: t.commit.String(), Signer: signer, Err: err,
+		Again: errors.Is(err, errIncomplete) || !t.tag.IsZero() && errors.Is(err, trust.ErrUntrusted)}
 }
 
 // head is the commit that the server says the branch or tag is at.
@@ -205,7 +218,7 @@ func (g *Git) head(refs *packp.AdvRefs) (tip, error) {
 func (g *Git) verify(got *pack.Objects, head tip) (*pack.Commit, trust.Signer, error) {
 	raw, ok := got.Object(plumbing.CommitObject, head.commit)
 	if !ok {
-		return nil, trust.Signer{}, errors.New("the server did not send the commit")
+		return nil, trust.Signer{}, fmt.Errorf("the commit: %w", errIncomplete)
 	}
 	c, err := pack.ReadCommit(raw)
 	if err != nil {
@@ -232,7 +245,7 @@ func (g *Git) verify(got *pack.Objects, head tip) (*pack.Commit, trust.Signer, e
 func (g *Git) tag(got *pack.Objects, head tip) (*pack.Tag, error) {
 	raw, ok := got.Object(plumbing.TagObject, head.tag)
 	if !ok {
-		return nil, errors.New("the server did not send the tag")
+		return nil, fmt.Errorf("the tag: %w", errIncomplete)
 	}
 	t, err := pack.ReadTag(raw)
 	if err != nil {
@@ -244,31 +257,36 @@ func (g *Git) tag(got *pack.Objects, head tip) (*pack.Tag, error) {
 	return t, nil
 }
 
-// follows refuses a commit that does not come after the one in force. Its
-// history is fetched for that, the commits alone where the server can leave the
-// rest out, and believed only as far as hashes link it.
+// follows refuses a commit that does not come after the one in force, or after
+// the oldest that may be. Its history is fetched for that, the commits alone where
+// the server can leave the rest out, and believed only as far as hashes link it.
 func (g *Git) follows(ctx context.Context, head tip, at Position) error {
+	if g.Since != "" {
+		if err := g.comesAfter(ctx, head.commit, plumbing.NewHash(g.Since)); err != nil {
+			return err
+		}
+	}
 	if at.Revision == "" || g.AllowRollback || g.Commit != "" {
 		return nil
 	}
-	active, err := pack.ReadHash(at.Revision)
-	if err != nil {
-		return fmt.Errorf("the commit in force: %w", err)
-	}
+	return g.comesAfter(ctx, head.commit, plumbing.NewHash(at.Revision))
+}
+
+func (g *Git) comesAfter(ctx context.Context, commit, before plumbing.Hash) error {
 	got, err := g.talk(ctx, func(refs *packp.AdvRefs) (*packp.UploadPackRequest, error) {
-		request := newRequest(head.commit)
-		request.Haves = []plumbing.Hash{active}
+		request := newRequest(commit)
+		request.Haves = []plumbing.Hash{before}
 		if refs.Capabilities.Supports(capability.Filter) {
 			request.Filter = packp.FilterTreeDepth(0)
 		}
 		return request, nil
 	})
 	if err != nil {
-		return fmt.Errorf("reading the history since %s: %w", active, err)
+		return fmt.Errorf("reading its history: %w", err)
 	}
-	after, err := got.Descends(head.commit, active)
+	after, err := got.Descends(commit, before)
 	if err == nil && !after {
-		err = fmt.Errorf("%s is not among the commits before it: %w", active, ErrRewound)
+		err = fmt.Errorf("%s is not among the commits before it: %w", before, ErrRewound)
 	}
 	return err
 }

@@ -233,7 +233,7 @@ func TestGitLies(t *testing.T) {
 		"elsewhere":        {server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, redirected, http.StatusFound) }) + "/p", "redirects to"},
 		"nonsense":         {server(t, nonsense) + "/p", "reading what the repository has"},
 		"refs for ever":    {server(t, refsForEver) + "/p", errTooMuch.Error()},
-		"another commit":   {answer(t, asked, func(w io.Writer) { w.Write(packed(t, r)) }), "did not send the commit"},
+		"another commit":   {answer(t, asked, func(w io.Writer) { w.Write(packed(t, r)) }), "the commit: the server did not send it"},
 		"no pack":          {answer(t, asked, func(io.Writer) {}), "reading a pack"},
 		"half a pack":      {answer(t, asked, func(w io.Writer) { w.Write(packed(t, r)[:40]) }), "reading a pack"},
 		"a bit":            {answer(t, asked, func(w io.Writer) { p := packed(t, r); p[len(p)-1] ^= 1; w.Write(p) }), "checksum"},

@@ -119,6 +119,34 @@ func TestGitRollback(t *testing.T) {
 	}
 }
 
+// A replica that starts without anything kept has no commit to come after. The
+// oldest that may be keeps it from what was signed long ago, here or elsewhere.
+func TestGitSince(t *testing.T) {
+	r := newRepository(t)
+	old := r.put(t, "writ.yaml", "0")
+	since := r.put(t, "writ.yaml", "1")
+	next := r.put(t, "writ.yaml", "2")
+	last := r.put(t, "writ.yaml", "3")
+	for name, url := range over(t, r) {
+		r.git(t, "reset", "--quiet", "--hard", last)
+		if found := take(t, newGit(t, GitConfig{URL: url, Since: since}), Position{Revision: next}); found.Commit != last {
+			t.Errorf("%s: got %s", name, found.Commit)
+		}
+		for _, c := range []struct {
+			head string
+			ok   bool
+		}{{next, true}, {since, true}, {old, false}} {
+			r.git(t, "reset", "--quiet", "--hard", c.head)
+			for _, rollback := range []bool{false, true} {
+				found, err := fetch(t, newGit(t, GitConfig{URL: url, Since: since, AllowRollback: rollback}), Position{})
+				if c.ok && (err != nil || found.Commit != c.head) || !c.ok && !errors.Is(err, ErrRewound) {
+					t.Errorf("%s, %s: got %s, %v", name, c.head, found.Commit, err)
+				}
+			}
+		}
+	}
+}
+
 // A force-push that removes the commit in force, and a server that has forgotten
 // it, change nothing about that.
 func TestGitForgotten(t *testing.T) {
@@ -217,7 +245,7 @@ func TestGitTags(t *testing.T) {
 		{"light", "", "no signature"},
 		{"v2", "", `the tag is "v1"`},
 		{"nested", "", "something other than a commit"},
-		{"tree", "", "did not send the commit"},
+		{"tree", "", "the commit: the server did not send it"},
 		{"none", "", "has no refs/tags/none"},
 	} {
 		t.Run(c.tag, func(t *testing.T) {
@@ -263,6 +291,8 @@ func TestGitConfig(t *testing.T) {
 		"directory above":       func(c *GitConfig) { c.Directory = "../x" },
 		"directory from root":   func(c *GitConfig) { c.Directory = "/x" },
 		"hidden directory":      func(c *GitConfig) { c.Directory = ".git" },
+		"short since":           func(c *GitConfig) { c.Since = "abc" },
+		"since and commit":      func(c *GitConfig) { c.Branch, c.Commit, c.Since = "", strings.Repeat("a", 40), strings.Repeat("a", 40) },
 		"nobody":                func(c *GitConfig) { c.Trust = nil },
 		"key without ssh":       func(c *GitConfig) { c.SSHKeyFile = "k" },
 		"ssh without key":       func(c *GitConfig) { c.URL = "ssh://git@example.org/p" },

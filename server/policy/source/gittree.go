@@ -76,7 +76,7 @@ func walk(o *pack.Objects, t *tree, root plumbing.Hash, prefix string, visited *
 func treeOf(o *pack.Objects, hash plumbing.Hash, name string) ([]pack.Entry, error) {
 	data, ok := o.Object(plumbing.TreeObject, hash)
 	if !ok {
-		return nil, fmt.Errorf("%s: the server did not send the tree %s", name, hash)
+		return nil, fmt.Errorf("the tree %s of %q: %w", hash, name, errIncomplete)
 	}
 	entries, err := pack.ReadTree(data)
 	if err != nil {
@@ -91,7 +91,7 @@ func file(o *pack.Objects, t *tree, name string, hash plumbing.Hash) error {
 	case o.Large(hash):
 		return fmt.Errorf("%s: larger than %d bytes", name, maxFile)
 	case !ok:
-		return fmt.Errorf("%s: the server did not send the file %s", name, hash)
+		return fmt.Errorf("%s: %w", name, errIncomplete)
 	}
 	return t.add(name, data)
 }

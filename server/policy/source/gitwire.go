@@ -34,6 +34,11 @@ const (
 // ask chooses what to fetch by what a server has; nil: nothing.
 type ask func(*packp.AdvRefs) (*packp.UploadPackRequest, error)
 
+// wireError is that a server could not be reached or understood.
+type wireError struct{ error }
+
+func (e *wireError) Unwrap() error { return e.error }
+
 // talk holds one conversation with the server's upload-pack. It returns what was
 // fetched, or nil where nothing was asked for.
 func (g *Git) talk(ctx context.Context, a ask) (*pack.Objects, error) {
@@ -51,7 +56,7 @@ func (g *Git) talk(ctx context.Context, a ask) (*pack.Objects, error) {
 		if ctx.Err() != nil { // else it would say that a connection was closed
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("fetching from %s: %w", g.url.Redacted(), err)
+		return nil, &wireError{fmt.Errorf("fetching from %s: %w", g.url, err)}
 	}
 	return got, nil
 }

@@ -42,6 +42,9 @@ type OCIConfig struct {
 	Reference string
 	// Layout is an OCI image layout on this machine; empty: a registry.
 	Layout string
+	// Since is when the oldest artefact that may come into force was made; zero:
+	// there is none.
+	Since time.Time
 	// Directory is the bundle's within the artefact; empty: the root.
 	Directory string
 	// Username and PasswordFile are the registry's; both or neither.
@@ -225,10 +228,13 @@ func (o *OCI) envelope(ctx context.Context, from store, d ocispec.Descriptor) ([
 func (o *OCI) follows(m ocispec.Manifest, at Position) (time.Time, error) {
 	text := m.Annotations[ocispec.AnnotationCreated]
 	dated, err := time.Parse(time.RFC3339, text)
-	if o.AllowRollback || o.pinned {
-		return dated, nil
-	}
 	switch {
+	case o.pinned:
+		return dated, nil
+	case dated.Before(o.Since):
+		return dated, fmt.Errorf("it was made at %.40q, before %s: %w", text, o.Since.Format(time.RFC3339), ErrRewound)
+	case o.AllowRollback:
+		return dated, nil
 	case err != nil:
 		return dated, fmt.Errorf("its manifest's %s is not a time, so nothing tells what came before: %w", ocispec.AnnotationCreated, ErrRewound)
 	case dated.After(o.Now().Add(maxAhead)):

@@ -217,6 +217,10 @@ func TestOCIFollows(t *testing.T) {
 			if found := take(t, willing, at); found.Commit != first.Digest.String() {
 				t.Errorf("asked for: got %+v", found)
 			}
+			late := a.source(t, func(c *OCIConfig) { c.Directory, c.Since, c.AllowRollback = "acme", noon.Add(-45*time.Minute), true })
+			if _, err := fetch(t, late, Position{}); !errors.Is(err, ErrRewound) {
+				t.Errorf("older than may be: got %v", err)
+			}
 			pinned := a.source(t, func(c *OCIConfig) {
 				c.Directory = "acme"
 				c.Reference = strings.TrimSuffix(strings.TrimSuffix(c.Reference, "stable"), ":")

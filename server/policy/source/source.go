@@ -81,6 +81,9 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // it would undo what was decided since.
 var ErrRewound = errors.New("it does not follow the state in force")
 
+// errIncomplete: a server left out what belongs to what it was asked for.
+var errIncomplete = errors.New("the server did not send it")
+
 // errTooMuch: a server sent more than it may.
 var errTooMuch = errors.New("the server sends more than is taken")
 
