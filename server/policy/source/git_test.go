@@ -57,6 +57,7 @@ func TestGitFollows(t *testing.T) {
 func TestGitRollback(t *testing.T) {
 	r := newRepository(t)
 	r.git(t, "config", "uploadpack.allowReachableSHA1InWant", "true")
+	r.git(t, "config", "uploadpack.allowFilter", "true") // the other tests are without
 	old := r.put(t, "writ.yaml", "0")
 	active := r.put(t, "writ.yaml", "1")
 	at := Position{Revision: active}

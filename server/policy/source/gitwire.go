@@ -222,7 +222,7 @@ func (g *Git) sshConfig() (*ssh.ClientConfig, string, error) {
 // overPipe serves a repository of this machine with its git.
 func (g *Git) overPipe(ctx context.Context, a ask) (got *pack.Objects, err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "git", "upload-pack", "--strict", g.url.Path)
+	cmd := exec.CommandContext(ctx, "git", "upload-pack", g.url.Path)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_PROTOCOL=version=0"}
 	cmd.WaitDelay = time.Second
 	complaint := &complaint{}
@@ -245,7 +245,7 @@ func (g *Git) overPipe(ctx context.Context, a ask) (got *pack.Objects, err error
 		cancel()
 		_ = cmd.Wait() // it was told to end; what it sent has been judged
 		if err != nil && len(complaint.text) > 0 {
-			err = fmt.Errorf("%w (git says: %s)", err, complaint.text)
+			err = fmt.Errorf("%w (git says: %s)", err, strings.TrimSpace(string(complaint.text)))
 		}
 	}()
 	return converse(in, out, a)
