@@ -52,6 +52,8 @@ var never = []struct {
 	{"server/decision", []string{"context", "net", "os", "log", "sync", "math/rand", "crypto/rand", "io", "database/sql"}},
 	{"server/content", []string{"context", "net", "os", "log", "math/rand", "crypto/rand", "database/sql"}},
 	{"document", []string{"context", "net", "os", "log", "math/rand", "crypto/rand", "database/sql"}},
+	{"server/policy/trust", []string{"net", "os", "log", "math/rand", "crypto/rand"}},
+	{"server/policy/source/pack", []string{"context", "net", "os", "log"}},
 	{"server", []string{"github.com/jackc/pgx", "modernc.org/sqlite", "database/sql"}},
 	{"server/decision", []string{"google.golang.org", "go.opentelemetry.io", "github.com/cedar-policy"}},
 	{"server/policy", []string{"google.golang.org/grpc"}},

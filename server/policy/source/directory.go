@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -106,11 +107,12 @@ func (t *tree) take(fsys fs.FS, name string, entry fs.DirEntry) error {
 		return fmt.Errorf("reading the bundle: %w", err)
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
+	var data bytes.Buffer
+	data.Grow(int(info.Size()) + bytes.MinRead)
+	if _, err := data.ReadFrom(io.LimitReader(file, maxFile+1)); err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	if err := t.add(name, data); err != nil {
+	if err := t.add(name, data.Bytes()); err != nil {
 		return &Refusal{Err: err}
 	}
 	return nil

@@ -29,6 +29,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"oras.land/oras-go/v2"
 	"oras.land/oras-go/v2/content"
+	orasfile "oras.land/oras-go/v2/content/file"
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/registry/remote"
 
@@ -233,6 +234,29 @@ func TestOCIFollows(t *testing.T) {
 				t.Errorf("pinned: got %+v", found)
 			}
 		})
+	}
+}
+
+// What the usual client pushes of a directory is a bundle: it packs the directory
+// with its name, dates the manifest, and says nothing else.
+func TestOCIAsPushed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "acme")
+	write(t, filepath.Join(dir, "cedar/a.cedar"), "a")
+	write(t, filepath.Join(dir, "writ.yaml"), "1")
+	from, err := orasfile.New(filepath.Dir(dir))
+	must(t, err)
+	defer from.Close()
+	layer, err := from.Add(t.Context(), "acme", ocispec.MediaTypeImageLayerGzip, dir)
+	must(t, err)
+	d, err := oras.PackManifest(t.Context(), from, oras.PackManifestVersion1_1, "application/vnd.unknown.artifact.v1", oras.PackManifestOptions{Layers: []ocispec.Descriptor{layer}})
+	must(t, err)
+	must(t, from.Tag(t.Context(), d, "stable"))
+	a := newRegistry(t, nil)
+	_, err = oras.Copy(t.Context(), from, "stable", a.to, "stable", oras.DefaultCopyOptions)
+	must(t, err)
+	found := take(t, a.source(t, func(c *OCIConfig) { c.Directory, c.Now = "acme", time.Now }), Position{})
+	if got := contents(t, found.Files); got != "cedar/a.cedar=a;writ.yaml=1;" || found.Dated.IsZero() {
+		t.Errorf("got %s, %+v", got, found)
 	}
 }
 
