@@ -91,12 +91,14 @@ type Follower struct {
 
 	// Below are owned by New and then by Run.
 	at       source.Position
+	changing bool  // the source was, at the last attempt
 	refusal  Event // of at.Refused
 	reported Event // the last that said that something is wrong; zero: nothing is
 }
 
-// New makes the first attempt. Where the source does not have a bundle that may
-// be used, the one that was kept is; where there is none either, that is an error.
+// New puts the bundle that was kept into force, and leaves the source to Run: a
+// server that hangs must not hold up a start. Where none was kept, it makes the
+// first attempt, and what the source says must be acceptable.
 func New(ctx context.Context, c Config) (*Follower, error) {
 	if c.Every == 0 {
 		c.Every = time.Minute
@@ -112,15 +114,21 @@ func New(ctx context.Context, c Config) (*Follower, error) {
 		}
 		f.restore()
 	}
-	err := f.attempt(ctx)
-	if f.bundle.Load() == nil {
-		if err == nil {
-			err = errors.New("the source is changing")
-		}
-		return nil, fmt.Errorf("loading the bundle: %w", err)
+	if f.bundle.Load() != nil {
+		f.Trigger()
+		return f, nil
+	}
+	if err := f.attempt(ctx); err != nil {
+		return nil, fmt.Errorf("loading the bundle: %w", told{err})
 	}
 	return f, nil
 }
+
+// told is an error whose text is fit for a terminal.
+type told struct{ error }
+
+func (t told) Error() string { return clean(t.error) }
+func (t told) Unwrap() error { return t.error }
 
 // Bundle is the bundle in force, never nil. It never blocks.
 func (f *Follower) Bundle() *decision.Bundle { return f.bundle.Load() }
@@ -138,7 +146,11 @@ func (f *Follower) Trigger() {
 func (f *Follower) Run(ctx context.Context) error {
 	for {
 		ready := time.NewTimer(gap)
-		poll := time.NewTimer(f.c.Every + time.Duration((rand.Float64()-0.5)*0.2*float64(f.c.Every)))
+		wait := f.c.Every + time.Duration((rand.Float64()-0.5)*0.2*float64(f.c.Every))
+		if f.changing {
+			wait = gap
+		}
+		poll := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -160,14 +172,14 @@ func (f *Follower) attempt(ctx context.Context) error {
 	limited, cancel := context.WithTimeoutCause(ctx, f.c.Deadline, fmt.Errorf("the source does not answer within %s", f.c.Deadline))
 	defer cancel()
 	found, bundle, err := f.fetch(limited)
+	f.changing = err == nil && found.Revision == ""
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return err // the process ends
 	case err != nil:
 		f.fail(err)
 		return err
-	case found.Revision == "":
-		return nil // the source is changing; the next attempt tells
+	case f.changing: // the next attempt tells
 	case bundle != nil:
 		f.activate(found, bundle)
 	case found.Revision == f.at.Revision:
@@ -257,7 +269,7 @@ func (f *Follower) report(e Event) {
 }
 
 // maxText bounds a text about something that went wrong, in bytes.
-const maxText = 1024
+const maxText = 4096
 
 // clean makes one line of an error: parts of it may come from a server.
 func clean(err error) string {

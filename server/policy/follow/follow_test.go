@@ -310,6 +310,9 @@ func TestKept(t *testing.T) {
 	s.fetch = func(_ context.Context, p source.Position) (source.Found, error) { at = p; return source.Found{}, away }
 	f, err := New(t.Context(), config)
 	must(t, err)
+	if err := f.attempt(t.Context()); !errors.Is(err, away) {
+		t.Errorf("got %v", err)
+	}
 	if got := told.what(); got != "restored unreachable" || f.Bundle().Digest != first.Bundle().Digest || f.Bundle().Commit != "1" {
 		t.Errorf("told %s", got)
 	}
@@ -325,6 +328,9 @@ func TestKept(t *testing.T) {
 	}
 	f, err = New(t.Context(), config)
 	must(t, err)
+	if err := f.attempt(t.Context()); !errors.Is(err, source.ErrRewound) {
+		t.Errorf("got %v", err)
+	}
 	if got := told.what(); got != "restored refused" || f.Bundle().Commit != "1" || !f.Status().Kept {
 		t.Errorf("told %s, %+v", got, f.Status())
 	}
@@ -376,6 +382,38 @@ func TestKept(t *testing.T) {
 	if _, err := New(t.Context(), config); !errors.Is(err, away) || told.what() != "unreachable" {
 		t.Errorf("nothing kept: got %v", err)
 	}
+}
+
+// With a bundle that was kept, a server that hangs holds up no start.
+func TestKeptBeforeHangs(t *testing.T) {
+	keep := filepath.Join(t.TempDir(), "keep")
+	s := &scripted{name: "s", fetch: func(context.Context, source.Position) (source.Found, error) { return found("1"), nil }}
+	config := Config{Source: s, Trust: trust.None, Keep: keep, StaleAfter: time.Hour, Report: func(Event) {}, Now: time.Now}
+	_, err := New(t.Context(), config)
+	must(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		asked := make(chan struct{}, 1)
+		s.fetch = func(ctx context.Context, _ source.Position) (source.Found, error) {
+			asked <- struct{}{}
+			<-ctx.Done()
+			return source.Found{}, context.Cause(ctx)
+		}
+		f, err := New(t.Context(), config)
+		must(t, err)
+		if _, ready := f.Ready(); time.Since(began) != 0 || !ready || f.Bundle().Commit != "1" {
+			t.Errorf("after %s: ready is %v", time.Since(began), ready)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		<-asked // soon
+		if waited := time.Since(began); waited > gap {
+			t.Errorf("it asks after %s", waited)
+		}
+		stop()
+		must(t, <-ended)
+	})
 }
 
 // A bundle that cannot be kept is in force all the same.

@@ -21,7 +21,7 @@ type Status struct {
 	Kept bool `json:"kept,omitzero"`
 	// Tried is when the source was last asked, and Answered when it last answered,
 	// with whatever.
-	Tried    time.Time `json:"tried"`
+	Tried    time.Time `json:"tried,omitzero"`
 	Answered time.Time `json:"answered,omitzero"`
 	// Error is why the source's newest state is not in force; empty: it is.
 	Error string `json:"error,omitzero"`
@@ -40,7 +40,11 @@ func (f *Follower) Status() Status {
 // has not answered for Config.StaleAfter says no.
 func (f *Follower) Ready() (Status, bool) {
 	s := f.Status()
-	return s, f.c.StaleAfter == 0 || f.c.Now().Sub(s.Answered) <= f.c.StaleAfter
+	last := s.Answered
+	if last.IsZero() {
+		last = s.Since
+	}
+	return s, f.c.StaleAfter == 0 || f.c.Now().Sub(last) <= f.c.StaleAfter
 }
 
 func (f *Follower) change(by func(*Status)) {

@@ -367,6 +367,34 @@ func TestOCIRefuses(t *testing.T) {
 	}
 }
 
+// However a byte of a tar is changed, what is taken is within the tree.
+func TestUntarChanged(t *testing.T) {
+	for _, layer := range [][]byte{
+		tarOf(t, entryOf{name: "a/b", text: "x"}, entryOf{name: "c/", kind: tar.TypeDir}, entryOf{name: strings.Repeat("d", 120), text: "y"}),
+		tarOf(t, entryOf{name: "..x/c", text: "y"}, entryOf{name: "./..d/./e", text: "y"}, entryOf{name: ".l", link: "/etc/passwd", kind: tar.TypeReg}),
+	} {
+		z, err := gzip.NewReader(bytes.NewReader(layer))
+		must(t, err)
+		data, err := io.ReadAll(z)
+		must(t, err)
+		for i := range data {
+			for _, bits := range []byte{0x01, 0x80, 0xff, 0x41} {
+				changed := bytes.Clone(data)
+				changed[i] ^= bits
+				got, err := untar(bytes.NewReader(changed), ".")
+				if err != nil {
+					continue
+				}
+				for _, file := range got.files {
+					if checkName(file.Name) != nil || hidden(file.Name) {
+						t.Errorf("byte %d: took %q", i, file.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
 // A registry that hangs, lies, or asks for what nobody gives it.
 func TestOCILies(t *testing.T) {
 	var lie func(http.ResponseWriter, *http.Request) bool
