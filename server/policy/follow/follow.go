@@ -118,7 +118,11 @@ func New(ctx context.Context, c Config) (*Follower, error) {
 		f.Trigger()
 		return f, nil
 	}
-	if err := f.attempt(ctx); err != nil {
+	err := f.attempt(ctx)
+	if err == nil && f.bundle.Load() == nil {
+		err = errors.New("the source is changing")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("loading the bundle: %w", told{err})
 	}
 	return f, nil

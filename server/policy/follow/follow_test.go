@@ -207,6 +207,24 @@ func TestFollowsThroughHangs(t *testing.T) {
 	})
 }
 
+// There is no follower without a bundle, and what a server says is one line.
+func TestNewRefuses(t *testing.T) {
+	for says, fetch := range map[string]func() (source.Found, error){
+		"the source is changing": func() (source.Found, error) { return source.Found{}, nil },
+		"no route":               func() (source.Found, error) { return source.Found{}, errors.New("no route\x1b[2J\n") },
+		"refusing 1: not signed": func() (source.Found, error) {
+			return source.Found{}, &source.Refusal{Revision: "1", Err: errors.New("not signed")}
+		},
+		"writ.yaml": func() (source.Found, error) { return source.Found{Revision: "1", Files: os.DirFS(t.TempDir())}, nil },
+	} {
+		s := &scripted{name: "s", fetch: func(context.Context, source.Position) (source.Found, error) { return fetch() }}
+		f, err := New(t.Context(), Config{Source: s, Trust: trust.None, Report: func(Event) {}, Now: time.Now})
+		if f != nil || err == nil || !strings.Contains(err.Error(), says) || strings.ContainsAny(err.Error(), "\x1b\n") {
+			t.Errorf("got %v, %q, want %s", f, err, says)
+		}
+	}
+}
+
 // What breaks the reader of a bundle breaks no process, and a text from a server
 // is one line of bounded length.
 func TestFollowsThroughPanics(t *testing.T) {

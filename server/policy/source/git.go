@@ -186,7 +186,7 @@ func (g *Git) Fetch(ctx context.Context, at Position) (Found, error) {
 // send.
 func (t tip) refuse(signer trust.Signer, err error) error {
 	var failed *wireError
-	if errors.As(err, &failed) && !errors.Is(err, errTooMuch) && !errors.Is(err, pack.ErrHeld) {
+	if t.commit.IsZero() || errors.As(err, &failed) && !errors.Is(err, errTooMuch) && !errors.Is(err, pack.ErrHeld) {
 		return err
 	}
 	return &Refusal{Revision: t.commit.String(), Signer: signer, Err: err,

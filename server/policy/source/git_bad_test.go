@@ -247,8 +247,13 @@ func TestGitLies(t *testing.T) {
 		}) + "/p", "reading what the repository has"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := fetch(t, newGit(t, GitConfig{URL: c.url}), Position{}); err == nil || !strings.Contains(err.Error(), c.says) {
+			_, err := fetch(t, newGit(t, GitConfig{URL: c.url}), Position{})
+			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %s", err, c.says)
+			}
+			var refusal *Refusal
+			if errors.As(err, &refusal) && refusal.Revision != asked {
+				t.Errorf("it refuses %q", refusal.Revision)
 			}
 		})
 	}
