@@ -440,7 +440,8 @@ func TestUnkept(t *testing.T) {
 	must(t, os.Chmod(keep, 0o700))
 	var told events
 	s := &scripted{name: "s", fetch: func(context.Context, source.Position) (source.Found, error) { return found("1"), nil }}
-	must(t, os.Mkdir(filepath.Join(keep, fileKept), 0o700)) // in its place
+	must(t, os.Mkdir(filepath.Join(keep, fileKept), 0o700))               // in its place
+	must(t, os.WriteFile(filepath.Join(keep, fileKept+"-1"), nil, 0o600)) // of a process that was killed
 	f, err := New(t.Context(), Config{Source: s, Trust: trust.None, Keep: keep, Report: told.report, Now: time.Now})
 	must(t, err)
 	if got := told.what(); got != "unkept unkept activated" || f.Bundle().Commit != "1" {

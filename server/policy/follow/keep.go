@@ -54,7 +54,11 @@ func prepare(directory string) error {
 	if info.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("%s: others can enter it; its mode must be 0700", directory)
 	}
-	return nil
+	left, err := filepath.Glob(filepath.Join(directory, fileKept+"-*")) // by a process that was killed
+	for _, name := range left {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // keep writes the bundle beside the old one, makes it durable, and puts it in

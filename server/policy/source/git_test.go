@@ -1,12 +1,15 @@
 package source
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/writpdp/writ/server/policy/trust"
@@ -218,6 +221,55 @@ func TestGitTrust(t *testing.T) {
 				t.Errorf("got %v, want %s refused: %s", err, c.commit, c.says)
 			}
 		})
+	}
+}
+
+// Commits and tags as Git signs them with OpenPGP: the signature is a header of a
+// commit and the end of a tag.
+func TestGitOpenPGP(t *testing.T) {
+	entity := func(name string) *openpgp.Entity {
+		e, err := openpgp.NewEntity(name, "", name+"@example.org", nil)
+		must(t, err)
+		return e
+	}
+	alice, mallory := entity("alice"), entity("mallory")
+	var ring bytes.Buffer
+	w, err := armor.Encode(&ring, openpgp.PublicKeyType, nil)
+	must(t, err)
+	must(t, alice.Serialize(w))
+	must(t, w.Close())
+	keys, err := trust.Read(trust.Material{OpenPGP: ring.Bytes()})
+	must(t, err)
+	r := newRepository(t)
+	unsigned := r.put(t, "writ.yaml", "1")
+	raw := command(t, r.dir, "", "git", "cat-file", "commit", unsigned) + "\n"
+	sign := func(e *openpgp.Entity, over string) string {
+		var b bytes.Buffer
+		must(t, openpgp.ArmoredDetachSign(&b, e, strings.NewReader(over), nil))
+		return b.String() + "\n"
+	}
+	commit := func(e *openpgp.Entity, over string) string {
+		header := "gpgsig " + strings.ReplaceAll(strings.TrimSpace(sign(e, over)), "\n", "\n ") + "\n"
+		return r.object(t, "commit", strings.Replace(raw, "\n\n", "\n"+header+"\n", 1))
+	}
+	tag := "object " + unsigned + "\ntype commit\ntag v1\ntagger alice <alice@example.org> 0 +0000\n\nrelease\n"
+	r.git(t, "update-ref", "refs/tags/v1", r.object(t, "tag", tag+sign(alice, tag)))
+	if found := take(t, newGit(t, GitConfig{URL: r.url(), Tag: "v1", Trust: keys}), Position{}); found.Commit != unsigned || found.Signer.Name != "alice <alice@example.org>" {
+		t.Errorf("a tag: got %+v", found)
+	}
+	for name, c := range map[string]struct{ commit, says string }{
+		"signed":          {commit(alice, raw), ""},
+		"somebody":        {commit(mallory, raw), "not in the keyring"},
+		"another message": {commit(alice, raw+"x"), "not valid"},
+	} {
+		r.git(t, "update-ref", "refs/heads/main", c.commit)
+		found, err := fetch(t, newGit(t, GitConfig{URL: r.url(), Trust: keys}), Position{})
+		if c.says == "" && (err != nil || found.Signer.Name != "alice <alice@example.org>" || !keys.Knows(found.Signer.Key)) {
+			t.Errorf("%s: got %+v, %v", name, found, err)
+		}
+		if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: got %v, want %s", name, err, c.says)
+		}
 	}
 }
 
