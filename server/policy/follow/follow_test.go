@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,13 +92,27 @@ func digestOf(t testing.TB, fsys fs.FS) string {
 
 // scripted is a source that does what a test says.
 type scripted struct {
-	name  string
-	fetch func(context.Context, source.Position) (source.Found, error)
+	name string
+
+	mu    sync.Mutex // guards fetch
+	fetch fetch
 }
 
+type fetch = func(context.Context, source.Position) (source.Found, error)
+
 func (s *scripted) Name() string { return s.name }
+
 func (s *scripted) Fetch(ctx context.Context, at source.Position) (source.Found, error) {
-	return s.fetch(ctx, at)
+	s.mu.Lock()
+	now := s.fetch
+	s.mu.Unlock()
+	return now(ctx, at)
+}
+
+func (s *scripted) then(f fetch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetch = f
 }
 
 // found is the sample bundle at a revision.
@@ -167,12 +182,12 @@ func TestFollowsThroughHangs(t *testing.T) {
 		s := &scripted{name: "s", fetch: func(context.Context, source.Position) (source.Found, error) { return found("1"), nil }}
 		f, err := New(t.Context(), Config{Source: s, Trust: trust.None, Every: time.Minute, Deadline: 5 * time.Second, StaleAfter: 3 * time.Minute, Report: told.report, Now: time.Now})
 		must(t, err)
-		hanging := 0
-		s.fetch = func(ctx context.Context, _ source.Position) (source.Found, error) {
-			hanging++
+		var hanging atomic.Int32
+		s.then(func(ctx context.Context, _ source.Position) (source.Found, error) {
+			hanging.Add(1)
 			<-ctx.Done()
 			return source.Found{}, context.Cause(ctx)
-		}
+		})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- f.Run(ctx) }()
@@ -181,8 +196,8 @@ func TestFollowsThroughHangs(t *testing.T) {
 		f.Trigger()
 		time.Sleep(2 * time.Second) // past the gap, within the deadline
 		synctest.Wait()
-		if hanging != 1 || f.Bundle() == nil || f.Status().Error != "" {
-			t.Errorf("%d attempts, %+v", hanging, f.Status())
+		if hanging.Load() != 1 || f.Bundle() == nil || f.Status().Error != "" {
+			t.Errorf("%d attempts, %+v", hanging.Load(), f.Status())
 		}
 		time.Sleep(10 * time.Second)
 		if _, ready := f.Ready(); !ready || !strings.Contains(f.Status().Error, "within 5s") {
@@ -195,9 +210,9 @@ func TestFollowsThroughHangs(t *testing.T) {
 		if got := told.what(); got != "activated unreachable" {
 			t.Errorf("got %s", got)
 		}
-		s.fetch = func(context.Context, source.Position) (source.Found, error) {
+		s.then(func(context.Context, source.Position) (source.Found, error) {
 			return source.Found{}, &source.Refusal{Revision: "2", Err: errors.New("not signed")}
-		}
+		})
 		time.Sleep(2 * time.Minute)
 		if s, ready := f.Ready(); !ready || s.Error != "refusing 2: not signed" {
 			t.Errorf("who can push can stop it: %v, %+v", ready, s)
@@ -233,13 +248,13 @@ func TestFollowsThroughPanics(t *testing.T) {
 	f, err := New(t.Context(), Config{Source: s, Trust: trust.None, Report: told.report, Now: time.Now})
 	must(t, err)
 	told.take()
-	s.fetch = func(context.Context, source.Position) (source.Found, error) { panic("out of range") }
+	s.then(func(context.Context, source.Position) (source.Found, error) { panic("out of range") })
 	if err := f.attempt(t.Context()); err == nil || f.Bundle() == nil || !strings.Contains(f.Status().Error, "out of range") {
 		t.Errorf("got %v, %+v", err, f.Status())
 	}
-	s.fetch = func(context.Context, source.Position) (source.Found, error) {
+	s.then(func(context.Context, source.Position) (source.Found, error) {
 		return source.Found{}, fmt.Errorf("the server says\n\x1b[2J%s", strings.Repeat("é\xff", 10_000))
-	}
+	})
 	if err := f.attempt(t.Context()); err == nil {
 		t.Error("no error")
 	}
@@ -258,13 +273,13 @@ func TestFollowsPastRefusals(t *testing.T) {
 	f, err := New(t.Context(), Config{Source: s, Trust: trust.None, Report: told.report, Now: time.Now})
 	must(t, err)
 	again := false
-	s.fetch = func(_ context.Context, at source.Position) (source.Found, error) {
+	s.then(func(_ context.Context, at source.Position) (source.Found, error) {
 		asked = append(asked, at)
 		if at.Refused == "2" {
 			return source.Found{Revision: "2"}, nil
 		}
 		return source.Found{}, &source.Refusal{Revision: "2", Again: again, Err: errors.New("not signed")}
-	}
+	})
 	for range 3 {
 		_ = f.attempt(t.Context())
 	}
@@ -282,7 +297,7 @@ func TestFollowsPastRefusals(t *testing.T) {
 	if s := f.Status(); s.Error != "refusing 2: not signed" || s.Commit != "1" || f.Bundle().Commit != "1" {
 		t.Errorf("got %+v", s)
 	}
-	s.fetch = func(context.Context, source.Position) (source.Found, error) { return found("3"), nil }
+	s.then(func(context.Context, source.Position) (source.Found, error) { return found("3"), nil })
 	must(t, f.attempt(t.Context()))
 	if s := f.Status(); s.Error != "" || s.Commit != "3" || s.Signer != "alice" || f.at.Refused != "" {
 		t.Errorf("got %+v", s)
@@ -300,6 +315,36 @@ func fingerprintOf(t testing.TB, line string) string {
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	must(t, err)
 	return ssh.FingerprintSHA256(key)
+}
+
+// Who asks for a look gets one, at what was refused too.
+func TestTriggerLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{name: "s", fetch: func(context.Context, source.Position) (source.Found, error) { return found("1"), nil }}
+		f, err := New(t.Context(), Config{Source: s, Trust: trust.None, Every: time.Hour, Report: func(Event) {}, Now: time.Now})
+		must(t, err)
+		asked := make(chan source.Position, 1)
+		s.then(func(_ context.Context, at source.Position) (source.Found, error) {
+			asked <- at
+			return source.Found{}, &source.Refusal{Revision: "2", Err: errors.New("too large")}
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		want := source.Position{Revision: "1"}
+		for range 2 {
+			f.Trigger()
+			if diff := cmp.Diff(want, <-asked); diff != "" {
+				t.Error(diff)
+			}
+		}
+		want.Refused = "2"
+		if diff := cmp.Diff(want, <-asked); diff != "" { // by itself, an hour later
+			t.Error(diff)
+		}
+		stop()
+		must(t, <-ended)
+	})
 }
 
 // The last good bundle is there when the source is not, and only as it was kept.
@@ -325,7 +370,7 @@ func TestKept(t *testing.T) {
 	told.take()
 
 	away := errors.New("no route to host")
-	s.fetch = func(_ context.Context, p source.Position) (source.Found, error) { at = p; return source.Found{}, away }
+	s.then(func(_ context.Context, p source.Position) (source.Found, error) { at = p; return source.Found{}, away })
 	f, err := New(t.Context(), config)
 	must(t, err)
 	if err := f.attempt(t.Context()); !errors.Is(err, away) {
@@ -341,9 +386,9 @@ func TestKept(t *testing.T) {
 		t.Errorf("it forgets where it was: %s", diff)
 	}
 	// A restart is no way round a refusal: the source is asked from where it was.
-	s.fetch = func(_ context.Context, p source.Position) (source.Found, error) {
+	s.then(func(_ context.Context, p source.Position) (source.Found, error) {
 		return source.Found{}, &source.Refusal{Revision: "0", Err: source.ErrRewound}
-	}
+	})
 	f, err = New(t.Context(), config)
 	must(t, err)
 	if err := f.attempt(t.Context()); !errors.Is(err, source.ErrRewound) {
@@ -352,16 +397,16 @@ func TestKept(t *testing.T) {
 	if got := told.what(); got != "restored refused" || f.Bundle().Commit != "1" || !f.Status().Kept {
 		t.Errorf("told %s, %+v", got, f.Status())
 	}
-	s.fetch = func(_ context.Context, p source.Position) (source.Found, error) {
+	s.then(func(_ context.Context, p source.Position) (source.Found, error) {
 		return source.Found{Revision: p.Revision}, nil
-	}
+	})
 	must(t, f.attempt(t.Context()))
 	if status := f.Status(); status.Kept || status.Error != "" {
 		t.Errorf("confirmed: got %+v", status)
 	}
 	told.take()
 
-	s.fetch = func(context.Context, source.Position) (source.Found, error) { return source.Found{}, away }
+	s.then(func(context.Context, source.Position) (source.Found, error) { return source.Found{}, away })
 	refused := func(name, says string, c Config) {
 		t.Helper()
 		_, err := New(t.Context(), c)
@@ -391,6 +436,20 @@ func TestKept(t *testing.T) {
 		must(t, os.WriteFile(file, text, 0o600))
 		refused(name, "reading the bundle that was kept", config)
 	}
+	for says, change := range map[string][2]string{ // with a sum that fits
+		"version 2 is unknown":  {`"version":1`, `"version":2`},
+		"its digest is another": {`"digest":"`, `"digest":"0`},
+		"unknown object member": {`"version":1`, `"version":1,"more":1`},
+		"version 7 is not 1":    {"version: 1", "version: 7"},
+		"reading a tar":         {"ustar", "dusty"},
+	} {
+		content := strings.Replace(string(whole[65:]), change[0], change[1], 1)
+		if content == string(whole[65:]) {
+			t.Fatalf("%q is not in it", change[0])
+		}
+		must(t, os.WriteFile(file, fmt.Appendf(nil, "%x\n%s", sha256.Sum256([]byte(content)), content), 0o600))
+		refused(says, says, config)
+	}
 	must(t, os.Chmod(keep, 0o755))
 	if _, err := New(t.Context(), config); err == nil || !strings.Contains(err.Error(), "others can enter it") {
 		t.Errorf("an open directory: got %v", err)
@@ -412,11 +471,11 @@ func TestKeptBeforeHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		asked := make(chan struct{}, 1)
-		s.fetch = func(ctx context.Context, _ source.Position) (source.Found, error) {
+		s.then(func(ctx context.Context, _ source.Position) (source.Found, error) {
 			asked <- struct{}{}
 			<-ctx.Done()
 			return source.Found{}, context.Cause(ctx)
-		}
+		})
 		f, err := New(t.Context(), config)
 		must(t, err)
 		if _, ready := f.Ready(); time.Since(began) != 0 || !ready || f.Bundle().Commit != "1" {

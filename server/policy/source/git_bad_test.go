@@ -3,12 +3,16 @@ package source
 import (
 	"context"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -315,5 +319,32 @@ func TestGitCredentials(t *testing.T) {
 	}
 	if _, err := fetch(t, newGit(t, GitConfig{URL: url}), Position{}); err == nil || !strings.Contains(err.Error(), "answered 401") {
 		t.Errorf("without: got %v", err)
+	}
+}
+
+// Over TLS the server is who the configured authorities say.
+func TestGitTLS(t *testing.T) {
+	r := newRepository(t)
+	hash := r.put(t, "writ.yaml", "x")
+	plain, err := url.Parse(r.serve(t, nil))
+	must(t, err)
+	s := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(&url.URL{Scheme: "http", Host: plain.Host})
+	}})
+	defer s.Close()
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	for _, c := range []struct{ authorities, says string }{
+		{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})), ""},
+		{"nonsense", "no certificate in it"},
+	} {
+		write(t, file, c.authorities)
+		found, err := fetch(t, newGit(t, GitConfig{URL: s.URL + "/.git", CAFile: file}), Position{})
+		if c.says == "" && (err != nil || found.Commit != hash) || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("got %+v, %v, want %s", found, err, c.says)
+		}
+	}
+	if _, err := fetch(t, newGit(t, GitConfig{URL: s.URL + "/.git"}), Position{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("by the system's authorities: got %v", err)
 	}
 }
