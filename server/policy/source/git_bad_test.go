@@ -221,6 +221,19 @@ func answer(t testing.TB, hash string, respond func(io.Writer)) string {
 	}) + "/p"
 }
 
+// What a server says is wrong is in the error.
+func TestGitComplains(t *testing.T) {
+	r := newRepository(t)
+	r.put(t, "writ.yaml", "x")
+	lost := r.put(t, "writ.yaml", "y")
+	must(t, os.RemoveAll(filepath.Join(r.dir, ".git/objects", r.git(t, "rev-parse", lost+":writ.yaml")[:2])))
+	for name, url := range over(t, r) {
+		if _, err := fetch(t, newGit(t, GitConfig{URL: url}), Position{}); err == nil || !strings.Contains(err.Error(), "repository corruption on the remote side") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 // A server that lies, talks too much or nonsense.
 func TestGitLies(t *testing.T) {
 	r := newRepository(t)

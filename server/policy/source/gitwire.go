@@ -19,6 +19,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 
@@ -286,7 +287,7 @@ func choose(r io.Reader, a ask) (*packp.UploadPackRequest, error) {
 	if request == nil || err != nil {
 		return nil, err
 	}
-	with := []capability.Capability{capability.NoProgress}
+	with := []capability.Capability{capability.NoProgress, capability.Sideband64k}
 	if request.Filter != "" {
 		with = append(with, capability.Filter)
 	}
@@ -318,7 +319,11 @@ func receive(r io.Reader, request *packp.UploadPackRequest) (*pack.Objects, erro
 	if err := response.Decode(io.NopCloser(r)); err != nil {
 		return nil, fmt.Errorf("reading the server's answer: %w", err)
 	}
-	got, err := pack.Unpack(response)
+	var packed io.Reader = response
+	if request.Capabilities.Supports(capability.Sideband64k) { // so that the server can say what is wrong
+		packed = sideband.NewDemuxer(sideband.Sideband64k, response)
+	}
+	got, err := pack.Unpack(packed)
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("reading the server's answer: %w", io.ErrUnexpectedEOF)
 	}
