@@ -174,6 +174,31 @@ func TestFollowsDirectory(t *testing.T) {
 	})
 }
 
+// A link beside a bundle's files is nobody's business; one in the place of a
+// bundle's file, or among its policies, refuses it whole.
+func TestFollowsPastLinks(t *testing.T) {
+	load := func(links ...string) (*Follower, error) {
+		dir := bundleDir(t)
+		for _, name := range links {
+			_ = os.Remove(filepath.Join(dir, name))
+			must(t, os.Symlink("/etc/hosts", filepath.Join(dir, name)))
+		}
+		return New(t.Context(), Config{Source: source.NewDirectory(dir), Trust: trust.None, Keep: filepath.Join(t.TempDir(), "keep"), Report: func(e Event) {
+			if e.What == Unkept {
+				t.Errorf("unkept: %s", e.Why)
+			}
+		}, Now: time.Now})
+	}
+	if f, err := load("README.md", "notes"); err != nil || f.Bundle().Digest != digestOf(t, policies.Files) {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{"budgets.yaml", "vendors.yaml", "entities.json", "schema.cedarschema", "cedar/more.cedar", "tools/more.json"} {
+		if _, err := load(name); err == nil || !strings.Contains(err.Error(), name+": not a regular file") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 // While a source hangs, decisions have the bundle in force, and the attempt
 // ends.
 func TestFollowsThroughHangs(t *testing.T) {

@@ -90,16 +90,28 @@ func (d *Directory) read(ctx context.Context) (*tree, error) {
 	return t, nil
 }
 
-// take reads one file of a directory.
+// take reads one file of a directory. What is no file, or too large for one of a
+// bundle, may lie beside the bundle's.
 func (t *tree) take(fsys fs.FS, name string, entry fs.DirEntry) error {
-	if !entry.Type().IsRegular() {
-		return &Refusal{Err: fmt.Errorf("%s: not a regular file", name)}
-	}
 	info, err := entry.Info()
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("reading the bundle: %w", err)
+	case !info.Mode().IsRegular():
+		err = t.block(name, "not a regular file")
+	case info.Size() > maxFile:
+		err = t.block(name, blocked(fmt.Sprintf("larger than %d bytes", maxFile)))
+	default:
+		return t.read(fsys, name, info.Size())
 	}
-	if err := t.room(name, info.Size()); err != nil {
+	if err != nil {
+		return &Refusal{Err: err}
+	}
+	return nil
+}
+
+func (t *tree) read(fsys fs.FS, name string, size int64) error {
+	if err := t.room(name, size); err != nil {
 		return &Refusal{Err: err}
 	}
 	file, err := fsys.Open(name)
@@ -108,7 +120,7 @@ func (t *tree) take(fsys fs.FS, name string, entry fs.DirEntry) error {
 	}
 	defer file.Close()
 	var data bytes.Buffer
-	data.Grow(int(info.Size()) + bytes.MinRead)
+	data.Grow(int(size) + bytes.MinRead)
 	if _, err := data.ReadFrom(io.LimitReader(file, maxFile+1)); err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}

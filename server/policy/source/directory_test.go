@@ -1,11 +1,15 @@
 package source
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -52,18 +56,57 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-// What is no part of a bundle, or leads out of it.
-func TestDirectoryRefuses(t *testing.T) {
+// What leads out of the directory, or is larger than a file of a bundle, cannot be
+// read as a part of it. Where nobody needs it, it may be there.
+func TestDirectoryBlocks(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside")
 	write(t, outside, "secret")
+	for name, c := range map[string]struct {
+		make func(file string) error
+		says string
+	}{
+		"link to a file":      {func(f string) error { return os.Symlink(outside, f) }, "not a regular file"},
+		"link within":         {func(f string) error { return os.Symlink("writ.yaml", f) }, "not a regular file"},
+		"link to a directory": {func(f string) error { return os.Symlink(filepath.Dir(outside), f) }, "not a regular file"},
+		"pipe":                {func(f string) error { return syscall.Mkfifo(f, 0o600) }, "not a regular file"},
+		"large file":          {func(f string) error { return errors.Join(os.WriteFile(f, nil, 0o600), os.Truncate(f, 100<<20)) }, "larger than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "writ.yaml"), "1")
+			plain := take(t, NewDirectory(dir), Position{})
+			must(t, c.make(filepath.Join(dir, "x")))
+			found := take(t, NewDirectory(dir), Position{})
+			if found.Revision == plain.Revision {
+				t.Error("it changes nothing")
+			}
+			_, err := fs.ReadFile(found.Files, "x")
+			entries, listing := fs.ReadDir(found.Files, ".")
+			if err == nil || !strings.Contains(err.Error(), "x: "+c.says) || errors.Is(err, fs.ErrNotExist) || listing != nil || len(entries) != 2 {
+				t.Errorf("got %v, %v, want %s", err, entries, c.says)
+			}
+			if data, err := fs.ReadFile(found.Files, "writ.yaml"); err != nil || string(data) != "1" {
+				t.Errorf("got %q, %v", data, err)
+			}
+			var kept bytes.Buffer
+			w := tar.NewWriter(&kept)
+			must(t, WriteTar(w, found.Files))
+			must(t, w.Close())
+			again, err := ReadTar(&kept)
+			must(t, err)
+			if got := contents(t, again); got != "writ.yaml=1;" {
+				t.Errorf("kept %s", got)
+			}
+		})
+	}
+}
+
+// More than a bundle may be, and names that could be others than they seem.
+func TestDirectoryRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(dir string) error
 		says string
 	}{
-		"link to a file":      {func(d string) error { return os.Symlink(outside, filepath.Join(d, "budgets.yaml")) }, "budgets.yaml: not a regular file"},
-		"link within":         {func(d string) error { return os.Symlink("writ.yaml", filepath.Join(d, "x")) }, "x: not a regular file"},
-		"link to a directory": {func(d string) error { return os.Symlink(filepath.Dir(outside), filepath.Join(d, "cedar")) }, "cedar: not a regular file"},
-		"large file":          {func(d string) error { return os.Truncate(filepath.Join(d, "writ.yaml"), 100<<20) }, "writ.yaml: larger than"},
 		"large together": {func(d string) error {
 			for i := range maxTotal/maxFile + 1 {
 				name := filepath.Join(d, fmt.Sprint(i))

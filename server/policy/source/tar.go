@@ -67,6 +67,10 @@ func WriteTar(w *tar.Writer, files fs.FS) error {
 			return err
 		}
 		data, err := fs.ReadFile(files, name)
+		var why blocked
+		if errors.As(err, &why) {
+			return nil // no part of the bundle, or it would have been refused
+		}
 		if err != nil {
 			return err
 		}

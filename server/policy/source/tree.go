@@ -27,6 +27,8 @@ const (
 type tree struct {
 	files []txtar.File
 	size  int64
+	// blocked are files that are there and cannot be read, and why.
+	blocked map[string]blocked
 }
 
 // checkName refuses the name of a file or directory that could be another than
@@ -72,6 +74,34 @@ func (t *tree) add(name string, data []byte) error {
 	return nil
 }
 
+// block takes a file that must not be read: whoever needs it is refused, and
+// whoever does not is not troubled by it.
+func (t *tree) block(name string, why blocked) error {
+	if t.blocked == nil {
+		t.blocked = map[string]blocked{}
+	}
+	t.blocked[name] = why
+	return t.add(name, nil)
+}
+
+// blocked is why a file cannot be read.
+type blocked string
+
+func (b blocked) Error() string { return string(b) }
+
+// blockedFS is a file system of which some files cannot be opened.
+type blockedFS struct {
+	fs.FS
+	blocked map[string]blocked
+}
+
+func (b blockedFS) Open(name string) (fs.File, error) {
+	if why, ok := b.blocked[name]; ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: why}
+	}
+	return b.FS.Open(name)
+}
+
 // fs is the tree as a file system. A name that stands twice is an error: two
 // readers could each see another.
 func (t *tree) fs() (fs.FS, error) {
@@ -79,6 +109,9 @@ func (t *tree) fs() (fs.FS, error) {
 	fsys, err := txtar.FS(&txtar.Archive{Files: t.files})
 	if err != nil {
 		return nil, fmt.Errorf("reading the tree: %w", err)
+	}
+	if len(t.blocked) > 0 {
+		return blockedFS{fsys, t.blocked}, nil
 	}
 	return fsys, nil
 }
@@ -93,7 +126,7 @@ func (t *tree) sum() string {
 	h := sha256.New()
 	for _, f := range t.files {
 		data := sha256.Sum256(f.Data)
-		fmt.Fprintf(h, "%x  %s\n", data, f.Name)
+		fmt.Fprintf(h, "%x %s %s\n", data, t.blocked[f.Name], f.Name)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
