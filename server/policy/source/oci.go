@@ -32,6 +32,10 @@ const (
 	maxAhead     = 5 * time.Minute // of an artefact's date
 )
 
+// algorithm is that of a manifest's digest: signatures and records have no
+// room for another.
+const algorithm = "sha256"
+
 // signatureTypes are the artefact types of a signature.
 var signatureTypes = []string{"application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dsse.envelope.v1+json"}
 
@@ -159,8 +163,8 @@ func (o *OCI) refuse(found Found, refusal, err error) error {
 
 // manifest reads a manifest: of an image whose one layer is a tar.
 func (o *OCI) manifest(ctx context.Context, from store, d ocispec.Descriptor) (m ocispec.Manifest, refusal, err error) {
-	if d.MediaType != ocispec.MediaTypeImageManifest || d.Size > maxManifest {
-		return m, fmt.Errorf("a %.80q of %d bytes is not an artefact's manifest", d.MediaType, d.Size), nil
+	if d.MediaType != ocispec.MediaTypeImageManifest || d.Size > maxManifest || d.Digest.Algorithm() != algorithm {
+		return m, fmt.Errorf("a %.80q of %d bytes with the digest %.80q is not an artefact's manifest", d.MediaType, d.Size, d.Digest), nil
 	}
 	data, err := content.FetchAll(ctx, from, d)
 	if err != nil {

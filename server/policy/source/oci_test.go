@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -394,6 +395,23 @@ func TestUntarChanged(t *testing.T) {
 		}
 	}
 }
+
+// A digest that no signature and no record can name.
+func TestOCIDigest(t *testing.T) {
+	a := newLayout(t)
+	d := a.push(t, eleven, tarOf(t, entryOf{name: "writ.yaml", text: "1"}))
+	data, err := content.FetchAll(t.Context(), a.to, d)
+	must(t, err)
+	name(&d.Digest, fmt.Sprintf("sha512:%x", sha512.Sum512(data)))
+	must(t, a.to.Push(t.Context(), d, bytes.NewReader(data)))
+	must(t, a.to.Tag(t.Context(), d, "stable"))
+	var refusal *Refusal
+	if _, err := fetch(t, a.source(t, nil), Position{}); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "is not an artefact's manifest") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func name[D ~string](d *D, text string) { *d = D(text) }
 
 // A registry that hangs, lies, or asks for what nobody gives it.
 func TestOCILies(t *testing.T) {
