@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,10 +9,15 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc/credentials"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/policy"
 )
 
 // The scripts run `writ serve` on PostgreSQL, without TLS, and change what its
@@ -86,6 +92,59 @@ func await(ts *testscript.TestScript, pattern string, look func() string) string
 		case <-again.C:
 		case <-late:
 			ts.Fatalf("no %s in:\n%s", pattern, strings.TrimSpace(seen))
+		}
+	}
+}
+
+// A server under load moves from bundle to bundle and back: every question is
+// answered, by one bundle or the other.
+func TestServeMoves(t *testing.T) {
+	s := migrated(t)
+	s.write(t, "writ.yaml", strings.Replace(goodConfig, "bundle: policies\n", "bundle:\n  directory: policies\n  trust: none\n  poll: 1s\n", 1))
+	p := s.serve(t)
+	client := p.dial(t, credentials.NewTLS(s.client(s.ca.issue(t, nil, testGateway))))
+	ctx, stop := context.WithCancel(t.Context())
+	digests := make(chan string)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				answer, err := client.Decide(t.Context(), s.listing(t))
+				if err != nil || answer.Effect != writv1.Effect_EFFECT_ALLOW {
+					t.Errorf("got %v, %v", answer, err)
+					return
+				}
+				select {
+				case digests <- answer.BundleDigest:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	defer group.Wait()
+	defer stop()
+	manifest := s.path("policies/writ.yaml")
+	text, err := os.ReadFile(manifest)
+	must(t, err)
+	for i, want := range []string{"", s.bundle.Digest} {
+		if i == 0 {
+			must(t, os.WriteFile(manifest, append([]byte("# another\n"), text...), 0o600))
+			b, err := policy.Load(os.DirFS(s.path("policies")))
+			must(t, err)
+			want = b.Digest
+		} else {
+			must(t, os.WriteFile(manifest, text, 0o600))
+		}
+		for late := time.After(time.Minute); ; {
+			var got string
+			select {
+			case got = <-digests:
+			case <-late:
+				t.Fatalf("it does not move to %s: %s", want, p.stderr)
+			}
+			if got == want {
+				break
+			}
 		}
 	}
 }
