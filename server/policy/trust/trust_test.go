@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -346,6 +347,34 @@ func TestArtefact(t *testing.T) {
 	must(t, err)
 	_, err = signers.Artefact(signed, digest)
 	untrusted(t, "no public key", err, "no public key")
+}
+
+// What cosign 3.1.3 attached to a manifest of this digest, by `cosign sign --key`.
+func TestCosign(t *testing.T) {
+	const digest = "24d84492ea3a120d5326edf45ddc8862aaf63203beb8839d454c82ba9ca34c94"
+	key, err := os.ReadFile("testdata/cosign.pub")
+	must(t, err)
+	bundle, err := os.ReadFile("testdata/cosign.json")
+	must(t, err)
+	keys, err := Read(Material{Public: map[string][]byte{"cosign.pub": key}})
+	must(t, err)
+	if signer, err := keys.Artefact(bundle, digest); err != nil || signer.Name != "cosign.pub" {
+		t.Errorf("got %+v, %v", signer, err)
+	}
+	signed := func(bundle []byte) string {
+		var b struct{ DSSEEnvelope dsse.Envelope }
+		must(t, json.Unmarshal(bundle, &b))
+		payload, err := b.DSSEEnvelope.DecodeB64Payload()
+		must(t, err)
+		return b.DSSEEnvelope.PayloadType + string(payload)
+	}
+	for i := range bundle { // what is beside the envelope is not looked at
+		changed := bytes.Clone(bundle)
+		changed[i] ^= 4
+		if signer, err := keys.Artefact(changed, digest); err == nil && signed(changed) != signed(bundle) {
+			t.Errorf("byte %d: signed by %+v", i, signer)
+		}
+	}
 }
 
 // Whatever a server sends for a signature is refused, and soon.
