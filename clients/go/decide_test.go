@@ -25,7 +25,7 @@ func TestDecideReadsTheWholeAnswer(t *testing.T) {
 		removal.Id, removal.PolicyId = "redact-2", "p"
 		removal.GetRedact().GetEdits()[0].Method = writv1.Method_METHOD_REMOVE
 		resp := allow(req, redact(writv1.Target_TARGET_ARGUMENTS, "/a"), removal, route("eu.example.com"), filter(0, 3), limit(9), notify(), stepUp(), watermark())
-		resp.Effect, resp.Replayed, resp.BundleDigest = writv1.Effect_EFFECT_ROUTE, true, digest
+		resp.Effect, resp.Replayed, resp.BundleDigest, resp.BundleCommit = writv1.Effect_EFFECT_ROUTE, true, digest, digest
 		resp.Reasons = []*writv1.Reason{{Stage: "s", Code: "c", Text: "t", PolicyId: "p", Lift: "l"}}
 		resp.Budgets = []*writv1.BudgetLine{{Budget: "b", Unit: writv1.Unit_UNIT_MICROS, Currency: "EUR", Reserved: 1, Remaining: 2, Cap: 3,
 			ResetsAt: timestamppb.New(at), Exhausted: true, Overrun: 4}, {Budget: "later", Unit: 9}}
@@ -40,7 +40,7 @@ func TestDecideReadsTheWholeAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := writ.Decision{
-		ID: decisionID(call), Effect: writ.EffectRoute, Bundle: digest, Replayed: true, RetryAfter: time.Minute,
+		ID: decisionID(call), Effect: writ.EffectRoute, Bundle: digest, Commit: digest, Replayed: true, RetryAfter: time.Minute,
 		Reasons: []writ.Reason{{Stage: "s", Code: "c", Text: "t", Policy: "p", Lift: "l"}},
 		Obligations: []writ.Obligation{
 			{ID: "redact-1", Duty: writ.Redact{Edits: []document.Edit{{Pointer: "/a"}}}},

@@ -49,6 +49,9 @@ type Decision struct {
 	AccessRequest *AccessRequest
 	// Bundle is the SHA-256 of the policy bundle that decided, in hex.
 	Bundle string
+	// Commit is the Git commit, or the digest of the OCI manifest, that the bundle
+	// came from; empty: it came from a directory.
+	Commit string
 	// Receipt is the proof that the answer was recorded; nil: there is none.
 	Receipt *Receipt
 	// Replayed says that Writ gave its answer to an earlier attempt again.
@@ -150,6 +153,7 @@ func decode(req *writv1.DecideRequest, resp *writv1.DecideResponse) (Decision, e
 		Budgets:       decodeBudgets(resp.GetBudgets()),
 		AccessRequest: decodeAccess(resp.GetAccessRequest()),
 		Bundle:        resp.GetBundleDigest(),
+		Commit:        resp.GetBundleCommit(),
 		Replayed:      resp.GetReplayed(),
 	}
 	if after := resp.GetRetryAfter(); after != nil {

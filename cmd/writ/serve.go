@@ -18,13 +18,14 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
-	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/follow"
 	"github.com/writpdp/writ/store/postgres"
 )
 
@@ -36,8 +37,8 @@ type config struct {
 	HTTP string `yaml:"http"`
 	// BaseURL is where enforcement points reach the JSON face.
 	BaseURL string `yaml:"base_url"`
-	// Bundle is the policy bundle's directory.
-	Bundle string `yaml:"bundle"`
+	// Bundle is where the policy bundle comes from.
+	Bundle bundleConfig `yaml:"bundle"`
 	// DatabaseFile holds a PostgreSQL connection string.
 	DatabaseFile string `yaml:"database_file"`
 	Log          struct {
@@ -94,7 +95,11 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	s, err := conf.server(store, log)
+	follower, err := conf.Bundle.follow(ctx, log)
+	if err != nil {
+		return err
+	}
+	s, err := conf.server(store, follower, log)
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,15 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	defer httpListener.Close()
 	log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", conf.TLS != nil)
-	return s.Serve(ctx, grpcListener, httpListener)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error { return follower.Run(ctx) })
+	group.Go(func() error {
+		defer stop()
+		return s.Serve(ctx, grpcListener, httpListener)
+	})
+	return group.Wait()
 }
 
 // tuneGC sets the collector for serving, unless the operator did.
@@ -131,7 +144,7 @@ func readConfig(file string) (*config, error) {
 		return nil, fmt.Errorf("%s:%s", file, yaml.FormatError(err, false, false))
 	}
 	dir := filepath.Dir(file)
-	paths := []*string{&c.Bundle, &c.DatabaseFile, &c.Log.KeyFile}
+	paths := []*string{&c.DatabaseFile, &c.Log.KeyFile}
 	if c.TLS != nil {
 		paths = append(paths, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile)
 	}
@@ -146,7 +159,8 @@ func readConfig(file string) (*config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	switch {
+	switch err = c.Bundle.resolve(dir); {
+	case err != nil:
 	case c.Log.Origin == "":
 		err = errors.New("log.origin is missing")
 	case c.TLS == nil && (!loopback(c.GRPC) || !loopback(c.HTTP)):
@@ -169,8 +183,8 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *postgres.Store, log *slog.Logger) (*server.Server, error) {
-	bundle, err := policy.Load(os.DirFS(c.Bundle))
+func (c *config) server(store *postgres.Store, follower *follow.Follower, log *slog.Logger) (*server.Server, error) {
+	routes, err := c.Bundle.routes(follower)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +209,7 @@ func (c *config) server(store *postgres.Store, log *slog.Logger) (*server.Server
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: store, Bundle: follower.Bundle, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
 			Report: func(err error) { log.Error("sealing the log", "error", err) }}),

@@ -166,7 +166,12 @@ callers:
 // newSite makes a site on a new, empty database.
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{dir: t.TempDir(), ca: newAuthority(t)}
+	return newSiteIn(t, t.TempDir())
+}
+
+func newSiteIn(t testing.TB, dir string) *site {
+	t.Helper()
+	s := &site{dir: dir, ca: newAuthority(t)}
 	must(t, os.CopyFS(s.path("policies"), policies.Files))
 	s.write(t, "database", pgtest.DSN(t)+"\n")
 	s.write(t, "writ.yaml", goodConfig)

@@ -21,6 +21,7 @@ func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *deci
 		Effect:       writv1.Effect(d.Outcome()),
 		Budgets:      budgetLines(d.Budgets()),
 		BundleDigest: snap.Bundle.Digest,
+		BundleCommit: snap.Bundle.Commit,
 	}
 	denied := response.Effect == writv1.Effect_EFFECT_DENY
 	response.Reasons = grounds(d, denied)

@@ -138,6 +138,26 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+// The commit that the bundle came from is in the answer and in the record, and
+// records that were made before bundles had one are read as ever (TestGolden).
+func TestBundleCommit(t *testing.T) {
+	for _, commit := range []string{"", strings.Repeat("a", 40), "sha256:" + strings.Repeat("b", 64)} {
+		snap := snapshot()
+		snap.Bundle.Commit = commit
+		entry, answer, err := Decided(idOf(1), request(t, 1), snap, allow(request(t, 1), 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded, err := Respond(entry.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]string{answer.BundleCommit, recorded.BundleCommit}; got != [2]string{commit, commit} {
+			t.Errorf("answered and recorded %q, want %q", got, commit)
+		}
+	}
+}
+
 func TestObligations(t *testing.T) {
 	edits := []document.Edit{{Pointer: "/a"}, {Pointer: "/b/0", Remove: true}}
 	pbEdits := []*writv1.Edit{{Pointer: "/a", Method: writv1.Method_METHOD_MASK}, {Pointer: "/b/0", Method: writv1.Method_METHOD_REMOVE}}

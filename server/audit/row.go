@@ -136,6 +136,9 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if len(response.Obligations) > maxItems {
 		return fmt.Errorf("more than %d obligations", maxItems)
 	}
+	if err := text("bundle_commit", response.BundleCommit, 0, 71); err != nil {
+		return err
+	}
 	return errors.Join(checkShadow(event.Shadow), budgets(response.Budgets))
 }
 

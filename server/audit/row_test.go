@@ -109,6 +109,7 @@ func TestRowOfRefusesMeaning(t *testing.T) {
 		"window zero":        {call.Body, func(m *writv1.Record) { charge(m).WindowStart = &timestamppb.Timestamp{} }, "window_start"},
 		"unit":               {call.Body, func(m *writv1.Record) { d(m).Response.Budgets[0].Unit = 4 }, "unit"},
 		"resets":             {call.Body, func(m *writv1.Record) { d(m).Response.Budgets[0].ResetsAt.Nanos = -1 }, "resets_at"},
+		"commit":             {call.Body, func(m *writv1.Record) { d(m).Response.BundleCommit = strings.Repeat("c", 72) }, "bundle_commit"},
 		"denial with effect": {denial.Body, func(m *writv1.Record) { d(m).Effects = redeem }, "a denial has"},
 		"decision id":        {settled.Body, func(m *writv1.Record) { s(m).DecisionId = "" }, "decision_id"},
 		"settlement id":      {settled.Body, func(m *writv1.Record) { s(m).Response.SettlementId = "" }, "settlement_id is not"},

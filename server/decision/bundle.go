@@ -11,6 +11,9 @@ import (
 type Bundle struct {
 	// Digest is the hex SHA-256 of the bundle's content.
 	Digest string
+	// Commit is the Git commit, or the digest of the OCI manifest, that the bundle
+	// came from; empty: neither.
+	Commit string
 	// Name is the bundle's name in its manifest.
 	Name     string
 	Tools    map[ToolName]*Tool

@@ -928,7 +928,10 @@ type DecideResponse struct {
 	// For a denial that a change ticket could lift: what to have approved.
 	AccessRequest *AccessRequest `protobuf:"bytes,10,opt,name=access_request,json=accessRequest,proto3" json:"access_request,omitempty"`
 	// True when an earlier answer to the same request_id is given again.
-	Replayed      bool `protobuf:"varint,11,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Replayed bool `protobuf:"varint,11,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// The Git commit, or the digest of the OCI manifest, that the policy bundle
+	// came from. Empty: it came from a directory.
+	BundleCommit  string `protobuf:"bytes,12,opt,name=bundle_commit,json=bundleCommit,proto3" json:"bundle_commit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1038,6 +1041,13 @@ func (x *DecideResponse) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *DecideResponse) GetBundleCommit() string {
+	if x != nil {
+		return x.BundleCommit
+	}
+	return ""
 }
 
 // Reason is one ground for the answer.
@@ -2432,7 +2442,7 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\vtraceparent\x18\x01 \x01(\tB=\xbaH:r826^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$R\vtraceparent\x12(\n" +
 	"\n" +
 	"tracestate\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\n" +
-	"tracestate\"\xcb\x04\n" +
+	"tracestate\"\xab\x05\n" +
 	"\x0eDecideResponse\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"decisionId\x12'\n" +
@@ -2448,7 +2458,8 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\areceipt\x18\t \x01(\v2\x10.writ.v1.ReceiptR\areceipt\x12=\n" +
 	"\x0eaccess_request\x18\n" +
 	" \x01(\v2\x16.writ.v1.AccessRequestR\raccessRequest\x12\x1a\n" +
-	"\breplayed\x18\v \x01(\bR\breplayed\"\xa7\x01\n" +
+	"\breplayed\x18\v \x01(\bR\breplayed\x12^\n" +
+	"\rbundle_commit\x18\f \x01(\tB9\xbaH6r422^(sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64})?$R\fbundleCommit\"\xa7\x01\n" +
 	"\x06Reason\x12\x1d\n" +
 	"\x05stage\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x05stage\x12\x1b\n" +
 	"\x04code\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\x04code\x12\x1c\n" +

@@ -29,6 +29,7 @@ type details struct {
 	Budgets           []budget          `json:"budgets,omitzero"`
 	RetryAfterSeconds *int64            `json:"retry_after_seconds,omitzero"`
 	BundleDigest      string            `json:"bundle_digest,omitzero"`
+	BundleCommit      string            `json:"bundle_commit,omitzero"`
 	Receipt           *receipt          `json:"receipt,omitzero"`
 	AccessRequest     *accessRequest    `json:"ticket_request,omitzero"`
 	Replayed          bool              `json:"replayed,omitzero"`
@@ -80,7 +81,7 @@ func encode(resp *writv1.DecideResponse) ([]byte, error) {
 	}
 	effect, allowed := summary(resp.GetEffect())
 	a := answer{Decision: allowed, Context: details{
-		ID: resp.GetDecisionId(), Effect: effect, BundleDigest: resp.GetBundleDigest(), Replayed: resp.GetReplayed(),
+		ID: resp.GetDecisionId(), Effect: effect, BundleDigest: resp.GetBundleDigest(), BundleCommit: resp.GetBundleCommit(), Replayed: resp.GetReplayed(),
 		RetryAfterSeconds: seconds(resp.RetryAfter),
 	}}
 	c := &a.Context
