@@ -2,6 +2,7 @@ package lane
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -54,8 +55,7 @@ func Check(e *audit.Entry) error {
 }
 
 func checkEffects(effects []decision.Effect) error {
-	tokens, tickets := map[[32]byte]bool{}, map[string]bool{}
-	for _, effect := range effects {
+	for i, effect := range effects {
 		switch f := effect.(type) {
 		case decision.Charge:
 			if err := CheckCounter(f.Key); err != nil {
@@ -65,18 +65,16 @@ func checkEffects(effects []decision.Effect) error {
 			if err := checkText("redeemed ticket", f.Ticket, 1, 128); err != nil {
 				return err
 			}
-			if tickets[f.Ticket] {
+			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { r, ok := before.(decision.Redeem); return ok && r == f }) {
 				return fmt.Errorf("a ticket is redeemed twice")
 			}
-			tickets[f.Ticket] = true
 		case decision.Consume:
 			if err := checkTime("token expiry", f.Expires); err != nil {
 				return err
 			}
-			if tokens[f.Token] {
+			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { c, ok := before.(decision.Consume); return ok && c.Token == f.Token }) {
 				return fmt.Errorf("a token is consumed twice")
 			}
-			tokens[f.Token] = true
 		default:
 			// Not applying what a decision rests on must never look like success.
 			return fmt.Errorf("an effect of the unknown type %T", effect)
