@@ -54,7 +54,7 @@ func Check(e *audit.Entry) error {
 }
 
 func checkEffects(effects []decision.Effect) error {
-	tokens, tickets := map[[32]byte]bool{}, map[string]bool{}
+	tokens, tickets, versions := map[[32]byte]bool{}, map[string]bool{}, 0
 	for _, effect := range effects {
 		switch f := effect.(type) {
 		case decision.Charge:
@@ -77,6 +77,13 @@ func checkEffects(effects []decision.Effect) error {
 				return fmt.Errorf("a token is consumed twice")
 			}
 			tokens[f.Token] = true
+		case decision.Rollout:
+			if f.Version < 1 {
+				return fmt.Errorf("the version of the rollout is not positive")
+			}
+			if versions++; versions > 1 {
+				return fmt.Errorf("the rollout is changed twice")
+			}
 		default:
 			// Not applying what a decision rests on must never look like success.
 			return fmt.Errorf("an effect of the unknown type %T", effect)
@@ -157,4 +164,10 @@ func checkTime(name string, t time.Time) error {
 // can hold. It names the record, so that verification can.
 func Unreadable(row *audit.Row, column, detail string) error {
 	return &audit.Problem{What: column, Index: -1, Last: -1, Tenant: row.Tenant, Record: row.ID, Detail: detail}
+}
+
+// UnreadableArchive is an archive's name that somebody has changed to what is no
+// SHA-256.
+func UnreadableArchive(digest []byte) error {
+	return &audit.Problem{What: "archive", Index: -1, Last: -1, Detail: fmt.Sprintf("%.64x is no SHA-256 of an archive", digest)}
 }
