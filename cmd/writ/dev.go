@@ -141,7 +141,7 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		return nil, errors.Join(err, d.store.Close())
 	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.spool, Flush: d.spool.Flush, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: d.spool, Flush: d.spool.Flush, Bundle: func(*decision.Request) *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},

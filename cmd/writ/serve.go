@@ -195,7 +195,7 @@ func (c *config) server(store *postgres.Store, log *slog.Logger) (*server.Server
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: store, Bundle: func(*decision.Request) *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
 			Report: func(err error) { log.Error("sealing the log", "error", err) }}),

@@ -55,3 +55,18 @@ type Margin struct {
 }
 
 func (Rollout) effect() {}
+
+// CodePolicyError is the code of the reason that a policy could not be evaluated.
+const CodePolicyError = "policy.error"
+
+// Erred reports whether some policy could not be evaluated.
+func (d *Decision) Erred() bool {
+	for i := range d.Findings {
+		for j := range d.Findings[i].Reasons {
+			if d.Findings[i].Reasons[j].Code == CodePolicyError {
+				return true
+			}
+		}
+	}
+	return false
+}

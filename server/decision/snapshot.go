@@ -1,6 +1,9 @@
 package decision
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Snapshot is everything beside the request that a decision depends on, as it
 // was at one moment. Nothing in it changes.
@@ -51,7 +54,24 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 			w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
 		}
 	}
+	if b.Shadow != nil {
+		w.Budgets = b.Shadow.besides(w.Budgets, req, at)
+	}
 	return w
+}
+
+// besides adds to the counters of a bundle those that its shadow needs as well.
+func (b *Bundle) besides(keys []BudgetKey, req *Request, at time.Time) []BudgetKey {
+	vendor := b.Vendor(req.Destination)
+	for _, rule := range b.Budgets {
+		if !rule.Counts(req) {
+			continue
+		}
+		if key := rule.Key(req, vendor, at); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Vendor is the id of the vendor a destination names, or whose host it is;

@@ -161,7 +161,7 @@ func newServer(t *trust, bundle *decision.Bundle, ledger server.Ledger, store st
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return server.New(server.Config{
-		Ledger: ledger, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: ledger, Bundle: func(*decision.Request) *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
 			id, err := identity.FromTLS(*state)
 			if err != nil {
