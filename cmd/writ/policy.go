@@ -13,6 +13,10 @@ type policyCmd struct {
 	Init   policyInitCmd   `cmd:"" help:"Write the sample bundle into a new directory, to start from."`
 	Check  policyCheckCmd  `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
 	Schema policySchemaCmd `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
+
+	Activate policyActivateCmd `cmd:"" help:"Put a bundle into force on every server of a store, or try it out there."`
+	Rollback policyRollbackCmd `cmd:"" help:"Take a bundle out that is tried out; without one, go back to what was live before."`
+	Status   policyStatusCmd   `cmd:"" help:"Say what is in force, since when, by whom and why."`
 }
 
 // bundleArg is the directory of a bundle.

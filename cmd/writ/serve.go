@@ -18,13 +18,14 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
-	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 )
 
@@ -94,7 +95,11 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	s, err := conf.server(store, log)
+	bundles, err := follow(ctx, store, directory(conf.Bundle), log)
+	if err != nil {
+		return err
+	}
+	s, err := conf.server(store, bundles, log)
 	if err != nil {
 		return err
 	}
@@ -110,7 +115,18 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	defer httpListener.Close()
 	log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", conf.TLS != nil)
-	return s.Serve(ctx, grpcListener, httpListener)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error {
+		bundles.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		defer stop()
+		return s.Serve(ctx, grpcListener, httpListener)
+	})
+	return group.Wait()
 }
 
 // tuneGC sets the collector for serving, unless the operator did.
@@ -169,11 +185,7 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *postgres.Store, log *slog.Logger) (*server.Server, error) {
-	bundle, err := policy.Load(os.DirFS(c.Bundle))
-	if err != nil {
-		return nil, err
-	}
+func (c *config) server(store *postgres.Store, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
 	tokens, err := c.tokens()
 	if err != nil {
 		return nil, err
@@ -195,7 +207,7 @@ func (c *config) server(store *postgres.Store, log *slog.Logger) (*server.Server
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store, Bundle: func(*decision.Request) *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: store, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
 			Report: func(err error) { log.Error("sealing the log", "error", err) }}),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/gofrs/uuid/v5"
@@ -95,6 +96,20 @@ func ChangeOf(body []byte) (ChangeFacts, error) {
 	}, nil
 }
 
+// line is a text that a terminal shows as it is: no control characters, and none
+// that turn the direction of what follows.
+func line(name, value string, most int) error {
+	if err := text(name, value, 1, most); err != nil {
+		return err
+	}
+	for _, r := range value {
+		if unicode.IsControl(r) || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 {
+			return fmt.Errorf("%s holds a control character", name)
+		}
+	}
+	return nil
+}
+
 func rolloutFacts(r *decision.Rollout) *writv1.Rollout {
 	facts := &writv1.Rollout{
 		Version: r.Version, Live: bundleFacts(&r.Live), Mode: writv1.RolloutMode(r.Mode), Share: hundredths(r.Share), Tenants: r.Tenants,
@@ -134,7 +149,7 @@ func (r *record) readChange(id string, event *writv1.ChangeEvent) error {
 	case event.Action == writv1.ChangeAction_CHANGE_ACTION_HALT && rollout.Candidate != (decision.BundleRef{}):
 		return errors.New("a halt leaves a candidate")
 	}
-	if err := errors.Join(text("actor", event.Actor, 1, maxActor), text("reason", event.Reason, 1, maxReason)); err != nil {
+	if err := errors.Join(line("actor", event.Actor, maxActor), line("reason", event.Reason, maxReason)); err != nil {
 		return err
 	}
 	r.Key, r.Principal, r.Ticket, r.Bundle = id, event.Actor, event.TicketId, rollout.Live.Digest

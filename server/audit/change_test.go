@@ -99,6 +99,8 @@ func TestChangeRefuses(t *testing.T) {
 		"or one is there twice":        func(c *ChangeFacts) { c.Rollout.Tenants = []string{"a", "a"} },
 		"tenants is not 1 to 128":      func(c *ChangeFacts) { c.Rollout.Tenants = []string{""} },
 		"more than 256 tenants":        func(c *ChangeFacts) { c.Rollout.Tenants = make([]string, 257) },
+		"reason holds a control":       func(c *ChangeFacts) { c.Reason = "fine\x1b[2J" },
+		"actor holds a control":        func(c *ChangeFacts) { c.Actor = "ann\u202e" },
 		"string field contains invali": func(c *ChangeFacts) { c.Reason = "\xff" },
 	} {
 		c := canary(1)

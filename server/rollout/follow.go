@@ -117,6 +117,14 @@ func (f *Follower) Bundle(req *decision.Request) *decision.Bundle {
 	return in.live
 }
 
+// Live is the bundle that decides what no canary does.
+func (f *Follower) Live() *decision.Bundle {
+	if in := f.force.Load(); in != nil {
+		return in.live
+	}
+	return f.config.Configured()
+}
+
 // Recorded counts a decision that was recorded. One by a bundle that is not in
 // force any more counts for nothing.
 func (f *Follower) Recorded(by *decision.Bundle, d *decision.Decision) {

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/rollout"
+)
+
+// follow keeps in force what the store says; as long as it says nothing, the
+// bundle of a directory. That one need not load once the store says something.
+func follow(ctx context.Context, store rollout.Store, load func() (*decision.Bundle, error), log *slog.Logger) (*rollout.Follower, error) {
+	var configured *decision.Bundle
+	if _, err := rollout.Newest(ctx, store); errors.Is(err, rollout.ErrNone) {
+		if configured, err = load(); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	return rollout.Follow(ctx, rollout.Config{
+		Store: store, Configured: func() *decision.Bundle { return configured }, Actor: "writ", Now: time.Now, Random: rand.Reader,
+		Report: func(s rollout.Status) {
+			if s.Err != nil {
+				log.Error("the rollout", "in_force", s.Version, "error", s.Err)
+				return
+			}
+			log.Info("the rollout", "in_force", s.Version, "live", s.Live, "candidate", s.Candidate)
+		},
+	})
+}
+
+// directory loads the bundle of a directory, or the sample.
+func directory(dir string) func() (*decision.Bundle, error) {
+	return func() (*decision.Bundle, error) { return policy.Load(bundleFiles(dir)) }
+}
+
+// changeFlags are those of every change of the rollout.
+type changeFlags struct {
+	storeFlags `embed:""`
+	Reason     string `required:"" placeholder:"TEXT" help:"Why, in a sentence; it is in the log for good."`
+	Ticket     string `placeholder:"ID" help:"The change ticket that approves it; it is recorded, not looked up."`
+}
+
+// change makes a change and says what is in force then.
+func (c changeFlags) change(ctx context.Context, to streams, do func(rollout.Store, rollout.By) (audit.ChangeFacts, error)) error {
+	who, err := actor()
+	if err != nil {
+		return err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("making an id: %w", err)
+	}
+	return c.use(ctx, true, func(store dataStore) error {
+		made, err := do(store, rollout.By{Actor: who, Reason: c.Reason, Ticket: c.Ticket, At: time.Now(), ID: id})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(to.out, "version %d: live %.12s", made.Rollout.Version, made.Rollout.Live.Digest)
+		if made.Rollout.Mode != 0 {
+			fmt.Fprintf(to.out, ", candidate %.12s (%s)", made.Rollout.Candidate.Digest, trialText(&made.Rollout))
+		}
+		fmt.Fprintln(to.out)
+		return nil
+	})
+}
+
+// actor is the user that runs this process, by the name and the number that the
+// operating system has for it.
+func actor() (string, error) {
+	u, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if _, unknown := errors.AsType[user.UnknownUserIdError](err); unknown {
+		return fmt.Sprintf("uid %d", os.Getuid()), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("finding out who you are: %w", err)
+	}
+	return fmt.Sprintf("%s (uid %s)", u.Username, u.Uid), nil
+}
+
+type policyActivateCmd struct {
+	Bundle      string `arg:"" type:"existingdir" help:"The bundle's directory."`
+	changeFlags `embed:""`
+	Shadow      bool     `help:"Try it out beside the live bundle: every request is decided by both, and the record has the difference."`
+	Canary      string   `placeholder:"PERCENT" help:"Try it out on this share of the sessions, such as 10%."`
+	Tenants     []string `placeholder:"TENANT" help:"Try it out on these tenants' sessions alone."`
+	Margin      string   `default:"5%" placeholder:"PERCENT" help:"Take it out when its share of denials is further from the live bundle's; 100%: never."`
+	ErrorMargin string   `default:"1%" placeholder:"PERCENT" help:"Take it out when policies that cannot be evaluated are more frequent by more; 100%: never."`
+}
+
+// Run activates.
+func (c policyActivateCmd) Run(ctx context.Context, to streams) error {
+	trial, err := c.trial()
+	if err != nil {
+		return err
+	}
+	return c.change(ctx, to, func(s rollout.Store, by rollout.By) (audit.ChangeFacts, error) {
+		return rollout.Activate(ctx, s, os.DirFS(c.Bundle), trial, by)
+	})
+}
+
+func (c policyActivateCmd) trial() (t rollout.Trial, err error) {
+	canary := c.Canary != "" || len(c.Tenants) > 0
+	switch {
+	case c.Shadow && canary:
+		return t, usageError("--shadow is for every session: it goes without --canary and --tenants")
+	case !c.Shadow && !canary:
+		return t, nil
+	case c.Shadow:
+		t.Mode = decision.Shadow
+	default:
+		t.Mode, t.Share, t.Tenants = decision.Canary, decision.Whole, c.Tenants
+		if c.Canary != "" {
+			if t.Share, err = percent("--canary", c.Canary); err != nil {
+				return t, err
+			}
+			if t.Share == 0 {
+				return t, usageError("--canary is 0%: nobody would be answered by it")
+			}
+		}
+	}
+	if t.Margin.Denials, err = percent("--margin", c.Margin); err != nil {
+		return t, err
+	}
+	t.Margin.Errors, err = percent("--error-margin", c.ErrorMargin)
+	return t, err
+}
+
+// percent reads a share to the hundredth of a per cent.
+func percent(flag, text string) (int, error) {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	hundredths := math.Round(n * 100)
+	if err != nil || !(n >= 0 && n <= 100) || math.Abs(hundredths-n*100) > 1e-6 {
+		return 0, usageError(flag + " is not a percentage of 0 to 100 with at most two decimal places")
+	}
+	return int(hundredths), nil
+}
+
+type policyRollbackCmd struct {
+	changeFlags `embed:""`
+}
+
+// Run goes back.
+func (c policyRollbackCmd) Run(ctx context.Context, to streams) error {
+	return c.change(ctx, to, func(s rollout.Store, by rollout.By) (audit.ChangeFacts, error) { return rollout.Rollback(ctx, s, by) })
+}
