@@ -20,6 +20,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/sqlite"
 	"github.com/writpdp/writ/test/pgtest"
@@ -205,7 +206,11 @@ func (s *scene) change(t *testing.T, version int64) {
 
 func (s *scene) archive(t *testing.T, text string) decision.BundleRef {
 	t.Helper()
-	digest, err := s.store.KeepArchive(t.Context(), []byte(text))
+	keeper, ok := s.store.(rollout.Store)
+	if !ok {
+		t.Fatal("the store keeps no archives")
+	}
+	digest, err := keeper.KeepArchive(t.Context(), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

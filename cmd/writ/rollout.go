@@ -32,8 +32,12 @@ func follow(ctx context.Context, store rollout.Store, load func() (*decision.Bun
 	} else if err != nil {
 		return nil, err
 	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("finding out the machine's name: %w", err)
+	}
 	return rollout.Follow(ctx, rollout.Config{
-		Store: store, Configured: func() *decision.Bundle { return configured }, Actor: "writ", Now: time.Now, Random: rand.Reader,
+		Store: store, Configured: func() *decision.Bundle { return configured }, Actor: "writ on " + host, Now: time.Now, Random: rand.Reader,
 		Report: func(s rollout.Status) {
 			if s.Err != nil {
 				log.Error("the rollout", "in_force", s.Version, "error", s.Err)

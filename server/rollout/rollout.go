@@ -5,6 +5,7 @@ package rollout
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -87,18 +88,18 @@ func activate(ctx context.Context, s Store, packed []byte, bundle *decision.Bund
 	if err != nil && !(errors.Is(err, ErrNone) && trial.Mode == 0) {
 		return audit.ChangeFacts{}, err
 	}
-	ref := decision.BundleRef{Digest: bundle.Digest}
-	if ref.Archive, err = s.KeepArchive(ctx, packed); err != nil {
-		return audit.ChangeFacts{}, err
-	}
+	ref := decision.BundleRef{Digest: bundle.Digest, Archive: sha256.Sum256(packed)}
 	next := decision.Rollout{Version: last.Rollout.Version + 1, Live: ref}
 	if trial.Mode != 0 {
 		next.Live, next.Candidate = last.Rollout.Live, ref
 		next.Mode, next.Share, next.Margin = trial.Mode, trial.Share, trial.Margin
-		next.Tenants = slices.Sorted(slices.Values(trial.Tenants))
+		next.Tenants = slices.Compact(slices.Sorted(slices.Values(trial.Tenants)))
 	}
-	if same := last.Rollout; next.Candidate == next.Live || same.Live == next.Live && same.Candidate == next.Candidate && trial.Mode == 0 {
+	if last.Rollout.Live == ref && (trial.Mode != 0 || last.Rollout.Mode == 0) {
 		return audit.ChangeFacts{}, fmt.Errorf("activating the bundle %.12s: %w", bundle.Digest, ErrLive)
+	}
+	if _, err := s.KeepArchive(ctx, packed); err != nil {
+		return audit.ChangeFacts{}, err
 	}
 	return commit(ctx, s, audit.Activate, next, by)
 }

@@ -215,6 +215,8 @@ func TestCheckRefuses(t *testing.T) {
 		"a far time":        func(e *audit.Entry) { e.At = time.Unix(1<<60, 0) },
 		"a token twice":     func(e *audit.Entry) { e.Effects = []decision.Effect{consume(1), consume(1)} },
 		"a ticket twice":    func(e *audit.Entry) { e.Effects = []decision.Effect{redeem("t"), redeem("t")} },
+		"no version":        func(e *audit.Entry) { e.Effects = []decision.Effect{turn(0)} },
+		"two versions":      func(e *audit.Entry) { e.Effects = []decision.Effect{turn(1), turn(2)} },
 		"no ticket":         func(e *audit.Entry) { e.Effects = []decision.Effect{redeem("")} },
 		"no budget":         func(e *audit.Entry) { e.Effects = []decision.Effect{decision.Charge{}} },
 		"an unknown effect": func(e *audit.Entry) { e.Effects = []decision.Effect{&decision.Redeem{Ticket: "t"}} },

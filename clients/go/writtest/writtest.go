@@ -45,9 +45,6 @@ type Store interface {
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
-	Rollout(ctx context.Context, version int64) (audit.Row, error)
-	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
-	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
 }
 
 // Config says what to run. The zero value runs the sample bundle.
