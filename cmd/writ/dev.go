@@ -42,7 +42,7 @@ const (
 
 type devCmd struct {
 	Data    string   `type:"path" placeholder:"DIR" help:"Keep the store and the keys in DIR. Without: a temporary directory, gone afterwards."`
-	Bundle  string   `type:"existingdir" placeholder:"DIR" help:"The policy bundle. Without: the sample bundle in this binary."`
+	Bundle  string   `type:"existingdir" placeholder:"DIR" help:"The policy bundle, until one is activated in the store. Without: the sample bundle in this binary."`
 	GRPC    string   `name:"grpc" default:"127.0.0.1:7700" help:"Loopback address of the gRPC face. With a COMMAND: a free port." placeholder:"ADDR"`
 	HTTP    string   `name:"http" default:"127.0.0.1:7701" help:"Loopback address of the JSON face. With a COMMAND: a free port." placeholder:"ADDR"`
 	Command []string `arg:"" optional:"" passthrough:"" help:"After --: a command to run with WRIT_ADDR and WRIT_HTTP set; its exit code becomes writ's."`
@@ -205,12 +205,16 @@ func (d *dev) run(ctx context.Context, command []string, to streams) error {
 func (d *dev) greet(to streams, data string) {
 	self, bundle := selfCommand(), d.rollout.Live()
 	digest := bundle.Tools[toolName(devTool)]
-	fmt.Fprintf(to.out, `Writ decides here, by the bundle %q (%.12s):
+	from := ""
+	if version := d.rollout.Status().Version; version > 0 {
+		from = fmt.Sprintf(", version %d of the rollout in its store", version)
+	}
+	fmt.Fprintf(to.out, `Writ decides here, by the bundle %q (%.12s)%s:
   gRPC  %s
   JSON  http://%s
   data  %s
 
-`, bundle.Name, bundle.Digest, d.grpc, d.http, data)
+`, bundle.Name, bundle.Digest, from, d.grpc, d.http, data)
 	box(to, "DEVELOPMENT MODE, for this machine alone:",
 		"no TLS: whoever connects is taken for "+devCaller,
 		"anybody here gets a token for any agent from /dev/v1/token",

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/gofrs/uuid/v5"
 	"google.golang.org/protobuf/proto"
@@ -58,7 +57,6 @@ const (
 // Changed is the entry of a change. id is the new record's UUIDv7. Committed, it
 // makes the rollout the newest, or is ErrStale where another change was faster.
 func Changed(id [16]byte, c ChangeFacts) (Entry, error) {
-	text := uuid.UUID(id).String()
 	event := &writv1.ChangeEvent{
 		Actor: c.Actor, Action: writv1.ChangeAction(c.Action), Reason: c.Reason, TicketId: c.Ticket, Rollout: rolloutFacts(&c.Rollout),
 	}
@@ -68,7 +66,7 @@ func Changed(id [16]byte, c ChangeFacts) (Entry, error) {
 	}
 	digest := sha256.Sum256(request)
 	entry, err := enter(&writv1.Record{
-		Version: version, Tenant: decision.System, Id: text, At: stamp(c.At), RequestDigest: digest[:],
+		Version: version, Tenant: decision.System, Id: uuid.UUID(id).String(), At: stamp(c.At), RequestDigest: digest[:],
 		Event: &writv1.Record_Change{Change: event},
 	})
 	if err != nil {
@@ -98,8 +96,8 @@ func ChangeOf(body []byte) (ChangeFacts, error) {
 
 // line is a text that a terminal shows as it is: no control characters, and none
 // that turn the direction of what follows.
-func line(name, value string, most int) error {
-	if err := text(name, value, 1, most); err != nil {
+func line(name, value string, least, most int) error {
+	if err := text(name, value, least, most); err != nil {
 		return err
 	}
 	for _, r := range value {
@@ -149,7 +147,8 @@ func (r *record) readChange(id string, event *writv1.ChangeEvent) error {
 	case event.Action == writv1.ChangeAction_CHANGE_ACTION_HALT && rollout.Candidate != (decision.BundleRef{}):
 		return errors.New("a halt leaves a candidate")
 	}
-	if err := errors.Join(line("actor", event.Actor, maxActor), line("reason", event.Reason, maxReason)); err != nil {
+	err = errors.Join(line("actor", event.Actor, 1, maxActor), line("reason", event.Reason, 1, maxReason), line("ticket_id", event.TicketId, 0, 128))
+	if err != nil {
 		return err
 	}
 	r.Key, r.Principal, r.Ticket, r.Bundle = id, event.Actor, event.TicketId, rollout.Live.Digest
@@ -207,10 +206,10 @@ func checkTrial(r *decision.Rollout) error {
 		return fmt.Errorf("more than %d tenants", maxTenants)
 	}
 	for i, tenant := range r.Tenants {
-		if err := text("tenants", tenant, 1, 128); err != nil {
+		if err := line("tenants", tenant, 1, 128); err != nil {
 			return err
 		}
-		if !utf8.ValidString(tenant) || i > 0 && tenant <= r.Tenants[i-1] {
+		if i > 0 && tenant <= r.Tenants[i-1] {
 			return errors.New("tenants are not in order, or one is there twice")
 		}
 	}

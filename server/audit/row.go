@@ -14,9 +14,10 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// RowOf derives a row from a record's body, in verifying as in committing. It refuses whatever Decided, Settled and Changed cannot
-// have written: unknown and repeated fields, another version, malformed ids,
-// digests and times, columns out of bounds. The row shares the body's bytes.
+// RowOf derives a row from a record's body, in verifying as in committing. It
+// refuses whatever Decided, Settled and Changed cannot have written: unknown and
+// repeated fields, another version, malformed ids, digests and times, columns out
+// of bounds. The row shares the body's bytes.
 func RowOf(body []byte) (Row, error) {
 	r, err := decode(body)
 	if err != nil {

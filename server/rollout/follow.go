@@ -57,8 +57,9 @@ type Follower struct {
 	wake   chan struct{} // holds one token: something may have changed
 	force  atomic.Pointer[force]
 
-	mu     sync.Mutex // held while looking; guards broken
+	mu     sync.Mutex // held while looking; guards broken and pause
 	broken broken
+	pause  time.Time // until when no candidate is taken out
 
 	failure atomic.Pointer[error] // of the last look; nil: none
 }
@@ -86,7 +87,7 @@ type broken struct {
 // errBroken: the bundle cannot be loaded from what is stored.
 var errBroken = errors.New("the bundle is broken")
 
-// patience is how long a broken bundle is let be: loading may cost a second.
+// patience is how long what failed is let be: loading a bundle may cost a second.
 const patience = 10 * time.Second
 
 type counter struct{ decisions, denials, errors atomic.Int64 }
@@ -192,7 +193,7 @@ func (f *Follower) Run(ctx context.Context) {
 		case <-f.wake:
 		}
 		if f.Look(ctx) == nil {
-			_ = f.Watch(ctx) // reported, and tried again
+			_ = f.Watch(ctx) // it has reported the error
 		}
 	}
 }
@@ -211,10 +212,11 @@ func (f *Follower) Look(ctx context.Context) error {
 }
 
 // Watch takes the candidate out if its decisions depart from the live bundle's.
-// An error says that they do and it is still there.
+// An error says that they do and it is still there; it is reported, and then
+// nothing is tried for ten seconds.
 func (f *Follower) Watch(ctx context.Context) error {
 	in := f.force.Load()
-	if in == nil || in.candidate == nil {
+	if in == nil || in.candidate == nil || f.paused() {
 		return nil
 	}
 	why := Departs(in.liveCounts.counts(), in.candidateCounts.counts(), in.rollout.Margin)
@@ -225,14 +227,26 @@ func (f *Follower) Watch(ctx context.Context) error {
 	if err == nil {
 		_, err = halt(ctx, f.config.Store, in.rollout, By{Actor: f.config.Actor, Reason: why, At: f.config.Now(), ID: id})
 	}
-	if err != nil && !errors.Is(err, audit.ErrStale) { // somebody else was faster: that is in force then
-		err = fmt.Errorf("taking the candidate out: %w", err)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.note(ctx, false, err)
-		return err
+	if err == nil || errors.Is(err, audit.ErrStale) { // somebody else was faster: that is in force then
+		return f.Look(ctx)
 	}
-	return f.Look(ctx)
+	err = fmt.Errorf("taking the candidate out: %w", err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pause = f.config.Now().Add(patience)
+	if ctx.Err() == nil { // else the end of the process is all there is to it
+		s := f.Status()
+		s.Err = err
+		f.config.Report(s)
+	}
+	return err
+}
+
+// paused reports whether a candidate could not be taken out a moment ago.
+func (f *Follower) paused() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.config.Now().Before(f.pause)
 }
 
 // note remembers how a look ended and reports what is new about it.

@@ -191,7 +191,15 @@ type faulty struct {
 	*sqlite.Store
 	rollout func(audit.Row, error) (audit.Row, error)
 	archive func([]byte, error) ([]byte, error)
+	commit  error
 	reads   int // of archives
+}
+
+func (f *faulty) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, error) {
+	if f.commit != nil {
+		return audit.Receipt{}, f.commit
+	}
+	return f.Store.Commit(ctx, e)
 }
 
 func (f *faulty) Rollout(ctx context.Context, version int64) (audit.Row, error) {
@@ -302,5 +310,35 @@ func TestNeverGoesBack(t *testing.T) {
 	}
 	if got := r.Bundle(request("s")).Name; got != "b" {
 		t.Errorf("%s decides", got)
+	}
+}
+
+// A candidate that cannot be taken out is told of, and taken out later.
+func TestHaltIsTriedAgain(t *testing.T) {
+	s := &faulty{Store: place(t)()}
+	activate(t, s.Store, "a", rollout.Trial{})
+	activate(t, s.Store, "b", tenth())
+	r := follow(t, s)
+	live, candidate := r.Bundle(session(t, r, "a")), r.Bundle(session(t, r, "b"))
+	for range 100 {
+		r.Recorded(live, allow)
+		r.Recorded(candidate, deny)
+	}
+	s.commit = errors.New("the store is read-only")
+	if err := r.Watch(t.Context()); err == nil || !strings.Contains(err.Error(), "taking the candidate out: committing version 3") {
+		t.Errorf("got %v", err)
+	}
+	if r.Status().Candidate == "" || r.Status().Err != nil {
+		t.Errorf("status: %+v", r.Status())
+	}
+	s.commit = nil
+	must(t, r.Watch(t.Context()))
+	if r.Status().Candidate == "" {
+		t.Error("it was tried again at once")
+	}
+	r.later()
+	must(t, r.Watch(t.Context()))
+	if got := r.Status(); got.Candidate != "" || got.Version != 3 {
+		t.Errorf("status: %+v", got)
 	}
 }

@@ -981,7 +981,7 @@ func (x *SettlementEvent) GetEffects() []*EffectFacts {
 // the reserved tenant `writ:system`.
 type ChangeEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who made it: a SPIFFE ID, or the name of a user of the machine's.
+	// Who made it: a SPIFFE ID, a user of the operating system, or a server.
 	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
 	// What was done.
 	Action ChangeAction `protobuf:"varint,2,opt,name=action,proto3,enum=writ.v1.ChangeAction" json:"action,omitempty"`
