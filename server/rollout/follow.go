@@ -17,8 +17,7 @@ import (
 	"github.com/writpdp/writ/server/policy/archive"
 )
 
-// Config is what a Follower needs. Every field is required but where its zero
-// value is said.
+// Config is what a Follower needs. Every field is required.
 type Config struct {
 	Store Store
 	// Configured is the bundle that decides as long as the store has no rollout;
@@ -26,8 +25,6 @@ type Config struct {
 	Configured func() *decision.Bundle
 	// Actor is who takes a candidate out whose decisions depart.
 	Actor string
-	// Interval is how often to look for what others have changed; 0: 250 ms.
-	Interval time.Duration
 	// Now is the clock and Random the source of ids.
 	Now    func() time.Time
 	Random io.Reader
@@ -54,7 +51,6 @@ type Status struct {
 type Follower struct {
 	config Config
 	ids    *uuid.Gen
-	wake   chan struct{} // holds one token: something may have changed
 	force  atomic.Pointer[force]
 
 	mu     sync.Mutex // held while looking; guards broken and pause
@@ -87,6 +83,9 @@ type broken struct {
 // errBroken: the bundle cannot be loaded from what is stored.
 var errBroken = errors.New("the bundle is broken")
 
+// interval is how often to look for what others have changed.
+const interval = 250 * time.Millisecond
+
 // patience is how long what failed is let be: loading a bundle may cost a second.
 const patience = 10 * time.Second
 
@@ -95,11 +94,7 @@ type counter struct{ decisions, denials, errors atomic.Int64 }
 // Follow puts into force what the store has, and returns once that is so: a
 // process that cannot load it must not begin to decide by something else.
 func Follow(ctx context.Context, c Config) (*Follower, error) {
-	if c.Interval <= 0 {
-		c.Interval = 250 * time.Millisecond
-	}
-	f := &Follower{config: c, wake: make(chan struct{}, 1),
-		ids: uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now))}
+	f := &Follower{config: c, ids: uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now))}
 	if err := f.Look(ctx); err != nil {
 		return nil, err
 	}
@@ -172,25 +167,16 @@ func (f *Follower) Status() Status {
 	return s
 }
 
-// Poke hints that this process has changed the rollout. It never blocks.
-func (f *Follower) Poke() {
-	select {
-	case f.wake <- struct{}{}:
-	default: // a hint is waiting: one look serves both
-	}
-}
-
 // Run follows the store until ctx is done, and takes candidates out whose
 // decisions depart.
 func (f *Follower) Run(ctx context.Context) {
-	tick := time.NewTicker(f.config.Interval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-f.wake:
 		}
 		if f.Look(ctx) == nil {
 			_ = f.Watch(ctx) // it has reported the error
@@ -198,8 +184,8 @@ func (f *Follower) Run(ctx context.Context) {
 	}
 }
 
-// Look puts into force what the store has. After an error what was in force
-// still is, and Status says so.
+// Look puts into force what the store has, at once: for who has just changed it.
+// After an error what was in force still is, and Status says so.
 func (f *Follower) Look(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

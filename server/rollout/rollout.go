@@ -71,24 +71,11 @@ func Activate(ctx context.Context, s Store, bundle fs.FS, trial Trial, by By) (a
 	if err != nil {
 		return audit.ChangeFacts{}, err
 	}
-	return activate(ctx, s, packed, loaded, trial, by)
-}
-
-// ActivateArchive is Activate for a bundle that is packed already.
-func ActivateArchive(ctx context.Context, s Store, packed []byte, trial Trial, by By) (audit.ChangeFacts, error) {
-	loaded, err := archive.Open(packed)
-	if err != nil {
-		return audit.ChangeFacts{}, err
-	}
-	return activate(ctx, s, packed, loaded, trial, by)
-}
-
-func activate(ctx context.Context, s Store, packed []byte, bundle *decision.Bundle, trial Trial, by By) (audit.ChangeFacts, error) {
 	last, err := Newest(ctx, s)
 	if err != nil && !(errors.Is(err, ErrNone) && trial.Mode == 0) {
 		return audit.ChangeFacts{}, err
 	}
-	ref := decision.BundleRef{Digest: bundle.Digest, Archive: sha256.Sum256(packed)}
+	ref := decision.BundleRef{Digest: loaded.Digest, Archive: sha256.Sum256(packed)}
 	next := decision.Rollout{Version: last.Rollout.Version + 1, Live: ref}
 	if trial.Mode != 0 {
 		next.Live, next.Candidate = last.Rollout.Live, ref
@@ -96,7 +83,7 @@ func activate(ctx context.Context, s Store, packed []byte, bundle *decision.Bund
 		next.Tenants = slices.Compact(slices.Sorted(slices.Values(trial.Tenants)))
 	}
 	if last.Rollout.Live == ref && (trial.Mode != 0 || last.Rollout.Mode == 0) {
-		return audit.ChangeFacts{}, fmt.Errorf("activating the bundle %.12s: %w", bundle.Digest, ErrLive)
+		return audit.ChangeFacts{}, fmt.Errorf("activating the bundle %.12s: %w", loaded.Digest, ErrLive)
 	}
 	if _, err := s.KeepArchive(ctx, packed); err != nil {
 		return audit.ChangeFacts{}, err
