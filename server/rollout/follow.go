@@ -86,7 +86,8 @@ var errBroken = errors.New("the bundle is broken")
 // interval is how often to look for what others have changed.
 const interval = 250 * time.Millisecond
 
-// patience is how long what failed is let be: loading a bundle may cost a second.
+// patience is how long the store may take to answer, and how long what failed is
+// let be: loading a bundle may cost a second.
 const patience = 10 * time.Second
 
 type counter struct{ decisions, denials, errors atomic.Int64 }
@@ -211,7 +212,9 @@ func (f *Follower) Watch(ctx context.Context) error {
 	}
 	id, err := f.ids.NewV7()
 	if err == nil {
-		_, err = halt(ctx, f.config.Store, in.rollout, By{Actor: f.config.Actor, Reason: why, At: f.config.Now(), ID: id})
+		within, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		_, err = halt(within, f.config.Store, in.rollout, By{Actor: f.config.Actor, Reason: why, At: f.config.Now(), ID: id})
 	}
 	if err == nil || errors.Is(err, audit.ErrStale) { // somebody else was faster: that is in force then
 		return f.Look(ctx)
@@ -252,6 +255,8 @@ func (f *Follower) note(ctx context.Context, changed bool, err error) {
 }
 
 func (f *Follower) look(ctx context.Context) (changed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	in := f.force.Load()
 	row, err := f.config.Store.Rollout(ctx, 0)
 	switch {

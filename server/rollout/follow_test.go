@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -193,6 +195,7 @@ type faulty struct {
 	archive func([]byte, error) ([]byte, error)
 	commit  error
 	reads   int // of archives
+	hangs   bool
 }
 
 func (f *faulty) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, error) {
@@ -203,6 +206,10 @@ func (f *faulty) Commit(ctx context.Context, e audit.Entry) (audit.Receipt, erro
 }
 
 func (f *faulty) Rollout(ctx context.Context, version int64) (audit.Row, error) {
+	if f.hangs {
+		<-ctx.Done()
+		return audit.Row{}, ctx.Err()
+	}
 	row, err := f.Store.Rollout(ctx, version)
 	if f.rollout != nil {
 		return f.rollout(row, err)
@@ -294,6 +301,26 @@ func TestReadsSparingly(t *testing.T) {
 	if s.reads != 3 {
 		t.Errorf("a broken archive was read %d times", s.reads-2)
 	}
+}
+
+// A store that does not answer is given up after a while, and said to be away.
+func TestGivesUpOnAStoreThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		store, err := sqlite.Open(t.Context(), filepath.Join(dir, "writ.db"))
+		must(t, err)
+		s := &faulty{Store: store}
+		activate(t, store, "a", rollout.Trial{})
+		r := follow(t, s)
+		s.hangs = true
+		if err := r.Look(t.Context()); !errors.Is(err, context.DeadlineExceeded) || r.Status().Err == nil {
+			t.Errorf("got %v, status %v", err, r.Status().Err)
+		}
+		if got := r.Bundle(request("s")).Name; got != "a" {
+			t.Errorf("%s decides", got)
+		}
+		must(t, store.Close())
+	})
 }
 
 // A store that was set back does not take a replica with it.
