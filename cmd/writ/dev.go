@@ -141,7 +141,11 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err != nil {
 		return nil, errors.Join(err, d.store.Close())
 	}
-	if d.rollout, err = follow(ctx, d.store, directory(c.Bundle), log); err != nil {
+	configured, err := directory(ctx, d.store, c.Bundle)
+	if err == nil {
+		d.rollout, err = follow(ctx, d.store, configured, log)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	d.server, err = server.New(server.Config{

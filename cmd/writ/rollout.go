@@ -21,23 +21,15 @@ import (
 	"github.com/writpdp/writ/server/rollout"
 )
 
-// follow keeps in force what the store says; as long as it says nothing, the
-// bundle of a directory. That one need not load once the store says something.
-func follow(ctx context.Context, store rollout.Store, load func() (*decision.Bundle, error), log *slog.Logger) (*rollout.Follower, error) {
-	var configured *decision.Bundle
-	if _, err := rollout.Newest(ctx, store); errors.Is(err, rollout.ErrNone) {
-		if configured, err = load(); err != nil {
-			return nil, err
-		}
-	} else if err != nil {
-		return nil, err
-	}
+// follow keeps in force what the store says; as long as it says nothing, what is
+// configured.
+func follow(ctx context.Context, store rollout.Store, configured func() *decision.Bundle, log *slog.Logger) (*rollout.Follower, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("finding out the machine's name: %w", err)
 	}
 	return rollout.Follow(ctx, rollout.Config{
-		Store: store, Configured: func() *decision.Bundle { return configured }, Actor: "writ on " + host, Now: time.Now, Random: rand.Reader,
+		Store: store, Configured: configured, Actor: "writ on " + host, Now: time.Now, Random: rand.Reader,
 		Report: func(s rollout.Status) {
 			if s.Err != nil {
 				log.Error("the rollout", "in_force", s.Version, "error", s.Err)
@@ -48,9 +40,15 @@ func follow(ctx context.Context, store rollout.Store, load func() (*decision.Bun
 	})
 }
 
-// directory loads the bundle of a directory, or the sample.
-func directory(dir string) func() (*decision.Bundle, error) {
-	return func() (*decision.Bundle, error) { return policy.Load(bundleFiles(dir)) }
+// directory is the bundle of a directory, or the sample. It need not load once the
+// store says what decides, and is nil then.
+func directory(ctx context.Context, store rollout.Store, dir string) (func() *decision.Bundle, error) {
+	var bundle *decision.Bundle
+	_, err := rollout.Newest(ctx, store)
+	if errors.Is(err, rollout.ErrNone) {
+		bundle, err = policy.Load(bundleFiles(dir))
+	}
+	return func() *decision.Bundle { return bundle }, err
 }
 
 // changeFlags are those of every change of the rollout.

@@ -95,7 +95,11 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	bundles, err := follow(ctx, store, directory(conf.Bundle), log)
+	configured, err := directory(ctx, store, conf.Bundle)
+	if err != nil {
+		return err
+	}
+	bundles, err := follow(ctx, store, configured, log)
 	if err != nil {
 		return err
 	}

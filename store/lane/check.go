@@ -54,7 +54,7 @@ func Check(e *audit.Entry) error {
 }
 
 func checkEffects(effects []decision.Effect) error {
-	tokens, tickets, versions := map[[32]byte]bool{}, map[string]bool{}, 0
+	tokens, tickets := map[[32]byte]bool{}, map[string]bool{}
 	for _, effect := range effects {
 		switch f := effect.(type) {
 		case decision.Charge:
@@ -78,11 +78,8 @@ func checkEffects(effects []decision.Effect) error {
 			}
 			tokens[f.Token] = true
 		case decision.Rollout:
-			if f.Version < 1 {
-				return fmt.Errorf("the version of the rollout is not positive")
-			}
-			if versions++; versions > 1 {
-				return fmt.Errorf("the rollout is changed twice")
+			if f.Version < 1 || len(effects) > 1 {
+				return fmt.Errorf("the version of the rollout is not positive, or something else is changed too")
 			}
 		default:
 			// Not applying what a decision rests on must never look like success.
