@@ -55,6 +55,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		case receipt.Prior != nil:
 			return s.again(receipt)
 		}
+		s.told(snap.Bundle, &d)
 		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt)
 		return answer, nil
 	}
@@ -79,7 +80,7 @@ func (s *Server) again(receipt audit.Receipt) (*writv1.DecideResponse, error) {
 // snapshot is what the decision will rest on. The bundle is taken first, so that
 // one decision is made by one bundle.
 func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered bool) (*decision.Snapshot, error) {
-	bundle, at := s.bundle(), s.now().UTC().Truncate(time.Microsecond)
+	bundle, at := s.bundle(req), s.now().UTC().Truncate(time.Microsecond)
 	want := bundle.Want(req, at)
 	want.Remembered = remembered
 	facts, err := s.ledger.Snapshot(ctx, want)

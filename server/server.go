@@ -51,8 +51,12 @@ type Tokens interface {
 type Config struct {
 	// Ledger keeps facts and records.
 	Ledger Ledger
-	// Bundle is the policy bundle in force; called once for each decision.
-	Bundle func() *decision.Bundle
+	// Bundle is the policy bundle that decides a request; called once for each
+	// decision.
+	Bundle func(*decision.Request) *decision.Bundle
+	// Recorded is told each decision that was recorded as new, with the bundle
+	// that made it, before it is answered; nil: nobody is. It must not keep them.
+	Recorded func(*decision.Bundle, *decision.Decision)
 	// Stages judge; stage.All.
 	Stages decision.Pipeline
 	// Tokens verifies principal tokens.
@@ -91,7 +95,8 @@ const GCPercent = 400
 // Server answers. Make one with New.
 type Server struct {
 	ledger Ledger
-	bundle func() *decision.Bundle
+	bundle func(*decision.Request) *decision.Bundle
+	told   func(*decision.Bundle, *decision.Decision)
 	stages decision.Pipeline
 	tokens Tokens
 	caller func(*tls.ConnectionState) (decision.Caller, error)
@@ -124,11 +129,14 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Recorded == nil {
+		c.Recorded = func(*decision.Bundle, *decision.Decision) {}
+	}
 	if c.InFlight == 0 {
 		c.InFlight = 1024
 	}
 	s := &Server{
-		ledger: c.Ledger, bundle: c.Bundle, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		ledger: c.Ledger, bundle: c.Bundle, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -11,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
-	"github.com/writpdp/writ/policies"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/decision"
@@ -20,15 +18,7 @@ import (
 
 // withPolicies puts further Cedar policies into the sample bundle.
 func withPolicies(t *testing.T, cedar string) func(*pdp, *server.Config) {
-	files := fstest.MapFS{"cedar/more.cedar": {Data: []byte(cedar), Mode: 0o444}}
-	must(t, fs.WalkDir(policies.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, path)
-		files[path] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	}))
+	files := sampleWith(t, fstest.MapFS{"cedar/more.cedar": {Data: []byte(cedar), Mode: 0o444}})
 	return func(p *pdp, _ *server.Config) {
 		var err error
 		p.bundle, err = policy.Load(files)

@@ -138,6 +138,28 @@ var attacks = []struct {
 		s.forget(t, row)
 		return about(row, -1, "used token", "no record used")
 	}},
+	{"put an older rollout into force", func(t *testing.T, s *scene) *audit.Problem {
+		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Change })
+		s.raw.set(t, "rollout", values{"version": int64(3)}, "record", s.raw.id(l.ID))
+		row := s.waiting(t, func(r audit.Row) bool { return r.Kind == audit.Change })
+		return about(row, -1, "rollout", "another record's")
+	}},
+	{"take the newest rollout out of force", func(t *testing.T, s *scene) *audit.Problem {
+		s.raw.drop(t, "rollout", values{"version": int64(3)})
+		row := s.waiting(t, func(r audit.Row) bool { return r.Kind == audit.Change })
+		return about(row, -1, "rollout", "the store lacks it")
+	}},
+	{"delete the archive of a bundle in force", func(t *testing.T, s *scene) *audit.Problem {
+		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Change })
+		s.raw.exec(t, "DELETE FROM bundle WHERE archive = $1", []byte("first"))
+		p := about(l.Row, -1, "archive", "the store lacks it")
+		p.Record = s.raw.first(t)
+		return p
+	}},
+	{"put other files into a bundle in force", func(t *testing.T, s *scene) *audit.Problem {
+		s.raw.exec(t, "UPDATE bundle SET archive = $1 WHERE archive = $2", []byte("other"), []byte("first"))
+		return &audit.Problem{What: "archive", Index: -1, Last: -1, Detail: "not what it was"}
+	}},
 	{"delete the tile", func(t *testing.T, s *scene) *audit.Problem {
 		s.raw.exec(t, "DELETE FROM tile")
 		return &audit.Problem{What: "tile", Index: -1, Last: -1, Detail: "tile 0 of level 0: it is missing"}

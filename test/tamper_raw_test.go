@@ -144,6 +144,12 @@ func (r raw) query(t *testing.T, text string, args ...any) []values {
 	return all
 }
 
+// first is the record of the first version of the rollout.
+func (r raw) first(t *testing.T) [16]byte {
+	t.Helper()
+	return idIn(r.all(t, "rollout")[0]["record"])
+}
+
 // all are the rows of a table by its primary key.
 func (r raw) all(t *testing.T, name string) []values {
 	t.Helper()

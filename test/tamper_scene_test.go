@@ -2,6 +2,7 @@ package test
 
 import (
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/sqlite"
 	"github.com/writpdp/writ/test/pgtest"
@@ -123,6 +125,8 @@ func newScene(t *testing.T, engine string) *scene {
 		}
 	}
 	play(sealedCases)
+	s.change(t, 1)
+	s.change(t, 2)
 	checkpoints := 0
 	for s.seal(t, sceneChunk) > 0 {
 		if checkpoints++; checkpoints == 2 {
@@ -130,6 +134,7 @@ func newScene(t *testing.T, engine string) *scene {
 		}
 	}
 	play(pendingCases)
+	s.change(t, 3)
 	s.read(t)
 	s.raw.keep(t, "kept")
 	return s
@@ -180,6 +185,38 @@ func (s *scene) play(t *testing.T, p *writtest.PDP, c *Case) {
 	}
 }
 
+// change puts a bundle into force, and from the second version on another beside
+// it. What the archives hold is nothing to the log.
+func (s *scene) change(t *testing.T, version int64) {
+	t.Helper()
+	s.now = s.now.Add(time.Second)
+	c := audit.ChangeFacts{At: s.now, Action: audit.Activate, Actor: "ann", Reason: "A new version.",
+		Rollout: decision.Rollout{Version: version, Live: s.archive(t, "first")}}
+	if version > 1 {
+		c.Rollout.Candidate, c.Rollout.Mode = s.archive(t, fmt.Sprint("candidate ", version)), decision.Shadow
+	}
+	e, err := audit.Changed(newID(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Commit(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *scene) archive(t *testing.T, text string) decision.BundleRef {
+	t.Helper()
+	keeper, ok := s.store.(rollout.Store)
+	if !ok {
+		t.Fatal("the store keeps no archives")
+	}
+	digest, err := keeper.KeepArchive(t.Context(), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decision.BundleRef{Digest: fmt.Sprintf("%x", digest), Archive: digest}
+}
+
 func (s *scene) seal(t *testing.T, max int) int {
 	t.Helper()
 	n, err := s.store.Seal(t.Context(), max, s.signer.Extend)
@@ -228,8 +265,12 @@ func (s *scene) read(t *testing.T) {
 func (s *scene) kinds() string {
 	seen := map[string]bool{}
 	for _, row := range s.rows() {
-		if row.Kind == audit.Settlement {
+		switch row.Kind {
+		case audit.Settlement:
 			seen["a settlement"] = true
+			continue
+		case audit.Change:
+			seen["a change"] = true
 			continue
 		}
 		seen["phase "+row.Phase.String()] = true
@@ -241,7 +282,7 @@ func (s *scene) kinds() string {
 		seen["pending"] = seen["pending"] || row.Kind == audit.Settlement
 	}
 	var missing []string
-	for _, want := range []string{"a settlement", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
+	for _, want := range []string{"a settlement", "a change", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
 		"phase LIST", "phase PROMPT", "phase CALL", "phase RESULT", "phase CONNECT",
 		"effect EFFECT_DENY", "effect EFFECT_ALLOW", "effect EFFECT_REDACT", "effect EFFECT_ROUTE"} {
 		if !seen[want] {

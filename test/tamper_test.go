@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
 )
 
 // covered says of every column what the verification must find once one of its
@@ -65,6 +66,12 @@ var covered = map[string]fault{
 	"ticket_use.tenant": {what: "redemption"},
 	"ticket_use.ticket": {what: "redemption"},
 	"ticket_use.record": {what: "redemption"},
+
+	"rollout.version": {what: "rollout", changes: apart},
+	"rollout.record":  {what: "rollout"},
+
+	"bundle.digest":  {what: "archive", changes: cuts},
+	"bundle.archive": {what: "archive", changes: flips},
 
 	"used_token.token":   {what: "used token"},
 	"used_token.tenant":  {what: "used token"},
@@ -126,6 +133,9 @@ func outwards(_ raw, v any) []any {
 
 // narrow tries what one byte cannot hold, too.
 func narrow(r raw, v any) []any { return append(least(r, v), v.(int64)+256) }
+
+// apart are numbers that no row of a short table has.
+func apart(_ raw, v any) []any { return []any{v.(int64) + 100, -v.(int64)} }
 
 func both(r raw, v any) []any { return append(least(r, v), v.(int64)-1) }
 
@@ -303,6 +313,11 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 	case "ticket_use", "used_token":
 		right = named && (tenant || p.Tenant == "")
 		index = p.Index
+	case "rollout":
+		right, index = s.changed(p, before["version"].(int64), after["version"].(int64)), p.Index
+	case "bundle":
+		names := func(of values) bool { return strings.Contains(p.Detail, fmt.Sprintf("%x", of["digest"])) }
+		right = names(before) || names(after)
 	case "tile":
 		right = strings.Contains(p.Detail, "tile 0 of level 0") || column != "hashes" && strings.Contains(p.Detail, "tile")
 		if column == "hashes" {
@@ -325,6 +340,13 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 		return fmt.Sprintf("want index %d", index)
 	}
 	return ""
+}
+
+// changed reports whether a problem names a version of the rollout, or the record
+// of the change that made it.
+func (s *scene) changed(p *audit.Problem, versions ...int64) bool {
+	return slices.ContainsFunc(versions, func(v int64) bool { return strings.Contains(p.Detail, fmt.Sprint("version ", v)) }) &&
+		p.Tenant == decision.System
 }
 
 // differ is the first place where two texts of one length differ.

@@ -11,6 +11,10 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/writpdp/writ/server"
+	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/policy/follow"
 	"github.com/writpdp/writ/server/policy/source"
 	"github.com/writpdp/writ/server/policy/trust"
@@ -230,8 +234,8 @@ func (b *bundleConfig) source(keys *trust.Keys) (source.Source, error) {
 // directoryPoll is how often a directory is looked at where nothing says it.
 const directoryPoll = 2 * time.Second
 
-// follow makes the follower, with a bundle in force.
-func (b *bundleConfig) follow(ctx context.Context, log *slog.Logger) (*follow.Follower, error) {
+// follow makes the follower, with a bundle in force. report is told what happens.
+func (b *bundleConfig) follow(ctx context.Context, report func(follow.Event)) (*follow.Follower, error) {
 	keys, err := b.keys()
 	if err != nil {
 		return nil, err
@@ -246,7 +250,7 @@ func (b *bundleConfig) follow(ctx context.Context, log *slog.Logger) (*follow.Fo
 	}
 	return follow.New(ctx, follow.Config{
 		Source: from, Trust: keys, Keep: b.Keep, Every: every, StaleAfter: b.StaleAfter, Now: time.Now,
-		Report: func(e follow.Event) { tell(ctx, log, e) },
+		Report: report,
 	})
 }
 
@@ -268,12 +272,49 @@ func tell(ctx context.Context, log *slog.Logger, e follow.Event) {
 	log.LogAttrs(ctx, level, "bundle "+string(e.What), attrs...)
 }
 
-// routes are what the JSON listener serves about the bundle and the process.
+// notices are the records of what happens to a bundle.
+var notices = map[follow.What]audit.NoticeKind{
+	follow.Activated: audit.Activated, follow.Refused: audit.Refused, follow.Unreachable: audit.Unreachable,
+	follow.Restored: audit.Restored, follow.Unkept: audit.Unkept,
+}
+
+// noticePatience bounds how long the follower waits for the record of a notice.
+const noticePatience = 10 * time.Second
+
+// notice makes a record of what happened to the bundle. Where the store does not
+// take it, the process's own log has it.
+func notice(ctx context.Context, log *slog.Logger, ledger server.Ledger, actor string, e follow.Event) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noticePatience)
+	defer cancel()
+	err := func() error {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return err
+		}
+		entry, err := audit.Noticed(id, audit.NoticeFacts{At: time.Now().UTC(), Kind: notices[e.What], Actor: actor, Source: e.Source, Commit: e.Commit,
+			Digest: e.Digest, Signer: e.Signer.Name, Key: e.Signer.Key, Why: e.Why})
+		if err != nil {
+			return err
+		}
+		_, err = ledger.Commit(ctx, entry)
+		return err
+	}()
+	if err != nil {
+		log.Error("recording what happened to the bundle", "what", string(e.What), "error", err)
+	}
+}
+
+// routes are what the JSON listener serves about the bundle and the process. f is
+// nil where the configured bundle cannot be used and the store's is in force.
 func (b *bundleConfig) routes(f *follow.Follower) (map[string]http.Handler, error) {
 	routes := map[string]http.Handler{
 		"GET /healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }),
-		"GET /readyz":  http.HandlerFunc(f.ServeReady),
 	}
+	if f == nil {
+		routes["GET /readyz"] = routes["GET /healthz"]
+		return routes, nil
+	}
+	routes["GET /readyz"] = http.HandlerFunc(f.ServeReady)
 	if b.Webhook == nil {
 		return routes, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/server/policy/follow"
 	"github.com/writpdp/writ/server/policy/source"
 )
 
@@ -45,7 +45,7 @@ func start(t testing.TB, dir string) (digest string, err error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := c.Bundle.follow(t.Context(), slog.New(slog.DiscardHandler))
+	f, err := c.Bundle.follow(t.Context(), func(follow.Event) {})
 	if err != nil {
 		return "", err
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
-	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/spool"
 	"github.com/writpdp/writ/store/sqlite"
 )
@@ -42,7 +42,7 @@ const (
 
 type devCmd struct {
 	Data    string   `type:"path" placeholder:"DIR" help:"Keep the store and the keys in DIR. Without: a temporary directory, gone afterwards."`
-	Bundle  string   `type:"existingdir" placeholder:"DIR" help:"The policy bundle. Without: the sample bundle in this binary."`
+	Bundle  string   `type:"existingdir" placeholder:"DIR" help:"The policy bundle, until one is activated in the store. Without: the sample bundle in this binary."`
 	GRPC    string   `name:"grpc" default:"127.0.0.1:7700" help:"Loopback address of the gRPC face. With a COMMAND: a free port." placeholder:"ADDR"`
 	HTTP    string   `name:"http" default:"127.0.0.1:7701" help:"Loopback address of the JSON face. With a COMMAND: a free port." placeholder:"ADDR"`
 	Command []string `arg:"" optional:"" passthrough:"" help:"After --: a command to run with WRIT_ADDR and WRIT_HTTP set; its exit code becomes writ's."`
@@ -89,6 +89,10 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 		defer stop()
 		return d.server.Serve(ctx, grpcListener, httpListener)
 	})
+	group.Go(func() error {
+		d.rollout.Run(ctx)
+		return nil
+	})
 	if len(command) == 0 {
 		d.greet(to, c.Data)
 	} else {
@@ -106,16 +110,13 @@ type dev struct {
 	spool      *spool.Spool
 	server     *server.Server
 	minter     *identity.Minter
-	bundle     *decision.Bundle
+	rollout    *rollout.Follower
 	grpc, http string // addresses
 }
 
 func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*dev, error) {
-	bundle, err := policy.Load(bundleFiles(c.Bundle))
-	if err != nil {
-		return nil, err
-	}
-	d := &dev{bundle: bundle}
+	d := &dev{}
+	var err error
 	if d.minter, err = tokenKey(filepath.Join(c.Data, fileTokenKey)); err != nil {
 		return nil, err
 	}
@@ -140,8 +141,15 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err != nil {
 		return nil, errors.Join(err, d.store.Close())
 	}
+	configured, err := directory(ctx, d.store, c.Bundle)
+	if err == nil {
+		d.rollout, err = followRollout(ctx, d.store, configured, log)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.spool, Flush: d.spool.Flush, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: d.spool, Flush: d.spool.Flush, Bundle: d.rollout.Bundle, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},
@@ -199,14 +207,18 @@ func (d *dev) run(ctx context.Context, command []string, to streams) error {
 
 // greet prints what to paste.
 func (d *dev) greet(to streams, data string) {
-	self := selfCommand()
-	digest := d.bundle.Tools[toolName(devTool)]
-	fmt.Fprintf(to.out, `Writ decides here, by the bundle %q (%.12s):
+	self, bundle := selfCommand(), d.rollout.Live()
+	digest := bundle.Tools[toolName(devTool)]
+	from := ""
+	if version := d.rollout.Status().Version; version > 0 {
+		from = fmt.Sprintf(", version %d of the rollout in its store", version)
+	}
+	fmt.Fprintf(to.out, `Writ decides here, by the bundle %q (%.12s)%s:
   gRPC  %s
   JSON  http://%s
   data  %s
 
-`, d.bundle.Name, d.bundle.Digest, d.grpc, d.http, data)
+`, bundle.Name, bundle.Digest, from, d.grpc, d.http, data)
 	box(to, "DEVELOPMENT MODE, for this machine alone:",
 		"no TLS: whoever connects is taken for "+devCaller,
 		"anybody here gets a token for any agent from /dev/v1/token",

@@ -1,15 +1,34 @@
 package main
 
 import (
+	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite" // the engine "sqlite"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"writ": func() { os.Exit(run(os.Args[1:], streams{out: os.Stdout, err: os.Stderr})) }})
+	testscript.Main(m, map[string]func(){
+		"writ": func() { os.Exit(run(os.Args[1:], streams{out: os.Stdout, err: os.Stderr})) },
+		"sql":  func() { os.Exit(execute(os.Args[1], os.Args[2])) },
+	})
+}
+
+// execute runs a statement on an SQLite file, as whoever may write to it can.
+func execute(file, statement string) int {
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err == nil {
+		_, err = db.Exec(statement)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sql:", err)
+		return 1
+	}
+	return 0
 }
 
 // The scripts run the binary as a person would.

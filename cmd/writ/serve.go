@@ -26,6 +26,7 @@ import (
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy/follow"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 )
 
@@ -95,11 +96,15 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	follower, err := conf.Bundle.follow(ctx, log)
+	source, configured, err := conf.configured(ctx, store, log)
 	if err != nil {
 		return err
 	}
-	s, err := conf.server(store, follower, log)
+	bundles, err := followRollout(ctx, store, configured, log)
+	if err != nil {
+		return err
+	}
+	s, err := conf.server(store, source, bundles, log)
 	if err != nil {
 		return err
 	}
@@ -118,12 +123,39 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var group errgroup.Group
-	group.Go(func() error { return follower.Run(ctx) })
+	if source != nil {
+		group.Go(func() error { return source.Run(ctx) })
+	}
+	group.Go(func() error {
+		bundles.Run(ctx)
+		return nil
+	})
 	group.Go(func() error {
 		defer stop()
 		return s.Serve(ctx, grpcListener, httpListener)
 	})
 	return group.Wait()
+}
+
+// configured is the bundle that the configuration names. Once the store says what
+// decides, a bundle that cannot be used is no reason not to start, and is nil.
+func (c *config) configured(ctx context.Context, store *postgres.Store, log *slog.Logger) (*follow.Follower, func() *decision.Bundle, error) {
+	actor, err := thisServer()
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := c.Bundle.follow(ctx, func(e follow.Event) {
+		tell(ctx, log, e)
+		notice(ctx, log, store, actor, e)
+	})
+	if err == nil {
+		return f, f.Bundle, nil
+	}
+	if _, none := rollout.Newest(ctx, store); none != nil {
+		return nil, nil, err
+	}
+	log.Error("the configured bundle cannot be used: what the store says is in force", "error", err)
+	return nil, func() *decision.Bundle { return nil }, nil
 }
 
 // tuneGC sets the collector for serving, unless the operator did.
@@ -183,8 +215,8 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *postgres.Store, follower *follow.Follower, log *slog.Logger) (*server.Server, error) {
-	routes, err := c.Bundle.routes(follower)
+func (c *config) server(store *postgres.Store, source *follow.Follower, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
+	routes, err := c.Bundle.routes(source)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +241,7 @@ func (c *config) server(store *postgres.Store, follower *follow.Follower, log *s
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store, Bundle: follower.Bundle, Routes: routes, Stages: stage.All, Tokens: tokens,
+		Ledger: store, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
 			Report: func(err error) { log.Error("sealing the log", "error", err) }}),

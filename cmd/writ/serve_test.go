@@ -130,7 +130,8 @@ func TestServe(t *testing.T) {
 	if strings.Contains(p.stderr.String(), "ERROR") {
 		t.Errorf("the log has errors: %s", p.stderr)
 	}
-	if got, want := s.verify(t), (verified{OK: true, Leaves: 5}); got != want {
+	// Five decisions, and that the bundle came into force.
+	if got, want := s.verify(t), (verified{OK: true, Leaves: 6}); got != want {
 		t.Errorf("the log: got %+v, want %+v", got, want)
 	}
 	s.prove(t)
@@ -151,7 +152,7 @@ func (s *site) prove(t *testing.T) {
 	}
 	record, proof := s.path("record"), s.path("proof")
 	succeed(t, append([]string{"log", "prove", id, "--key", s.path("log.pub"), "--record", record, "--proof", proof}, database...)...)
-	if out := succeed(t, "log", "check", "--key", s.path("log.pub"), record, proof); !strings.Contains(out, "of a log of 5") {
+	if out := succeed(t, "log", "check", "--key", s.path("log.pub"), record, proof); !strings.Contains(out, "of a log of 6") {
 		t.Errorf("got %s", out)
 	}
 	// Another tenant has no such record.
@@ -215,7 +216,7 @@ func TestServeCallers(t *testing.T) {
 	if _, err := p.dial(t, credentials.NewTLS(s.client(good))).Decide(t.Context(), s.listing(t)); err != nil {
 		t.Errorf("a good caller afterwards: %v", err)
 	}
-	if got := s.verify(t); got.Leaves+got.Pending != 1 {
+	if got := s.verify(t); got.Leaves+got.Pending != 2 { // with that of the bundle
 		t.Errorf("the log: %+v", got)
 	}
 }

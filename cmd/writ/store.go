@@ -41,6 +41,9 @@ type dataStore interface {
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
 	RevokeTicket(ctx context.Context, tenant, id string) error
+	Rollout(ctx context.Context, version int64) (audit.Row, error)
+	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
+	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
 	Close() error
 }
 

@@ -25,6 +25,10 @@ type books struct {
 	// uses counts the records' redemptions of each ticket; a ticket that the
 	// store has is taken out.
 	uses map[TicketUse]int64 // by tenant and ticket alone
+	// versions are the stored versions of the rollout, and named the archives
+	// that records name, with the first such record.
+	versions map[int64]*rolledOut
+	named    map[[32]byte]Row // tenant and id alone
 	// waiting are settlements whose decision has not come yet.
 	waiting []waiting
 }
@@ -70,7 +74,7 @@ func newBooks(at time.Time) books {
 	return books{
 		at: at, seen: map[mark]standing{}, counters: map[counter]*tally{},
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
-		uses: map[TicketUse]int64{},
+		uses: map[TicketUse]int64{}, versions: map[int64]*rolledOut{}, named: map[[32]byte]Row{},
 	}
 }
 
@@ -87,9 +91,14 @@ func markOf(kind, tenant string, name []byte) mark {
 func (b *books) enter(r *record, index int64) *Problem {
 	id, standing := markOf("i", r.Tenant, r.ID[:]), present
 	key := markOf("d", r.Tenant, []byte(r.Key))
-	if r.Kind == Settlement {
+	switch {
+	case r.Kind == Settlement:
 		key = markOf("s", r.Tenant, []byte(r.Key))
-	} else if r.Outcome != decision.Denied {
+	case r.Kind == Change:
+		key = markOf("c", r.Tenant, []byte(r.Key))
+	case r.Kind == Notice:
+		key = markOf("n", r.Tenant, []byte(r.Key))
+	case r.Outcome != decision.Denied:
 		standing = allowed
 	}
 	if b.seen[id] != 0 {
@@ -163,6 +172,8 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 		b.uses[TicketUse{Tenant: r.Tenant, Ticket: e.Ticket}]++
 	case decision.Consume:
 		return b.consume(r, index, e)
+	case decision.Rollout:
+		return b.rollout(r, index, &e)
 	}
 	return nil
 }
@@ -265,6 +276,7 @@ func (b *books) leftOver() *Problem {
 				Detail: fmt.Sprintf("the store has a use of ticket %q that no record made", r.Ticket)})
 		}
 	}
+	extra = append(extra, b.extraVersions()...)
 	for _, t := range b.tokens {
 		if !t.met {
 			extra = append(extra, &Problem{What: "used token", Index: -1, Last: -1, Tenant: t.tenant, Record: t.record,

@@ -34,6 +34,8 @@ type Kind uint8
 const (
 	Decision Kind = iota + 1
 	Settlement
+	Change
+	Notice
 )
 
 // Row is a record as a store keeps it. Every field but Body is derived from
@@ -44,22 +46,26 @@ type Row struct {
 	ID   [16]byte
 	Kind Kind
 	// Key is the idempotency key, unique within tenant and kind: a decision's
-	// request id, a settlement's decision id.
+	// request id, a settlement's decision id, a change's and a notice's own.
 	Key string
-	// Digest is that of the request: the same key with another is refused.
+	// Digest is that of the request, or of the change itself: the same key with
+	// another is refused.
 	Digest [32]byte
 	// At is when it was decided, to the microsecond, in UTC.
-	At        time.Time
-	Caller    string
+	At     time.Time
+	Caller string // empty for a change and a notice
+	// Principal is the agent; of a change or a notice, who made it.
 	Principal string
 	Session   string
 	Purpose   string
-	Phase     decision.Phase // 0 for a settlement
+	Phase     decision.Phase // 0 but for a decision
 	Server    string
 	Tool      string
-	Outcome   decision.Outcome // 0 for a settlement
+	Outcome   decision.Outcome // 0 but for a decision
 	Ticket    string
-	Bundle    string
+	// Bundle is the digest of the bundle that decided; after a change, of the
+	// live one.
+	Bundle string
 	// Body is the record itself: a serialised writ.v1.Record, the leaf's data.
 	Body []byte
 	// Leaf is the RFC 6962 hash of Body as a leaf.
@@ -146,4 +152,18 @@ type UsedToken struct {
 	// Record is the decision that used it up.
 	Record  [16]byte
 	Expires time.Time
+}
+
+// RolloutRow is one version of the rollout: the record of the change that made
+// it, which holds the rest.
+type RolloutRow struct {
+	Version int64
+	// Record is a record of the tenant decision.System.
+	Record [16]byte
+}
+
+// Archive is a stored archive of a bundle's files, under its SHA-256.
+type Archive struct {
+	Digest [32]byte
+	Body   []byte
 }

@@ -6,8 +6,8 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 )
 
-// FindingsOf is what each stage found, as a decision's record holds it. A
-// settlement's body is ErrNotFound.
+// FindingsOf is what each stage found, as a decision's record holds it.
+// Another record's body is ErrNotFound.
 func FindingsOf(body []byte) ([]*writv1.Finding, error) {
 	r, err := decode(body)
 	if err != nil {

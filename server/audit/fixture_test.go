@@ -148,6 +148,8 @@ type memory struct {
 	redemptions []Redemption
 	tickets     []TicketUse
 	tokens      []UsedToken
+	rollouts    []RolloutRow
+	archives    []Archive
 }
 
 func each[T any](all []T, yield func(T) error) error {
@@ -198,6 +200,14 @@ func (m *memory) UsedTokens(_ context.Context, yield func(UsedToken) error) erro
 	return each(m.tokens, yield)
 }
 
+func (m *memory) Rollouts(_ context.Context, yield func(RolloutRow) error) error {
+	return each(m.rollouts, yield)
+}
+
+func (m *memory) Archives(_ context.Context, yield func(Archive) error) error {
+	return each(m.archives, yield)
+}
+
 // commit applies an entry as a store does.
 func (m *memory) commit(e Entry) {
 	m.pending = append(m.pending, e.Row)
@@ -210,6 +220,8 @@ func (m *memory) commit(e Entry) {
 			m.redeem(e.Tenant, effect.Ticket)
 		case decision.Consume:
 			m.tokens = append(m.tokens, UsedToken{Tenant: e.Tenant, Token: effect.Token, Record: e.ID, Expires: effect.Expires})
+		case decision.Rollout:
+			m.rollouts = append(m.rollouts, RolloutRow{Version: effect.Version, Record: e.ID})
 		}
 	}
 }

@@ -34,17 +34,21 @@ type Reader interface {
 	TicketUses(ctx context.Context, yield func(TicketUse) error) error
 	// UsedTokens streams the accepted tokens that are remembered.
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
+	// Rollouts streams the versions of the rollout.
+	Rollouts(ctx context.Context, yield func(RolloutRow) error) error
+	// Archives streams the archives of bundles.
+	Archives(ctx context.Context, yield func(Archive) error) error
 }
 
 // Report is what a verification found.
 type Report struct {
 	// Leaves and Pending count the records that fit, sealed and not yet sealed;
-	// Settlements those of both that are settlements.
-	Leaves, Pending, Settlements int64
-	Checkpoints, Tiles           int64
+	// Settlements and Changes those of both that are such.
+	Leaves, Pending, Settlements, Changes int64
+	Checkpoints, Tiles                    int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
-	// remembered tokens.
-	Counters, Redemptions, Tokens int64
+	// remembered tokens, Archives those of bundles.
+	Counters, Redemptions, Tokens, Archives int64
 	// Root is that of the tree of all leaves.
 	Root [32]byte
 	// Problem is the first thing that does not fit; nil: everything does. The
@@ -56,7 +60,8 @@ type Report struct {
 type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
 	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption",
-	// "ticket" (also how often one was redeemed) or "used token".
+	// "ticket" (also how often one was redeemed), "used token", "rollout" or
+	// "archive".
 	What string
 	// Index to Last are the leaves concerned, the same for one; -1: none.
 	Index, Last int64

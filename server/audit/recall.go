@@ -8,7 +8,7 @@ import (
 )
 
 // Respond is the answer that a decision's record holds, for a request that was
-// answered before. Receipt and Replayed are not set. A settlement's body is
+// answered before. Receipt and Replayed are not set. Another record's body is
 // ErrNotFound.
 func Respond(body []byte) (*writv1.DecideResponse, error) {
 	r, err := decode(body)
@@ -22,8 +22,8 @@ func Respond(body []byte) (*writv1.DecideResponse, error) {
 }
 
 // RespondSettled is the answer that a settlement's record holds, for a report
-// that was answered before. Receipt and Replayed are not set. A decision's body
-// is ErrNotFound.
+// that was answered before. Receipt and Replayed are not set. Another record's
+// body is ErrNotFound.
 func RespondSettled(body []byte) (*writv1.SettleResponse, error) {
 	r, err := decode(body)
 	if err != nil {
@@ -68,7 +68,7 @@ type Reserved struct {
 	Reservations []decision.Reservation
 }
 
-// Reservations is what the decision of a body reserved. A settlement's body is
+// Reservations is what the decision of a body reserved. Another record's is
 // ErrNotFound; a charge without its budget's line is an error.
 func Reservations(body []byte) (Reserved, error) {
 	r, err := decode(body)

@@ -14,9 +14,10 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// RowOf derives a row from a record's body, in verifying as in committing. It refuses whatever Decided and Settled cannot
-// have written: unknown and repeated fields, another version, malformed ids,
-// digests and times, columns out of bounds. The row shares the body's bytes.
+// RowOf derives a row from a record's body, in verifying as in committing. It
+// refuses whatever Decided, Settled and Changed cannot have written: unknown and
+// repeated fields, another version, malformed ids, digests and times, columns out
+// of bounds. The row shares the body's bytes.
 func RowOf(body []byte) (Row, error) {
 	r, err := decode(body)
 	if err != nil {
@@ -38,8 +39,11 @@ func EntryOf(body []byte) (Entry, error) {
 // record is a body, read.
 type record struct {
 	Row
-	decision   *writv1.DecisionEvent   // nil: a settlement
-	settlement *writv1.SettlementEvent // nil: a decision
+	// one of them is not nil
+	decision   *writv1.DecisionEvent
+	settlement *writv1.SettlementEvent
+	change     *writv1.ChangeEvent
+	notice     *writv1.NoticeEvent
 	effects    []decision.Effect
 }
 
@@ -84,8 +88,15 @@ func derive(m *writv1.Record, body []byte) (*record, error) {
 		err = r.readDecision(m.Id, event.Decision)
 	case *writv1.Record_Settlement:
 		err = r.readSettlement(m.Id, event.Settlement)
+	case *writv1.Record_Change:
+		err = r.readChange(m.Id, event.Change)
+	case *writv1.Record_Notice:
+		err = r.readNotice(m.Id, event.Notice)
 	default:
 		err = errors.New("no event")
+	}
+	if err == nil && r.Kind != Change && r.Kind != Notice && r.Tenant == decision.System {
+		err = fmt.Errorf("the tenant %q has nothing but changes and notices", decision.System)
 	}
 	if err != nil {
 		return nil, err

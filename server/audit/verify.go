@@ -33,15 +33,16 @@ var errFound = errors.New("a problem was found")
 // its records, and reports the first thing that does not fit, in this order:
 // checkpoints and their signatures; leaf by leaf the index, body, hash, columns,
 // ids and effects, and at every checkpoint's size the root; tiles; pending
-// records, as the leaves; settlements; orphans; counters; what is left of the
-// redemptions and used tokens. keys are the log's public keys, of which each
-// checkpoint needs one.
+// records, as the leaves; settlements; orphans; counters; archives of bundles;
+// what is left of the redemptions, used tokens and versions of the rollout. keys
+// are the log's public keys, of which each checkpoint needs one.
 //
 // A log that does not fit is no error: the error is for what could not be read
 // or was cut short, and then nothing is known.
 //
 // It streams. In memory it holds about 100 bytes a record (ids, to see each
-// once), 40 a checkpoint, and the rows of counters, redemptions and tokens.
+// once), 40 a checkpoint, the rows of counters, redemptions and tokens, and one
+// archive.
 func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Report, error) {
 	if o.Origin == "" || len(keys) == 0 {
 		return Report{}, errors.New("verifying the log: no origin or no key")
@@ -54,12 +55,14 @@ func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Rep
 		{"checkpoints", v.checkpoints},
 		{"redemptions", v.redemptions},
 		{"used tokens", v.tokens},
+		{"rollouts", v.rollouts},
 		{"leaves", v.leaves},
 		{"tiles", v.tiles},
 		{"pending records", v.pending},
 		{"orphans", v.orphans},
 		{"uses", v.uses},
 		{"tickets", v.tickets},
+		{"archives", v.archives},
 	} {
 		err := step.run()
 		if p, ok := errors.AsType[*Problem](err); ok {
@@ -243,8 +246,11 @@ func (v *verification) roots() error {
 }
 
 func (v *verification) count(r *record) {
-	if r.Kind == Settlement {
+	switch r.Kind {
+	case Settlement:
 		v.report.Settlements++
+	case Change:
+		v.report.Changes++
 	}
 }
 

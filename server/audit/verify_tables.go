@@ -1,5 +1,10 @@
 package audit
 
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
 // redemptions takes up the stored uses of tickets; the records tick them off.
 func (v *verification) redemptions() error {
 	return v.r.Redemptions(v.ctx, func(r Redemption) error {
@@ -44,4 +49,36 @@ func (v *verification) uses() error {
 		v.report.Counters++
 		return nil
 	})
+}
+
+// rollouts takes up the stored versions; the records tick them off.
+func (v *verification) rollouts() error {
+	return v.r.Rollouts(v.ctx, func(r RolloutRow) error {
+		if v.books.versions[r.Version] != nil {
+			return v.fail(badVersion(r, "it is stored twice"))
+		}
+		v.books.versions[r.Version] = &rolledOut{record: r.Record}
+		return nil
+	})
+}
+
+// archives holds every stored archive against its name, and then the records,
+// which are all read, against what is stored.
+func (v *verification) archives() error {
+	err := v.r.Archives(v.ctx, func(a Archive) error {
+		if sha256.Sum256(a.Body) != a.Digest {
+			return v.fail(&Problem{What: "archive", Index: -1, Last: -1,
+				Detail: fmt.Sprintf("the archive %x is not what it was: its bytes have another SHA-256", a.Digest)})
+		}
+		delete(v.books.named, a.Digest)
+		v.report.Archives++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if p := v.books.lackingArchive(); p != nil {
+		return v.fail(p)
+	}
+	return nil
 }

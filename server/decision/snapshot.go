@@ -54,7 +54,21 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 	for _, rule := range counting {
 		w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
 	}
+	if b.Shadow != nil {
+		w.Budgets = b.Shadow.besides(w.Budgets, req, at)
+	}
 	return w
+}
+
+// besides adds to the counters of a bundle those that its shadow needs as well.
+func (b *Bundle) besides(keys []BudgetKey, req *Request, at time.Time) []BudgetKey {
+	vendor := b.Vendor(req.Destination)
+	for _, rule := range b.Counting(req) {
+		if key := rule.Key(req, vendor, at); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Counting are the budgets that count a request.

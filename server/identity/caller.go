@@ -26,7 +26,7 @@ type CallerRule struct {
 	// covers every ID with at least one more path segment.
 	ID string
 	// Tenant is the tenant's name: 1 to 128 bytes, without spaces and control
-	// characters.
+	// characters, and not decision.System.
 	Tenant string
 }
 
@@ -63,6 +63,9 @@ func (c *Callers) add(r CallerRule) error {
 	blank := func(c rune) bool { return c <= ' ' || c == 0x7f }
 	if r.Tenant == "" || len(r.Tenant) > maxTenant || !utf8.ValidString(r.Tenant) || strings.ContainsFunc(r.Tenant, blank) {
 		return fmt.Errorf("the tenant is not 1 to %d bytes without spaces and control characters", maxTenant)
+	}
+	if r.Tenant == decision.System {
+		return fmt.Errorf("the tenant %q is reserved", decision.System)
 	}
 	if _, twice := into[name]; twice {
 		return errors.New("there are two rules for it")

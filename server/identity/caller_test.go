@@ -67,6 +67,7 @@ func TestCaller(t *testing.T) {
 func TestNewCallersRefuses(t *testing.T) {
 	for name, rules := range map[string][]CallerRule{
 		"none":                   nil,
+		"the reserved tenant":    {{"spiffe://corp.example/a", "writ:system"}},
 		"no scheme":              {{"corp.example/a", "t"}},
 		"other scheme":           {{"https://corp.example/a", "t"}},
 		"capital trust domain":   {{"spiffe://Corp.example/a", "t"}},

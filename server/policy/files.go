@@ -11,11 +11,12 @@ import (
 	"slices"
 )
 
-// Bounds of a bundle.
+// Bounds of a bundle: the bytes of all files, and how many there are.
 const (
-	maxFile   = maxCedarFile
-	maxBundle = 64 << 20
-	maxFiles  = 10_000
+	MaxBundle = 64 << 20
+	MaxFiles  = 10_000
+
+	maxFile = maxCedarFile
 )
 
 // files reads a bundle's files within the bounds and remembers what was read
@@ -41,8 +42,8 @@ func (f *files) read(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: not a regular file", name)
 	}
-	if f.count++; f.count > maxFiles {
-		return nil, fmt.Errorf("the bundle has more than %d files", maxFiles)
+	if f.count++; f.count > MaxFiles {
+		return nil, fmt.Errorf("the bundle has more than %d files", MaxFiles)
 	}
 	file, err := f.fsys.Open(name)
 	if err != nil {
@@ -56,8 +57,8 @@ func (f *files) read(name string) ([]byte, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
 	}
-	if f.size += int64(len(data)); f.size > maxBundle {
-		return nil, fmt.Errorf("the bundle is larger than %d bytes", maxBundle)
+	if f.size += int64(len(data)); f.size > MaxBundle {
+		return nil, fmt.Errorf("the bundle is larger than %d bytes", MaxBundle)
 	}
 	f.sums[name] = sha256.Sum256(data)
 	if f.texts != nil {

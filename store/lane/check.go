@@ -75,6 +75,10 @@ func checkEffects(effects []decision.Effect) error {
 			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { c, ok := before.(decision.Consume); return ok && c.Token == f.Token }) {
 				return fmt.Errorf("a token is consumed twice")
 			}
+		case decision.Rollout:
+			if f.Version < 1 || len(effects) > 1 {
+				return fmt.Errorf("the version of the rollout is not positive, or something else is changed too")
+			}
 		default:
 			// Not applying what a decision rests on must never look like success.
 			return fmt.Errorf("an effect of the unknown type %T", effect)
@@ -155,4 +159,10 @@ func checkTime(name string, t time.Time) error {
 // can hold. It names the record, so that verification can.
 func Unreadable(row *audit.Row, column, detail string) error {
 	return &audit.Problem{What: column, Index: -1, Last: -1, Tenant: row.Tenant, Record: row.ID, Detail: detail}
+}
+
+// UnreadableArchive is an archive's name that somebody has changed to what is no
+// SHA-256.
+func UnreadableArchive(digest []byte) error {
+	return &audit.Problem{What: "archive", Index: -1, Last: -1, Detail: fmt.Sprintf("%.64x is no SHA-256 of an archive", digest)}
 }

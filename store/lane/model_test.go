@@ -24,6 +24,7 @@ type model struct {
 	tokens  map[[32]byte]bool
 	used    map[string]*big.Int
 	tickets map[string]lane.TicketState
+	version int64
 }
 
 func (m *model) take(e audit.Entry) string {
@@ -37,7 +38,7 @@ func (m *model) take(e audit.Entry) string {
 		return "replay of " + string('0'+prior.Body[0])
 	}
 	next := &model{
-		records: m.records, tokens: maps.Clone(m.tokens), used: maps.Clone(m.used), tickets: maps.Clone(m.tickets),
+		records: m.records, tokens: maps.Clone(m.tokens), used: maps.Clone(m.used), tickets: maps.Clone(m.tickets), version: m.version,
 	}
 	for _, effect := range e.Effects {
 		if !next.apply(e.Tenant, effect) {
@@ -77,6 +78,11 @@ func (m *model) apply(tenant string, effect decision.Effect) bool {
 			sum = new(big.Int)
 		}
 		m.used[key] = sum
+	case decision.Rollout:
+		if f.Version != m.version+1 {
+			return false
+		}
+		m.version++
 	}
 	return true
 }
@@ -88,7 +94,9 @@ func genEntry(t *rapid.T, id byte) audit.Entry {
 	e.Tenant = rapid.SampledFrom([]string{"acme", "bolt"}).Draw(t, "tenant")
 	e.Digest[0] = rapid.SampledFrom([]byte{1, 1, 1, 2}).Draw(t, "digest")
 	for range rapid.IntRange(0, 3).Draw(t, "effects") {
-		switch rapid.IntRange(0, 2).Draw(t, "effect") {
+		switch rapid.IntRange(0, 3).Draw(t, "effect") {
+		case 3:
+			e.Effects = append(e.Effects, turn(rapid.Int64Range(1, 4).Draw(t, "version")))
 		case 0:
 			e.Effects = append(e.Effects, consume(rapid.ByteRange(0, 5).Draw(t, "token")))
 		case 1:
@@ -125,7 +133,7 @@ func TestPlanIsOneEntryAfterTheOther(t *testing.T) {
 					entries = append(entries, e)
 				}
 			}
-			before := maps.Clone(state.Used)
+			before, version := maps.Clone(state.Used), state.Rollout
 			outcomes, writes := lane.Plan(state, entries)
 			committed := 0
 			for i, o := range outcomes {
@@ -140,6 +148,14 @@ func TestPlanIsOneEntryAfterTheOther(t *testing.T) {
 			}
 			m.compare(t, state)
 			checkWrites(t, writes, committed, before, state)
+			for _, r := range writes.Rollouts {
+				if version++; r.Version != version {
+					t.Fatalf("version %d is written in the place of %d", r.Version, version)
+				}
+			}
+			if version != state.Rollout {
+				t.Fatalf("the newest version is %d, written up to %d", state.Rollout, version)
+			}
 		}
 	})
 }
@@ -163,6 +179,9 @@ func (m *model) compare(t *rapid.T, s *lane.State) {
 		if got, want := ticket, m.tickets[key.Tenant+"/"+key.ID]; got != want {
 			t.Fatalf("the ticket %v is %v, want %v", key, got, want)
 		}
+	}
+	if s.Rollout != m.version {
+		t.Fatalf("the newest version is %d, want %d", s.Rollout, m.version)
 	}
 	if diff := cmp.Diff(m.tokens, s.Tokens); diff != "" {
 		t.Fatalf("tokens (-want +got):\n%s", diff)

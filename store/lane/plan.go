@@ -22,6 +22,8 @@ type Writes struct {
 	Tickets []Ticket
 	// Redemptions are the new uses of tickets.
 	Redemptions []audit.Redemption
+	// Rollouts are the new versions of the rollout.
+	Rollouts []audit.RolloutRow
 }
 
 // Empty reports that a batch changes nothing.
@@ -117,6 +119,13 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 			}
 			p.Tokens[f.Token] = true
 			undo = append(undo, func() { delete(p.Tokens, f.Token) })
+		case decision.Rollout:
+			was := p.Rollout
+			if f.Version != was+1 {
+				return undo, false
+			}
+			p.Rollout = f.Version
+			undo = append(undo, func() { p.Rollout = was })
 		default:
 			return undo, false // Check lets none pass
 		}
@@ -151,6 +160,8 @@ func (p *planner) commit(e *audit.Entry) {
 			w.Tokens = append(w.Tokens, audit.UsedToken{
 				Tenant: e.Tenant, Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
 			})
+		case decision.Rollout:
+			w.Rollouts = append(w.Rollouts, audit.RolloutRow{Version: f.Version, Record: e.ID}) // in order already
 		}
 	}
 }

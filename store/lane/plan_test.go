@@ -40,6 +40,8 @@ func consume(n byte) decision.Consume {
 	return decision.Consume{Token: [32]byte{n}, Expires: noon.Add(time.Minute)}
 }
 
+func turn(version int64) decision.Rollout { return decision.Rollout{Version: version} }
+
 func redeem(id string) decision.Redeem { return decision.Redeem{Ticket: id} }
 
 // told is an outcome in one word.
@@ -112,6 +114,11 @@ var plans = []struct {
 		entries: []audit.Entry{entry("a", 1)}, want: []string{"committed"}},
 	{name: "the stored id with another body", stored: new(entry("a", 1)),
 		entries: []audit.Entry{func() audit.Entry { e := entry("a", 1); e.Body = []byte{7}; return e }()}, want: []string{"replay of 1"}},
+	{name: "versions of the rollout, one after the other",
+		entries: []audit.Entry{entry("a", 1, turn(2)), entry("b", 2, turn(1)), entry("c", 3, turn(1)), entry("d", 4, turn(2))},
+		want:    []string{stale, "committed", stale, "committed"}},
+	{name: "a version is taken back with its entry",
+		entries: []audit.Entry{entry("a", 1, turn(1), redeem("none")), entry("b", 2, turn(1))}, want: []string{stale, "committed"}},
 	{name: "an effect of an unknown type", left: 0,
 		entries: []audit.Entry{entry("a", 1, spend(1, 10), &decision.Redeem{Ticket: "t"})}, want: []string{stale}},
 }

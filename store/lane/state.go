@@ -53,6 +53,8 @@ type State struct {
 	Tokens  map[[32]byte]bool
 	Used    map[CounterKey]int64
 	Tickets map[TicketKey]TicketState
+	// Rollout is the newest version of the rollout; 0: there is none.
+	Rollout int64
 }
 
 // NewState is the state of an empty store.
@@ -70,6 +72,8 @@ type Needs struct {
 	Tokens   [][32]byte
 	Counters []CounterKey
 	Tickets  []TicketKey
+	// Rollout says that the newest version of the rollout is needed.
+	Rollout bool
 }
 
 // NeedsOf collects what a batch depends on.
@@ -86,6 +90,8 @@ func NeedsOf(entries []audit.Entry) Needs {
 				n.Tickets = append(n.Tickets, TicketKey{e.Tenant, f.Ticket})
 			case decision.Consume:
 				n.Tokens = append(n.Tokens, f.Token)
+			case decision.Rollout:
+				n.Rollout = true
 			}
 		}
 	}

@@ -55,3 +55,13 @@ func (s *Store) TicketUses(ctx context.Context, yield func(audit.TicketUse) erro
 func (s *Store) UsedTokens(ctx context.Context, yield func(audit.UsedToken) error) error {
 	return s.View(ctx, func(r audit.Reader) error { return r.UsedTokens(ctx, yield) })
 }
+
+// Rollouts yields every version of the rollout, the oldest first.
+func (s *Store) Rollouts(ctx context.Context, yield func(audit.RolloutRow) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.Rollouts(ctx, yield) })
+}
+
+// Archives yields every archive of a bundle, by its digest.
+func (s *Store) Archives(ctx context.Context, yield func(audit.Archive) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.Archives(ctx, yield) })
+}

@@ -73,6 +73,9 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 			return err
 		})
 	}
+	if n.Rollout {
+		b.Queue(versionSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rollout) })
+	}
 	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Size) })
 	queuePriors(b, s, n.Records)
 	if len(n.Tokens) > 0 {

@@ -100,4 +100,9 @@ func queueEffects(b *pgx.Batch, w *lane.Writes) {
 			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Ticket }),
 			columns(w.Redemptions, func(r *audit.Redemption) [16]byte { return r.Record }))
 	}
+	if len(w.Rollouts) > 0 {
+		b.Queue(insertRolloutsSQL,
+			columns(w.Rollouts, func(r *audit.RolloutRow) int64 { return r.Version }),
+			columns(w.Rollouts, func(r *audit.RolloutRow) [16]byte { return r.Record }))
+	}
 }

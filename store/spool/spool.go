@@ -26,7 +26,8 @@ import (
 	"github.com/writpdp/writ/store/lane"
 )
 
-// Store is what stands behind a spool. Only this process may commit to it.
+// Store is what stands behind a spool. Only this process may commit decisions to
+// it, and settlements; tickets and the rollout may be changed by others.
 type Store interface {
 	Snapshot(context.Context, decision.Want) (decision.Facts, error)
 	Commit(context.Context, audit.Entry) (audit.Receipt, error)

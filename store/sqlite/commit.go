@@ -49,6 +49,9 @@ const (
 
 	updateTicketSQL = `UPDATE ticket SET uses = ? WHERE tenant = ? AND id = ? AND NOT revoked AND uses < ?`
 
+	insertRolloutsSQL = `INSERT INTO rollout (version, record)
+		SELECT value ->> 0, unhex(value ->> 1) FROM json_each(?)`
+
 	insertUsesSQL = `INSERT INTO ticket_use (tenant, ticket, record)
 		SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?)`
 )
@@ -155,6 +158,11 @@ func (t tx) state(n lane.Needs) (*lane.State, error) {
 			return nil, err
 		}
 	}
+	if n.Rollout {
+		if err := t.each(func(scan func(...any) error) error { return scan(&s.Rollout) }, versionSQL); err != nil {
+			return nil, err
+		}
+	}
 	return s, t.tickets(s, n.Tickets)
 }
 
@@ -216,6 +224,9 @@ func (t tx) write(w *lane.Writes) error {
 		{upsertCountersSQL, many(w.Counters, func(c lane.Counter) any { return append(counterItem(c.Key), c.Used) })},
 		{insertUsesSQL, many(w.Redemptions, func(r audit.Redemption) any {
 			return []any{r.Tenant, r.Ticket, hex.EncodeToString(r.Record[:])}
+		})},
+		{insertRolloutsSQL, many(w.Rollouts, func(r audit.RolloutRow) any {
+			return []any{r.Version, hex.EncodeToString(r.Record[:])}
 		})},
 	} {
 		if step.keys == nil {

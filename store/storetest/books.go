@@ -32,6 +32,9 @@ func testBooks(t *testing.T, place Place) {
 	for i := range 16 {
 		agents.Go(func() { b.agent(i, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
+	for i, s := range b.stores {
+		agents.Go(func() { b.administrator(s, i) })
+	}
 	for _, s := range b.stores {
 		office.Go(func() { b.sealer(s) })
 	}
@@ -43,7 +46,7 @@ func testBooks(t *testing.T, place Place) {
 		b.sealAll(s)
 	}
 	report := b.verify(b.stores[0])
-	if report.Pending != 0 || report.Leaves != b.committed() || report.Settlements == 0 || report.Counters == 0 || report.Redemptions == 0 || report.Tokens == 0 {
+	if report.Pending != 0 || report.Leaves != b.committed() || report.Settlements == 0 || report.Counters == 0 || report.Redemptions == 0 || report.Tokens == 0 || report.Changes == 0 || report.Archives == 0 {
 		t.Errorf("the report: %+v; %d records were answered", report, b.committed())
 	}
 	t.Logf("%d records, %d settlements, %d checkpoints", report.Leaves, report.Settlements, report.Checkpoints)
@@ -146,6 +149,27 @@ func (b *books) decided(name, request, token string, effects []decision.Effect) 
 		b.t.Errorf("encoding a decision: %v", err)
 	}
 	return e
+}
+
+// administrator changes the rollout, as another does at the same time.
+func (b *books) administrator(s Store, number int) {
+	for i := range 10 {
+		archive, err := s.KeepArchive(b.t.Context(), fmt.Append(nil, "archive ", i%4))
+		if err != nil {
+			b.t.Errorf("keeping an archive: %v", err)
+		}
+		version := int64(1)
+		if row, err := s.Rollout(b.t.Context(), 0); err == nil {
+			last, err := audit.ChangeOf(row.Body)
+			if err != nil {
+				b.t.Errorf("reading the newest version: %v", err)
+			}
+			version += last.Rollout.Version
+		} else if !errors.Is(err, audit.ErrNotFound) {
+			b.t.Errorf("reading the newest version: %v", err)
+		}
+		_, _ = b.commit(s, changed(b.t, version, fmt.Sprint(number, " ", i), archive))
+	}
 }
 
 // settle refunds part of what a decision charged, twice over: the second is the

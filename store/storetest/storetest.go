@@ -25,6 +25,9 @@ type Store interface {
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
 	RevokeTicket(ctx context.Context, tenant, id string) error
+	Rollout(ctx context.Context, version int64) (audit.Row, error)
+	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
+	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
 	Checkpoint(context.Context) (audit.Checkpoint, error)
 	LeafOf(ctx context.Context, tenant string, id [16]byte) (index int64, sealed bool, err error)
@@ -45,7 +48,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

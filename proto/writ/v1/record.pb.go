@@ -25,6 +25,183 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// NoticeKind is what was noticed.
+type NoticeKind int32
+
+const (
+	// No notice has it.
+	NoticeKind_NOTICE_KIND_UNSPECIFIED NoticeKind = 0
+	// Another state of the source is in force on this server.
+	NoticeKind_NOTICE_KIND_ACTIVATED NoticeKind = 1
+	// The source's newest state cannot be used: unsigned, by an unknown key, older
+	// or broken. The bundle in force stays.
+	NoticeKind_NOTICE_KIND_REFUSED NoticeKind = 2
+	// The source does not answer.
+	NoticeKind_NOTICE_KIND_UNREACHABLE NoticeKind = 3
+	// The server started with the bundle that was kept.
+	NoticeKind_NOTICE_KIND_RESTORED NoticeKind = 4
+	// A bundle could not be kept, or what was kept cannot be used.
+	NoticeKind_NOTICE_KIND_UNKEPT NoticeKind = 5
+)
+
+// Enum value maps for NoticeKind.
+var (
+	NoticeKind_name = map[int32]string{
+		0: "NOTICE_KIND_UNSPECIFIED",
+		1: "NOTICE_KIND_ACTIVATED",
+		2: "NOTICE_KIND_REFUSED",
+		3: "NOTICE_KIND_UNREACHABLE",
+		4: "NOTICE_KIND_RESTORED",
+		5: "NOTICE_KIND_UNKEPT",
+	}
+	NoticeKind_value = map[string]int32{
+		"NOTICE_KIND_UNSPECIFIED": 0,
+		"NOTICE_KIND_ACTIVATED":   1,
+		"NOTICE_KIND_REFUSED":     2,
+		"NOTICE_KIND_UNREACHABLE": 3,
+		"NOTICE_KIND_RESTORED":    4,
+		"NOTICE_KIND_UNKEPT":      5,
+	}
+)
+
+func (x NoticeKind) Enum() *NoticeKind {
+	p := new(NoticeKind)
+	*p = x
+	return p
+}
+
+func (x NoticeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (NoticeKind) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x NoticeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NoticeKind.Descriptor instead.
+func (NoticeKind) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
+// ChangeAction is the kind of a change.
+type ChangeAction int32
+
+const (
+	// No change has it.
+	ChangeAction_CHANGE_ACTION_UNSPECIFIED ChangeAction = 0
+	// A bundle was put into force, whole or as a candidate.
+	ChangeAction_CHANGE_ACTION_ACTIVATE ChangeAction = 1
+	// The candidate was taken out, or an earlier bundle put back into force.
+	ChangeAction_CHANGE_ACTION_ROLLBACK ChangeAction = 2
+	// The candidate was taken out because its decisions departed from those of
+	// the live bundle.
+	ChangeAction_CHANGE_ACTION_HALT ChangeAction = 3
+)
+
+// Enum value maps for ChangeAction.
+var (
+	ChangeAction_name = map[int32]string{
+		0: "CHANGE_ACTION_UNSPECIFIED",
+		1: "CHANGE_ACTION_ACTIVATE",
+		2: "CHANGE_ACTION_ROLLBACK",
+		3: "CHANGE_ACTION_HALT",
+	}
+	ChangeAction_value = map[string]int32{
+		"CHANGE_ACTION_UNSPECIFIED": 0,
+		"CHANGE_ACTION_ACTIVATE":    1,
+		"CHANGE_ACTION_ROLLBACK":    2,
+		"CHANGE_ACTION_HALT":        3,
+	}
+)
+
+func (x ChangeAction) Enum() *ChangeAction {
+	p := new(ChangeAction)
+	*p = x
+	return p
+}
+
+func (x ChangeAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (ChangeAction) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x ChangeAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangeAction.Descriptor instead.
+func (ChangeAction) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+// RolloutMode is how a candidate is tried out.
+type RolloutMode int32
+
+const (
+	// There is no candidate.
+	RolloutMode_ROLLOUT_MODE_UNSPECIFIED RolloutMode = 0
+	// It decides beside the live bundle and answers nothing.
+	RolloutMode_ROLLOUT_MODE_SHADOW RolloutMode = 1
+	// It answers some sessions, and the live bundle the others.
+	RolloutMode_ROLLOUT_MODE_CANARY RolloutMode = 2
+)
+
+// Enum value maps for RolloutMode.
+var (
+	RolloutMode_name = map[int32]string{
+		0: "ROLLOUT_MODE_UNSPECIFIED",
+		1: "ROLLOUT_MODE_SHADOW",
+		2: "ROLLOUT_MODE_CANARY",
+	}
+	RolloutMode_value = map[string]int32{
+		"ROLLOUT_MODE_UNSPECIFIED": 0,
+		"ROLLOUT_MODE_SHADOW":      1,
+		"ROLLOUT_MODE_CANARY":      2,
+	}
+)
+
+func (x RolloutMode) Enum() *RolloutMode {
+	p := new(RolloutMode)
+	*p = x
+	return p
+}
+
+func (x RolloutMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+}
+
+func (RolloutMode) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[2]
+}
+
+func (x RolloutMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RolloutMode.Descriptor instead.
+func (RolloutMode) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
 // Record is one leaf of the log: the stored bytes of this message, hashed as
 // RFC 6962 says. It holds digests and labels, never argument values, contents
 // or tokens.
@@ -49,6 +226,8 @@ type Record struct {
 	//
 	//	*Record_Decision
 	//	*Record_Settlement
+	//	*Record_Change
+	//	*Record_Notice
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -151,6 +330,24 @@ func (x *Record) GetSettlement() *SettlementEvent {
 	return nil
 }
 
+func (x *Record) GetChange() *ChangeEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetNotice() *NoticeEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Notice); ok {
+			return x.Notice
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -165,9 +362,23 @@ type Record_Settlement struct {
 	Settlement *SettlementEvent `protobuf:"bytes,11,opt,name=settlement,proto3,oneof"`
 }
 
+type Record_Change struct {
+	// Other bundles decide from then on.
+	Change *ChangeEvent `protobuf:"bytes,12,opt,name=change,proto3,oneof"`
+}
+
+type Record_Notice struct {
+	// A server noticed something about the source of its bundle.
+	Notice *NoticeEvent `protobuf:"bytes,13,opt,name=notice,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
+
+func (*Record_Change) isRecord_Event() {}
+
+func (*Record_Notice) isRecord_Event() {}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -849,11 +1060,373 @@ func (x *SettlementEvent) GetEffects() []*EffectFacts {
 	return nil
 }
 
+// ChangeEvent is a change of which policy bundles decide. Its record belongs to
+// the reserved tenant `writ:system`.
+type ChangeEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who made it: a SPIFFE ID, a user of the operating system, or a server.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What was done.
+	Action ChangeAction `protobuf:"varint,2,opt,name=action,proto3,enum=writ.v1.ChangeAction" json:"action,omitempty"`
+	// Why, in a sentence.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that approves it; empty: none was named.
+	TicketId string `protobuf:"bytes,4,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// Which bundles decide after it.
+	Rollout       *Rollout `protobuf:"bytes,5,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeEvent) Reset() {
+	*x = ChangeEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeEvent) ProtoMessage() {}
+
+func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
+func (*ChangeEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChangeEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ChangeEvent) GetAction() ChangeAction {
+	if x != nil {
+		return x.Action
+	}
+	return ChangeAction_CHANGE_ACTION_UNSPECIFIED
+}
+
+func (x *ChangeEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ChangeEvent) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *ChangeEvent) GetRollout() *Rollout {
+	if x != nil {
+		return x.Rollout
+	}
+	return nil
+}
+
+// NoticeEvent is what a server noticed about the source of its bundle. Its record
+// belongs to the reserved tenant `writ:system`. Control characters in what came
+// from the source are replaced by spaces.
+type NoticeEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server that noticed it.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What it noticed.
+	Kind NoticeKind `protobuf:"varint,2,opt,name=kind,proto3,enum=writ.v1.NoticeKind" json:"kind,omitempty"`
+	// The source, as the configuration names it, without credentials.
+	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	// The commit or artefact concerned; empty: none is known.
+	BundleCommit string `protobuf:"bytes,4,opt,name=bundle_commit,json=bundleCommit,proto3" json:"bundle_commit,omitempty"`
+	// The digest of the bundle concerned; empty: it did not come to one.
+	BundleDigest string `protobuf:"bytes,5,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	// Who signed it, by the name that the trusted keys give; empty: nobody known.
+	Signer string `protobuf:"bytes,6,opt,name=signer,proto3" json:"signer,omitempty"`
+	// The fingerprint of the key that signed.
+	Key string `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
+	// Why, in a sentence; empty where there is nothing to say.
+	Why           string `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoticeEvent) Reset() {
+	*x = NoticeEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoticeEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoticeEvent) ProtoMessage() {}
+
+func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
+func (*NoticeEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *NoticeEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *NoticeEvent) GetKind() NoticeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return NoticeKind_NOTICE_KIND_UNSPECIFIED
+}
+
+func (x *NoticeEvent) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *NoticeEvent) GetBundleCommit() string {
+	if x != nil {
+		return x.BundleCommit
+	}
+	return ""
+}
+
+func (x *NoticeEvent) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+func (x *NoticeEvent) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *NoticeEvent) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *NoticeEvent) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// Rollout is which bundles decide, whole: it does not depend on those before.
+type Rollout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1, 2, 3, and so on: each change makes the next.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The bundle in force.
+	Live *BundleRef `protobuf:"bytes,2,opt,name=live,proto3" json:"live,omitempty"`
+	// The bundle that is tried out; absent: none is. Then the fields below are
+	// absent too.
+	Candidate *BundleRef `protobuf:"bytes,3,opt,name=candidate,proto3" json:"candidate,omitempty"`
+	// How the candidate is tried out.
+	Mode RolloutMode `protobuf:"varint,4,opt,name=mode,proto3,enum=writ.v1.RolloutMode" json:"mode,omitempty"`
+	// CANARY: how many sessions the candidate decides, in hundredths of a per
+	// cent.
+	Share uint32 `protobuf:"varint,5,opt,name=share,proto3" json:"share,omitempty"`
+	// CANARY: whose sessions, in order; none: every tenant's.
+	Tenants []string `protobuf:"bytes,6,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// How far the candidate's share of denials may be from the live bundle's,
+	// either way, in hundredths of a per cent; 10000: as far as it may get.
+	DenialMargin uint32 `protobuf:"varint,7,opt,name=denial_margin,json=denialMargin,proto3" json:"denial_margin,omitempty"`
+	// How far the candidate's share of decisions with a policy that could not be
+	// evaluated may exceed the live bundle's, likewise.
+	ErrorMargin   uint32 `protobuf:"varint,8,opt,name=error_margin,json=errorMargin,proto3" json:"error_margin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rollout) Reset() {
+	*x = Rollout{}
+	mi := &file_writ_v1_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rollout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rollout) ProtoMessage() {}
+
+func (x *Rollout) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
+func (*Rollout) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Rollout) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Rollout) GetLive() *BundleRef {
+	if x != nil {
+		return x.Live
+	}
+	return nil
+}
+
+func (x *Rollout) GetCandidate() *BundleRef {
+	if x != nil {
+		return x.Candidate
+	}
+	return nil
+}
+
+func (x *Rollout) GetMode() RolloutMode {
+	if x != nil {
+		return x.Mode
+	}
+	return RolloutMode_ROLLOUT_MODE_UNSPECIFIED
+}
+
+func (x *Rollout) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Rollout) GetTenants() []string {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
+func (x *Rollout) GetDenialMargin() uint32 {
+	if x != nil {
+		return x.DenialMargin
+	}
+	return 0
+}
+
+func (x *Rollout) GetErrorMargin() uint32 {
+	if x != nil {
+		return x.ErrorMargin
+	}
+	return 0
+}
+
+// BundleRef names a policy bundle and its archive.
+type BundleRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bundle's digest, in hex.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// SHA-256 of the archive that holds its files, 32 bytes.
+	ArchiveDigest []byte `protobuf:"bytes,2,opt,name=archive_digest,json=archiveDigest,proto3" json:"archive_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BundleRef) Reset() {
+	*x = BundleRef{}
+	mi := &file_writ_v1_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BundleRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BundleRef) ProtoMessage() {}
+
+func (x *BundleRef) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
+func (*BundleRef) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *BundleRef) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *BundleRef) GetArchiveDigest() []byte {
+	if x != nil {
+		return x.ArchiveDigest
+	}
+	return nil
+}
+
 var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xf1\x02\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xd1\x03\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -866,7 +1439,9 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	" \x01(\v2\x16.writ.v1.DecisionEventH\x00R\bdecision\x12:\n" +
 	"\n" +
 	"settlement\x18\v \x01(\v2\x18.writ.v1.SettlementEventH\x00R\n" +
-	"settlementB\x0e\n" +
+	"settlement\x12.\n" +
+	"\x06change\x18\f \x01(\v2\x14.writ.v1.ChangeEventH\x00R\x06change\x12.\n" +
+	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06noticeB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe0\a\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
@@ -926,7 +1501,56 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06actual\x18\x03 \x01(\v2\r.writ.v1.CostR\x06actual\x12F\n" +
 	"\vobligations\x18\x04 \x03(\v2\x19.writ.v1.ObligationReportB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\x123\n" +
 	"\bresponse\x18\x05 \x01(\v2\x17.writ.v1.SettleResponseR\bresponse\x129\n" +
-	"\aeffects\x18\x06 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffectsB.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\aeffects\x18\x06 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\"\xe9\x01\n" +
+	"\vChangeEvent\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x129\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x15.writ.v1.ChangeActionB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06action\x12\"\n" +
+	"\x06reason\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x122\n" +
+	"\arollout\x18\x05 \x01(\v2\x10.writ.v1.RolloutB\x06\xbaH\x03\xc8\x01\x01R\arollout\"\xce\x02\n" +
+	"\vNoticeEvent\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x123\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x13.writ.v1.NoticeKindB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12 \n" +
+	"\x06source\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06source\x12-\n" +
+	"\rbundle_commit\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\fbundleCommit\x12=\n" +
+	"\rbundle_digest\x18\x05 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12 \n" +
+	"\x06signer\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x06signer\x12\x1a\n" +
+	"\x03key\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x03key\x12\x1a\n" +
+	"\x03why\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x03why\"\xec\x02\n" +
+	"\aRollout\x12!\n" +
+	"\aversion\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x12.\n" +
+	"\x04live\x18\x02 \x01(\v2\x12.writ.v1.BundleRefB\x06\xbaH\x03\xc8\x01\x01R\x04live\x120\n" +
+	"\tcandidate\x18\x03 \x01(\v2\x12.writ.v1.BundleRefR\tcandidate\x122\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x14.writ.v1.RolloutModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\x1e\n" +
+	"\x05share\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\x05share\x12,\n" +
+	"\atenants\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\x80\x02\"\ar\x05\x10\x01(\x80\x01R\atenants\x12-\n" +
+	"\rdenial_margin\x18\a \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\fdenialMargin\x12+\n" +
+	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
+	"\tBundleRef\x12-\n" +
+	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*\xac\x01\n" +
+	"\n" +
+	"NoticeKind\x12\x1b\n" +
+	"\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15NOTICE_KIND_ACTIVATED\x10\x01\x12\x17\n" +
+	"\x13NOTICE_KIND_REFUSED\x10\x02\x12\x1b\n" +
+	"\x17NOTICE_KIND_UNREACHABLE\x10\x03\x12\x18\n" +
+	"\x14NOTICE_KIND_RESTORED\x10\x04\x12\x16\n" +
+	"\x12NOTICE_KIND_UNKEPT\x10\x05*}\n" +
+	"\fChangeAction\x12\x1d\n" +
+	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16CHANGE_ACTION_ACTIVATE\x10\x01\x12\x1a\n" +
+	"\x16CHANGE_ACTION_ROLLBACK\x10\x02\x12\x16\n" +
+	"\x12CHANGE_ACTION_HALT\x10\x03*]\n" +
+	"\vRolloutMode\x12\x1c\n" +
+	"\x18ROLLOUT_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13ROLLOUT_MODE_SHADOW\x10\x01\x12\x17\n" +
+	"\x13ROLLOUT_MODE_CANARY\x10\x02B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_record_proto_rawDescOnce sync.Once
@@ -940,61 +1564,77 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_writ_v1_record_proto_goTypes = []any{
-	(*Record)(nil),                // 0: writ.v1.Record
-	(*DecisionEvent)(nil),         // 1: writ.v1.DecisionEvent
-	(*ShadowFacts)(nil),           // 2: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 3: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 4: writ.v1.EffectFacts
-	(*Charge)(nil),                // 5: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 6: writ.v1.SettlementEvent
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(Phase)(0),                    // 8: writ.v1.Phase
-	(*Tool)(nil),                  // 9: writ.v1.Tool
-	(*Destination)(nil),           // 10: writ.v1.Destination
-	(*Cost)(nil),                  // 11: writ.v1.Cost
-	(*TraceContext)(nil),          // 12: writ.v1.TraceContext
-	(*Finding)(nil),               // 13: writ.v1.Finding
-	(*DecideResponse)(nil),        // 14: writ.v1.DecideResponse
-	(Effect)(0),                   // 15: writ.v1.Effect
-	(*Reason)(nil),                // 16: writ.v1.Reason
-	(*Obligation)(nil),            // 17: writ.v1.Obligation
-	(Outcome)(0),                  // 18: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 19: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 20: writ.v1.SettleResponse
+	(NoticeKind)(0),               // 0: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 1: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 2: writ.v1.RolloutMode
+	(*Record)(nil),                // 3: writ.v1.Record
+	(*DecisionEvent)(nil),         // 4: writ.v1.DecisionEvent
+	(*ShadowFacts)(nil),           // 5: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 6: writ.v1.PrincipalFacts
+	(*EffectFacts)(nil),           // 7: writ.v1.EffectFacts
+	(*Charge)(nil),                // 8: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 9: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 10: writ.v1.ChangeEvent
+	(*NoticeEvent)(nil),           // 11: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 12: writ.v1.Rollout
+	(*BundleRef)(nil),             // 13: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(Phase)(0),                    // 15: writ.v1.Phase
+	(*Tool)(nil),                  // 16: writ.v1.Tool
+	(*Destination)(nil),           // 17: writ.v1.Destination
+	(*Cost)(nil),                  // 18: writ.v1.Cost
+	(*TraceContext)(nil),          // 19: writ.v1.TraceContext
+	(*Finding)(nil),               // 20: writ.v1.Finding
+	(*DecideResponse)(nil),        // 21: writ.v1.DecideResponse
+	(Effect)(0),                   // 22: writ.v1.Effect
+	(*Reason)(nil),                // 23: writ.v1.Reason
+	(*Obligation)(nil),            // 24: writ.v1.Obligation
+	(Outcome)(0),                  // 25: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 26: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 27: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	7,  // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	1,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	6,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	3,  // 3: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	8,  // 4: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	9,  // 5: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	9,  // 6: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	10, // 7: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	11, // 8: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	12, // 9: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	13, // 10: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	14, // 11: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	4,  // 12: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	2,  // 13: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	15, // 14: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	16, // 15: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	17, // 16: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	7,  // 17: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	5,  // 18: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	7,  // 19: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	18, // 20: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	11, // 21: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	19, // 22: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	20, // 23: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	4,  // 24: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	14, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	4,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	9,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	10, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	11, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	6,  // 5: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	15, // 6: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	16, // 7: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	16, // 8: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	17, // 9: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	18, // 10: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	19, // 11: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	20, // 12: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	21, // 13: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	7,  // 14: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	5,  // 15: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	22, // 16: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	23, // 17: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	24, // 18: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	14, // 19: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	8,  // 20: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	14, // 21: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	25, // 22: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	18, // 23: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	26, // 24: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	27, // 25: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	7,  // 26: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	1,  // 27: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	12, // 28: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	0,  // 29: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	13, // 30: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	13, // 31: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	2,  // 32: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -1007,6 +1647,8 @@ func file_writ_v1_record_proto_init() {
 	file_writ_v1_record_proto_msgTypes[0].OneofWrappers = []any{
 		(*Record_Decision)(nil),
 		(*Record_Settlement)(nil),
+		(*Record_Change)(nil),
+		(*Record_Notice)(nil),
 	}
 	file_writ_v1_record_proto_msgTypes[4].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
@@ -1018,13 +1660,14 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_writ_v1_record_proto_goTypes,
 		DependencyIndexes: file_writ_v1_record_proto_depIdxs,
+		EnumInfos:         file_writ_v1_record_proto_enumTypes,
 		MessageInfos:      file_writ_v1_record_proto_msgTypes,
 	}.Build()
 	File_writ_v1_record_proto = out.File

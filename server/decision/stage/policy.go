@@ -17,7 +17,7 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 		f.Reasons = append(f.Reasons, ruling.Refused)
 	}
 	for _, m := range ruling.Errors {
-		f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.error", Policy: m.Policy,
+		f.Reasons = append(f.Reasons, decision.Reason{Code: decision.CodePolicyError, Policy: m.Policy,
 			Text: fmt.Sprintf("The policy %q could not be evaluated on this request.", m.Policy),
 			Lift: "Mend the policy: an error denies, whatever the policy would have said."})
 	}

@@ -12,12 +12,13 @@ const (
 	onSQLite    = "sqlite"   // the sample bundle
 	onSpool     = "spool"    // the same, answered before the record is durable
 	onPostgres  = "postgres" // the sample bundle
+	onShadow    = "shadow"   // as spool, with a candidate that decides beside
 	policies10  = "policies10"
 	policies10k = "policies10k"
 )
 
 // servers are all of them, in the order in which a round measures them.
-var servers = []string{echo, onSpool, onSQLite, onPostgres, policies10, policies10k}
+var servers = []string{echo, onSpool, onShadow, onSQLite, onPostgres, policies10, policies10k}
 
 // load is one server under so many callers; with none it is only started.
 type load struct {
@@ -43,6 +44,10 @@ var figures = []figure{
 		func(r *results) float64 { return r.over(load{onPostgres, 64}, load{echo, 64}, rate) }},
 	{"policies_10k_over_10", "ratio", []load{{policies10k, 64}, {policies10, 64}},
 		func(r *results) float64 { return r.over(load{policies10k, 64}, load{policies10, 64}, rate) }},
+	{"shadow_overhead", "ratio", []load{{onShadow, 64}, {onSpool, 64}},
+		func(r *results) float64 { return r.ratio(load{onShadow, 64}, load{onSpool, 64}, serverCPU) - 1 }},
+	{"shadow_throughput", "ratio", []load{{onShadow, 64}, {onSpool, 64}},
+		func(r *results) float64 { return r.over(load{onShadow, 64}, load{onSpool, 64}, rate) }},
 	{"decide_per_second_sqlite", "1/s", []load{{onSQLite, 64}},
 		func(r *results) float64 { return r.median(load{onSQLite, 64}, rate) }},
 	{"decide_per_second_postgres", "1/s", []load{{onPostgres, 64}},

@@ -73,7 +73,7 @@ func (b *bench) startAll(ctx context.Context, wanted []figure) (err error) {
 		return err
 	}
 	needed := []string{onSQLite}
-	for _, name := range []string{onSpool, onPostgres, policies10, policies10k, echo} {
+	for _, name := range []string{onSpool, onShadow, onPostgres, policies10, policies10k, echo} {
 		if slices.ContainsFunc(wanted, func(f figure) bool { return f.uses(name) }) {
 			needed = append(needed, name)
 		}
@@ -100,6 +100,8 @@ func (b *bench) start(ctx context.Context, name string) error {
 	switch name {
 	case onSpool:
 		c.Async = true
+	case onShadow:
+		c.Async, c.Shadow = true, true
 	case onPostgres:
 		database, err := createDatabase(ctx, b.dsn)
 		if err != nil {

@@ -28,6 +28,8 @@ func sustained(s sample) float64 {
 	return n / (n/s.Rate + s.Sealing)
 }
 
+func serverCPU(s sample) float64 { return s.ServerCPU }
+
 func p50(s sample) float64 { return s.P50 }
 func p99(s sample) float64 { return s.P99 }
 
@@ -51,6 +53,15 @@ func (r *results) over(a, b load, of func(sample) float64) float64 {
 	ratios := make([]float64, len(r.samples[a]))
 	for i := range ratios {
 		ratios[i] = of(r.samples[a][i]) / r.samples[b][i].Rate
+	}
+	return median(ratios)
+}
+
+// ratio is the same of any two values of one kind.
+func (r *results) ratio(a, b load, of func(sample) float64) float64 {
+	ratios := make([]float64, len(r.samples[a]))
+	for i := range ratios {
+		ratios[i] = of(r.samples[a][i]) / of(r.samples[b][i])
 	}
 	return median(ratios)
 }

@@ -13,12 +13,15 @@ import (
 	"os"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
+
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/spool"
 	"github.com/writpdp/writ/store/sqlite"
@@ -36,6 +39,8 @@ type writConfig struct {
 	// Async puts a spool in front of the SQLite store, and answers before the
 	// record is durable.
 	Async bool
+	// Shadow decides every request beside by a candidate, put there by a rollout.
+	Shadow bool
 }
 
 // writReady is what a running Writ says of itself.
@@ -65,10 +70,12 @@ func playWrit(ctx context.Context) (*role, error) {
 }
 
 type writ struct {
-	store  store
-	spool  *spool.Spool // nil: none
-	cancel context.CancelFunc
-	served chan error
+	store store
+	spool *spool.Spool // nil: none
+	// changes are the records that are no decisions.
+	changes int64
+	cancel  context.CancelFunc
+	served  chan error
 }
 
 func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err error) {
@@ -89,7 +96,13 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 		}
 		ledger = w.spool
 	}
-	s, err := newServer(c.Trust, bundle, ledger, w.store)
+	chosen := bundles{of: func(*decision.Request) *decision.Bundle { return bundle }}
+	if c.Shadow {
+		if chosen, err = w.shadow(ctx); err != nil {
+			return ready, err
+		}
+	}
+	s, err := newServer(c.Trust, chosen, ledger, w.store)
 	if err != nil {
 		return ready, err
 	}
@@ -103,6 +116,9 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 	}
 	ready.Address = grpcListener.Addr().String()
 	ctx, w.cancel = context.WithCancel(ctx)
+	if chosen.run != nil {
+		go chosen.run(ctx)
+	}
 	w.served = make(chan error, 1)
 	go func() { w.served <- s.Serve(ctx, grpcListener, httpListener) }()
 	return ready, nil
@@ -132,13 +148,60 @@ func openStore(ctx context.Context, c writConfig) (store, error) {
 	return sqlite.Open(ctx, c.File)
 }
 
+// bundles are what a server decides by.
+type bundles struct {
+	of       func(*decision.Request) *decision.Bundle
+	recorded func(*decision.Bundle, *decision.Decision)
+	run      func(context.Context) // until it is done; nil: nothing is to be run
+}
+
+// shadow puts a bundle into force and another beside it, and follows them as
+// `writ serve` does.
+func (w *writ) shadow(ctx context.Context) (b bundles, err error) {
+	embedded, ok := w.store.(*sqlite.Store)
+	if !ok {
+		return b, errors.New("the shadow is measured on SQLite")
+	}
+	live, err := workload.Async()
+	if err != nil {
+		return b, err
+	}
+	candidate, err := workload.Candidate()
+	if err != nil {
+		return b, err
+	}
+	for _, step := range []struct {
+		files fs.FS
+		trial rollout.Trial
+	}{{live, rollout.Trial{}}, {candidate, rollout.Trial{Mode: decision.Shadow}}} {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return b, fmt.Errorf("making an id: %w", err)
+		}
+		if _, err := rollout.Activate(ctx, embedded, step.files, step.trial, rollout.By{Actor: "bench", Reason: "To measure it.", At: time.Now(), ID: id}); err != nil {
+			return b, err
+		}
+		w.changes++
+	}
+	follower, err := rollout.Follow(ctx, rollout.Config{Store: embedded, Actor: "bench", Now: time.Now, Random: rand.Reader,
+		Report: func(s rollout.Status) {
+			if s.Err != nil || s.Candidate == "" {
+				fmt.Fprintf(os.Stderr, "the rollout: %+v\n", s)
+			}
+		}})
+	if err != nil {
+		return b, err
+	}
+	return bundles{follower.Bundle, follower.Recorded, follower.Run}, nil
+}
+
 // openSpool puts a spool in front of an embedded store, as `writ dev` does.
 func openSpool(ctx context.Context, c writConfig, store *sqlite.Store) (*spool.Spool, error) {
 	return spool.Open(ctx, c.File+"-spool", store, spool.Config{Now: time.Now,
 		Report: func(err error) { fmt.Fprintln(os.Stderr, "the spool:", err) }})
 }
 
-func newServer(t *trust, bundle *decision.Bundle, ledger server.Ledger, store store) (*server.Server, error) {
+func newServer(t *trust, chosen bundles, ledger server.Ledger, store store) (*server.Server, error) {
 	tokens, err := workload.Verifier(t.JWKS)
 	if err != nil {
 		return nil, err
@@ -161,7 +224,7 @@ func newServer(t *trust, bundle *decision.Bundle, ledger server.Ledger, store st
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return server.New(server.Config{
-		Ledger: ledger, Bundle: func() *decision.Bundle { return bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: ledger, Bundle: chosen.of, Recorded: chosen.recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
 			id, err := identity.FromTLS(*state)
 			if err != nil {
@@ -188,7 +251,7 @@ func (w *writ) settle(ctx context.Context, records int64) error {
 		if err != nil {
 			return err
 		}
-		if checkpoint.Size >= records {
+		if checkpoint.Size >= records+w.changes {
 			return nil
 		}
 		select {

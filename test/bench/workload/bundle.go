@@ -32,12 +32,28 @@ func Sample() (fs.FS, error) {
 // Async is the bundle of Sample, but that Request may be answered before its
 // record is durable.
 func Async() (fs.FS, error) {
+	files, err := async()
+	return files, err
+}
+
+func async() (fstest.MapFS, error) {
 	files, err := sample()
 	if err != nil {
 		return nil, err
 	}
 	manifest := files["writ.yaml"]
 	manifest.Data = append(manifest.Data, "\naudit: { async: [read-only] }\n"...)
+	return files, nil
+}
+
+// Candidate is the bundle of Async with one policy more, which does not matter to
+// Request.
+func Candidate() (fs.FS, error) {
+	files, err := async()
+	if err != nil {
+		return nil, err
+	}
+	files["cedar/candidate.cedar"] = &fstest.MapFile{Data: []byte(other(0))}
 	return files, nil
 }
 
