@@ -18,13 +18,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/writpdp/writ/server"
-	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/rollout"
-	"github.com/writpdp/writ/store/spool"
-	"github.com/writpdp/writ/store/sqlite"
 )
 
 // What development mode makes up: nobody outside this machine knows them.
@@ -79,7 +76,7 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.close()) }()
+	defer func() { err = errors.Join(err, d.store.close()) }()
 	d.grpc, d.http = grpcListener.Addr().String(), httpListener.Addr().String()
 
 	ctx, stop := context.WithCancel(ctx)
@@ -106,8 +103,7 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 
 // dev is a development PDP.
 type dev struct {
-	store      *sqlite.Store
-	spool      *spool.Spool
+	store      *servedStore
 	server     *server.Server
 	minter     *identity.Minter
 	rollout    *rollout.Follower
@@ -133,39 +129,30 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err != nil {
 		return nil, fmt.Errorf("trusting the dev issuer: %w", err)
 	}
-	if d.store, err = sqlite.Open(ctx, filepath.Join(c.Data, fileStore)); err != nil {
+	if d.store, err = openEmbedded(ctx, c.Data, log); err != nil {
 		return nil, err
-	}
-	d.spool, err = spool.Open(ctx, filepath.Join(c.Data, dirSpool), d.store, spool.Config{Now: time.Now,
-		Report: func(err error) { log.Error("the spool", "error", err) }})
-	if err != nil {
-		return nil, errors.Join(err, d.store.Close())
 	}
 	configured, err := directory(ctx, d.store, c.Bundle)
 	if err == nil {
 		d.rollout, err = followRollout(ctx, d.store, configured, log)
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return nil, errors.Join(err, d.store.close())
 	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.spool, Flush: d.spool.Flush, Bundle: d.rollout.Bundle, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
+		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},
 		Origin: devOrigin, BaseURL: baseURL, Routes: d.routes(),
-		Sealer: audit.NewSealer(audit.SealerConfig{Seal: d.store.Seal, Extend: signer.Extend,
-			Report: func(err error) { log.Error("sealing the log", "error", err) }}),
-		Now: time.Now, Random: rand.Reader, Log: log,
+		Sealer: d.store.sealer(signer, log),
+		Now:    time.Now, Random: rand.Reader, Log: log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return nil, errors.Join(err, d.store.close())
 	}
 	return d, nil
 }
-
-// close brings what is spooled into the store and closes both.
-func (d *dev) close() error { return errors.Join(d.spool.Close(), d.store.Close()) }
 
 // listenLoopback refuses any address that others can reach: development mode
 // believes whoever connects.

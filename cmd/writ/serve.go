@@ -27,7 +27,6 @@ import (
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy/follow"
 	"github.com/writpdp/writ/server/rollout"
-	"github.com/writpdp/writ/store/postgres"
 )
 
 // config is the file that `writ serve` reads. Unknown keys are errors. Relative
@@ -40,8 +39,10 @@ type config struct {
 	BaseURL string `yaml:"base_url"`
 	// Bundle is where the policy bundle comes from.
 	Bundle bundleConfig `yaml:"bundle"`
-	// DatabaseFile holds a PostgreSQL connection string.
+	// DatabaseFile holds a PostgreSQL connection string. DataDir, in its place,
+	// is a directory of an embedded store, of this server alone.
 	DatabaseFile string `yaml:"database_file"`
+	DataDir      string `yaml:"data_dir"`
 	Log          struct {
 		// Origin is the log's name in its checkpoints.
 		Origin string `yaml:"origin"`
@@ -87,15 +88,11 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	tuneGC()
 	log := slog.New(slog.NewJSONHandler(to.err, nil))
-	dsn, err := readDSN(conf.DatabaseFile)
+	store, err := conf.openServed(ctx, log)
 	if err != nil {
 		return err
 	}
-	store, err := postgres.Open(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+	defer func() { err = errors.Join(err, store.close()) }()
 	source, configured, err := conf.configured(ctx, store, log)
 	if err != nil {
 		return err
@@ -139,7 +136,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 
 // configured is the bundle that the configuration names. Once the store says what
 // decides, a bundle that cannot be used is no reason not to start, and is nil.
-func (c *config) configured(ctx context.Context, store *postgres.Store, log *slog.Logger) (*follow.Follower, func() *decision.Bundle, error) {
+func (c *config) configured(ctx context.Context, store *servedStore, log *slog.Logger) (*follow.Follower, func() *decision.Bundle, error) {
 	actor, err := thisServer()
 	if err != nil {
 		return nil, nil, err
@@ -176,7 +173,11 @@ func readConfig(file string) (*config, error) {
 		return nil, fmt.Errorf("%s:%s", file, yaml.FormatError(err, false, false))
 	}
 	dir := filepath.Dir(file)
-	paths := []*string{&c.DatabaseFile, &c.Log.KeyFile}
+	store := &c.DatabaseFile
+	if c.DataDir != "" {
+		store = &c.DataDir
+	}
+	paths := []*string{store, &c.Log.KeyFile}
 	if c.TLS != nil {
 		paths = append(paths, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile)
 	}
@@ -193,6 +194,8 @@ func readConfig(file string) (*config, error) {
 	}
 	switch err = c.Bundle.resolve(dir); {
 	case err != nil:
+	case c.DataDir != "" && c.DatabaseFile != "":
+		err = errors.New("one of database_file and data_dir: there is one store")
 	case c.Log.Origin == "":
 		err = errors.New("log.origin is missing")
 	case c.TLS == nil && (!loopback(c.GRPC) || !loopback(c.HTTP)):
@@ -215,7 +218,7 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *postgres.Store, source *follow.Follower, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
+func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
 	routes, err := c.Bundle.routes(source)
 	if err != nil {
 		return nil, err
@@ -241,11 +244,10 @@ func (c *config) server(store *postgres.Store, source *follow.Follower, bundles 
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
+		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
-		Sealer: audit.NewSealer(audit.SealerConfig{Seal: store.Seal, Extend: signer.Extend,
-			Report: func(err error) { log.Error("sealing the log", "error", err) }}),
-		Now: time.Now, Random: rand.Reader, Log: log,
+		Sealer: store.sealer(signer, log),
+		Now:    time.Now, Random: rand.Reader, Log: log,
 	})
 }
 

@@ -41,6 +41,7 @@ func TestServeRefuses(t *testing.T) {
 		{"no YAML", "writ.yaml:[", []string{"grpc: 127.0.0.1:0", "grpc: ["}},
 		{"a text for a list", "writ.yaml:[", []string{"callers:\n  - spiffe_id: spiffe://example.org/gateway/*\n    tenant: acme", "callers: all"}},
 		{"no bundle", "not named", []string{"bundle: policies", ""}},
+		{"two stores", "there is one store", []string{"database_file: database", "database_file: database\ndata_dir: data"}},
 		{"no database", "not named", []string{"database_file: database", ""}},
 		{"no origin", "log.origin is missing", []string{"origin: writ.example.org/log", `origin: ""`}},
 		{"in the plain for everybody", "both listeners must be on loopback", with("grpc: 127.0.0.1:0", "grpc: 0.0.0.0:0", "audience", "audience")},

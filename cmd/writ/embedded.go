@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/writpdp/writ/server"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/store/postgres"
+	"github.com/writpdp/writ/store/spool"
+	"github.com/writpdp/writ/store/sqlite"
+)
+
+// servedStore is a store with all that serving from it takes.
+type servedStore struct {
+	dataStore
+	// ledger takes what is decided: the store itself, or a spool before it.
+	ledger server.Ledger
+	// flush brings what the ledger answered early into the store; nil: nothing
+	// is.
+	flush func(context.Context) error
+	close func() error
+}
+
+// openEmbedded opens the store of a data directory with its spool, for one
+// process alone.
+func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*servedStore, error) {
+	store, err := sqlite.Open(ctx, filepath.Join(dir, fileStore))
+	if err != nil {
+		return nil, err
+	}
+	front, err := spool.Open(ctx, filepath.Join(dir, dirSpool), store, spool.Config{Now: time.Now,
+		Report: func(err error) { log.Error("the spool", "error", err) }})
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &servedStore{dataStore: store, ledger: front, flush: front.Flush,
+		close: func() error { return errors.Join(front.Close(), store.Close()) }}, nil
+}
+
+// openServed opens the store that a configuration names.
+func (c *config) openServed(ctx context.Context, log *slog.Logger) (*servedStore, error) {
+	if c.DataDir != "" {
+		return openEmbedded(ctx, c.DataDir, log)
+	}
+	dsn, err := readDSN(c.DatabaseFile)
+	if err != nil {
+		return nil, err
+	}
+	store, err := postgres.Open(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	return &servedStore{dataStore: store, ledger: store, close: store.Close}, nil
+}
+
+// sealer seals a store's log.
+func (s *servedStore) sealer(signer *audit.Signer, log *slog.Logger) *audit.Sealer {
+	return audit.NewSealer(audit.SealerConfig{Seal: s.Seal, Extend: signer.Extend,
+		Report: func(err error) { log.Error("sealing the log", "error", err) }})
+}
