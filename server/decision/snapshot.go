@@ -80,6 +80,12 @@ type CallFacts struct {
 	Ticket string
 }
 
+// Fits reports whether a result agrees with its call in all that it must.
+func (c *CallFacts) Fits(req *Request) bool {
+	return c.Caller == req.Caller.SPIFFEID && c.Principal == req.Principal.Subject && c.Session == req.Session &&
+		c.Purpose == req.Purpose && c.Tool == req.Tool.ToolName && req.Arguments != nil && c.ArgumentsDigest == req.Arguments.Digest()
+}
+
 // Ticket is a change approval.
 type Ticket struct {
 	ID string

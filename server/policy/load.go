@@ -14,6 +14,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
@@ -51,7 +52,12 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err := f.data(b); err != nil {
 		return nil, err
 	}
-	if b.Policies, err = f.policies(b, facts); err != nil {
+	policies, err := f.policies(b, facts)
+	if err != nil {
+		return nil, err
+	}
+	b.Policies = policies
+	if err := m.disclose(b, policies); err != nil {
 		return nil, err
 	}
 	b.Digest = f.digest()
@@ -137,6 +143,7 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 		}
 	}
 	s.index, s.needs = newIndex(statements, s.entities), needsOf(statements)
+	s.names = sync.OnceValue(s.findNames)
 	return s, nil
 }
 

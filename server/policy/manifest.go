@@ -41,6 +41,9 @@ type manifest struct {
 		// Async are the classes of tools that may be called before the record of
 		// the decision is durable; none: every answer waits for its record.
 		Async []string `yaml:"async"`
+		// Record are the pointer patterns of the strings in context.extra that
+		// stand in records; none: no string does.
+		Record []string `yaml:"record"`
 	} `yaml:"audit"`
 }
 
@@ -70,6 +73,9 @@ type toolsFile map[string]map[string]struct {
 	Labels []string `yaml:"labels"`
 	// Resources are the Cedar entity types that the tool acts upon.
 	Resources []string `yaml:"resources"`
+	// Record are the pointer patterns of the strings in the arguments that stand
+	// in records, beside those that the tool's schema lists.
+	Record []string `yaml:"record"`
 }
 
 // purposesFile is purposes.yaml, by id.

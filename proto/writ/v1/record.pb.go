@@ -25,9 +25,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Disclosure says what a record keeps of a request's documents.
+type Disclosure int32
+
+const (
+	// The record is older than its fields for documents: nothing is known of them.
+	Disclosure_DISCLOSURE_UNSPECIFIED Disclosure = 0
+	// What may stand in it.
+	Disclosure_DISCLOSURE_ALLOWED Disclosure = 1
+	// Nothing: it would have been more than 16 KiB.
+	Disclosure_DISCLOSURE_OVERSIZE Disclosure = 2
+)
+
+// Enum value maps for Disclosure.
+var (
+	Disclosure_name = map[int32]string{
+		0: "DISCLOSURE_UNSPECIFIED",
+		1: "DISCLOSURE_ALLOWED",
+		2: "DISCLOSURE_OVERSIZE",
+	}
+	Disclosure_value = map[string]int32{
+		"DISCLOSURE_UNSPECIFIED": 0,
+		"DISCLOSURE_ALLOWED":     1,
+		"DISCLOSURE_OVERSIZE":    2,
+	}
+)
+
+func (x Disclosure) Enum() *Disclosure {
+	p := new(Disclosure)
+	*p = x
+	return p
+}
+
+func (x Disclosure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (Disclosure) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x Disclosure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Disclosure.Descriptor instead.
+func (Disclosure) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
 // Record is one leaf of the log: the stored bytes of this message, hashed as
-// RFC 6962 says. It holds digests and labels, never argument values, contents
-// or tokens.
+// RFC 6962 says. It holds digests and labels, and of arguments, context and
+// properties only what RecordedDocument says; never contents or tokens.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of this format: 1.
@@ -210,7 +263,26 @@ type DecisionEvent struct {
 	// The answer, without receipt.
 	Response *DecideResponse `protobuf:"bytes,18,opt,name=response,proto3" json:"response,omitempty"`
 	// What the commit changed beside the log.
-	Effects       []*EffectFacts `protobuf:"bytes,19,rep,name=effects,proto3" json:"effects,omitempty"`
+	Effects []*EffectFacts `protobuf:"bytes,19,rep,name=effects,proto3" json:"effects,omitempty"`
+	// CALL: the arguments. A RESULT has those of its call, which are in the call's
+	// record. Absent in records that are older than this field, as are the
+	// following.
+	Arguments *RecordedDocument `protobuf:"bytes,30,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// The context, of the names that the bundle's type Extra declares. Absent: the
+	// request had none.
+	Context *RecordedDocument `protobuf:"bytes,31,opt,name=context,proto3" json:"context,omitempty"`
+	// The resource's properties, of the names that its entity type declares.
+	// Absent: the request named no resource.
+	Properties *RecordedDocument `protobuf:"bytes,32,opt,name=properties,proto3" json:"properties,omitempty"`
+	// PROMPT and RESULT: the size of the content in bytes.
+	ContentSize int64 `protobuf:"varint,33,opt,name=content_size,json=contentSize,proto3" json:"content_size,omitempty"`
+	// Whether the content is a JSON document.
+	ContentJson bool `protobuf:"varint,34,opt,name=content_json,json=contentJson,proto3" json:"content_json,omitempty"`
+	// What became of the documents.
+	Disclosure Disclosure `protobuf:"varint,35,opt,name=disclosure,proto3,enum=writ.v1.Disclosure" json:"disclosure,omitempty"`
+	// What the decision knew of the store beside what the answer says. Absent: the
+	// token was fresh, and there was no ticket and no call.
+	Facts         *SnapshotFacts `protobuf:"bytes,36,opt,name=facts,proto3" json:"facts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +450,530 @@ func (x *DecisionEvent) GetEffects() []*EffectFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetArguments() *RecordedDocument {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetContext() *RecordedDocument {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetProperties() *RecordedDocument {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetContentSize() int64 {
+	if x != nil {
+		return x.ContentSize
+	}
+	return 0
+}
+
+func (x *DecisionEvent) GetContentJson() bool {
+	if x != nil {
+		return x.ContentJson
+	}
+	return false
+}
+
+func (x *DecisionEvent) GetDisclosure() Disclosure {
+	if x != nil {
+		return x.Disclosure
+	}
+	return Disclosure_DISCLOSURE_UNSPECIFIED
+}
+
+func (x *DecisionEvent) GetFacts() *SnapshotFacts {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+// RecordedDocument is a JSON object of a request as far as it may stand in a
+// record: its numbers, booleans and nulls; of its strings those that the tool's
+// schema lists under enum and const, and those that the bundle names under
+// `record`. What a redacting policy that matched names is withheld whatever it is.
+type RecordedDocument struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object, with "[redacted]" in the place of what is withheld. Empty where
+	// all of it is.
+	Json []byte `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
+	// RFC 6901 pointers of what is withheld. One that ends in `/*` is of an object
+	// that has further members, which its type does not name: they are left out,
+	// their names too. The empty pointer: all is withheld.
+	Withheld      []string `protobuf:"bytes,2,rep,name=withheld,proto3" json:"withheld,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordedDocument) Reset() {
+	*x = RecordedDocument{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordedDocument) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordedDocument) ProtoMessage() {}
+
+func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
+func (*RecordedDocument) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RecordedDocument) GetJson() []byte {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
+func (x *RecordedDocument) GetWithheld() []string {
+	if x != nil {
+		return x.Withheld
+	}
+	return nil
+}
+
+// SnapshotFacts is what a decision knew of the store, as of the decision.
+type SnapshotFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token was used for another request before.
+	TokenUsed bool `protobuf:"varint,1,opt,name=token_used,json=tokenUsed,proto3" json:"token_used,omitempty"`
+	// The ticket that the request names, or that a result's call redeemed. Absent:
+	// there is none.
+	Ticket *TicketFacts `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// RESULT: its call's decision. Absent: there is none.
+	Call *CallFacts `protobuf:"bytes,3,opt,name=call,proto3" json:"call,omitempty"`
+	// Of a denial: the counters of its budget lines, with what they held. An
+	// allowed decision's are those that it charges, and they held what its line's
+	// cap leaves beside `remaining` and `reserved`.
+	Counters []*CounterFacts `protobuf:"bytes,4,rep,name=counters,proto3" json:"counters,omitempty"`
+	// What redacting policies that matched looked for, in order.
+	Redactions []*RedactionFacts `protobuf:"bytes,5,rep,name=redactions,proto3" json:"redactions,omitempty"`
+	// Of a denial: the redaction that they come to. An allowed decision's is among
+	// its obligations.
+	Redact        *Redact `protobuf:"bytes,6,opt,name=redact,proto3" json:"redact,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotFacts) Reset() {
+	*x = SnapshotFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotFacts) ProtoMessage() {}
+
+func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
+func (*SnapshotFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SnapshotFacts) GetTokenUsed() bool {
+	if x != nil {
+		return x.TokenUsed
+	}
+	return false
+}
+
+func (x *SnapshotFacts) GetTicket() *TicketFacts {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetCall() *CallFacts {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetCounters() []*CounterFacts {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetRedactions() []*RedactionFacts {
+	if x != nil {
+		return x.Redactions
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetRedact() *Redact {
+	if x != nil {
+		return x.Redact
+	}
+	return nil
+}
+
+// TicketFacts is a ticket.
+type TicketFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The agent it was given to.
+	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The tool it covers; a definition_digest pins its definition.
+	Tool *Tool `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Hex digest of the only arguments it covers; empty: any.
+	ArgumentsDigest string `protobuf:"bytes,4,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// From when it can be used.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// Until when, exclusively.
+	NotAfter *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	// How often it can be redeemed.
+	MaxUses int64 `protobuf:"varint,7,opt,name=max_uses,json=maxUses,proto3" json:"max_uses,omitempty"`
+	// How often it was.
+	Uses int64 `protobuf:"varint,8,opt,name=uses,proto3" json:"uses,omitempty"`
+	// Who approved it.
+	Approvers []string `protobuf:"bytes,9,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	// It was revoked.
+	Revoked       bool `protobuf:"varint,10,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketFacts) Reset() {
+	*x = TicketFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketFacts) ProtoMessage() {}
+
+func (x *TicketFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
+func (*TicketFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TicketFacts) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetTool() *Tool {
+	if x != nil {
+		return x.Tool
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetNotAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotAfter
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetMaxUses() int64 {
+	if x != nil {
+		return x.MaxUses
+	}
+	return 0
+}
+
+func (x *TicketFacts) GetUses() int64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *TicketFacts) GetApprovers() []string {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+// CallFacts is the decision on the call of a result.
+type CallFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It allowed the call.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// Caller, agent, session, purpose, tool and arguments are the result's.
+	Fits          bool `protobuf:"varint,2,opt,name=fits,proto3" json:"fits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallFacts) Reset() {
+	*x = CallFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallFacts) ProtoMessage() {}
+
+func (x *CallFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
+func (*CallFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CallFacts) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *CallFacts) GetFits() bool {
+	if x != nil {
+		return x.Fits
+	}
+	return false
+}
+
+// CounterFacts is a budget's use in one window.
+type CounterFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budget's id.
+	Budget string `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Whose share of the budget.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Start of the window; absent: the budget's whole life.
+	WindowStart *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=window_start,json=windowStart,proto3" json:"window_start,omitempty"`
+	// What was used.
+	Used          int64 `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CounterFacts) Reset() {
+	*x = CounterFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CounterFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CounterFacts) ProtoMessage() {}
+
+func (x *CounterFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
+func (*CounterFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CounterFacts) GetBudget() string {
+	if x != nil {
+		return x.Budget
+	}
+	return ""
+}
+
+func (x *CounterFacts) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *CounterFacts) GetWindowStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WindowStart
+	}
+	return nil
+}
+
+func (x *CounterFacts) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+// RedactionFacts is what one redacting policy looked for.
+type RedactionFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy's @id.
+	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// The pointer patterns, in the content or else in the arguments.
+	Fields []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	// What matched is removed and not masked.
+	Remove        bool `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedactionFacts) Reset() {
+	*x = RedactionFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedactionFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedactionFacts) ProtoMessage() {}
+
+func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
+func (*RedactionFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RedactionFacts) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *RedactionFacts) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *RedactionFacts) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
 // PrincipalFacts is who the agent was proved to be.
 type PrincipalFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -401,7 +997,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +1009,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +1022,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -495,7 +1091,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +1103,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +1116,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -601,7 +1197,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +1209,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +1222,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Charge) GetBudget() string {
@@ -685,7 +1281,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +1293,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +1306,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -759,7 +1355,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\"\xf1\x02\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xf1\x02\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -773,7 +1369,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"settlement\x18\v \x01(\v2\x18.writ.v1.SettlementEventH\x00R\n" +
 	"settlementB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\xb2\a\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\x97\n" +
+	"\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -797,7 +1394,56 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x05trace\x18\x10 \x01(\v2\x15.writ.v1.TraceContextR\x05trace\x126\n" +
 	"\bfindings\x18\x11 \x03(\v2\x10.writ.v1.FindingB\b\xbaH\x05\x92\x01\x02\x10@R\bfindings\x123\n" +
 	"\bresponse\x18\x12 \x01(\v2\x17.writ.v1.DecideResponseR\bresponse\x129\n" +
-	"\aeffects\x18\x13 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\"\xbc\x02\n" +
+	"\aeffects\x18\x13 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\x127\n" +
+	"\targuments\x18\x1e \x01(\v2\x19.writ.v1.RecordedDocumentR\targuments\x123\n" +
+	"\acontext\x18\x1f \x01(\v2\x19.writ.v1.RecordedDocumentR\acontext\x129\n" +
+	"\n" +
+	"properties\x18  \x01(\v2\x19.writ.v1.RecordedDocumentR\n" +
+	"properties\x12*\n" +
+	"\fcontent_size\x18! \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vcontentSize\x12!\n" +
+	"\fcontent_json\x18\" \x01(\bR\vcontentJson\x12=\n" +
+	"\n" +
+	"disclosure\x18# \x01(\x0e2\x13.writ.v1.DisclosureB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
+	"disclosure\x12,\n" +
+	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\"M\n" +
+	"\x10RecordedDocument\x12\x1d\n" +
+	"\x04json\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x01R\x04json\x12\x1a\n" +
+	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xaf\x02\n" +
+	"\rSnapshotFacts\x12\x1d\n" +
+	"\n" +
+	"token_used\x18\x01 \x01(\bR\ttokenUsed\x12,\n" +
+	"\x06ticket\x18\x02 \x01(\v2\x14.writ.v1.TicketFactsR\x06ticket\x12&\n" +
+	"\x04call\x18\x03 \x01(\v2\x12.writ.v1.CallFactsR\x04call\x12<\n" +
+	"\bcounters\x18\x04 \x03(\v2\x15.writ.v1.CounterFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\bcounters\x12B\n" +
+	"\n" +
+	"redactions\x18\x05 \x03(\v2\x17.writ.v1.RedactionFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\n" +
+	"redactions\x12'\n" +
+	"\x06redact\x18\x06 \x01(\v2\x0f.writ.v1.RedactR\x06redact\"\x81\x03\n" +
+	"\vTicketFacts\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\x12&\n" +
+	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12!\n" +
+	"\x04tool\x18\x03 \x01(\v2\r.writ.v1.ToolR\x04tool\x122\n" +
+	"\x10arguments_digest\x18\x04 \x01(\tB\a\xbaH\x04r\x02(@R\x0fargumentsDigest\x129\n" +
+	"\n" +
+	"not_before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
+	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12\x19\n" +
+	"\bmax_uses\x18\a \x01(\x03R\amaxUses\x12\x12\n" +
+	"\x04uses\x18\b \x01(\x03R\x04uses\x12\x1c\n" +
+	"\tapprovers\x18\t \x03(\tR\tapprovers\x12\x18\n" +
+	"\arevoked\x18\n" +
+	" \x01(\bR\arevoked\"9\n" +
+	"\tCallFacts\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x12\n" +
+	"\x04fits\x18\x02 \x01(\bR\x04fits\"\xb0\x01\n" +
+	"\fCounterFacts\x12 \n" +
+	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
+	"\fwindow_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vwindowStart\x12\x1b\n" +
+	"\x04used\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04used\"q\n" +
+	"\x0eRedactionFacts\x12%\n" +
+	"\tpolicy_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12 \n" +
+	"\x06fields\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06fields\x12\x16\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\"\xbc\x02\n" +
 	"\x0ePrincipalFacts\x12\"\n" +
 	"\asubject\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\asubject\x12 \n" +
 	"\x06issuer\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06issuer\x12*\n" +
@@ -825,7 +1471,12 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06actual\x18\x03 \x01(\v2\r.writ.v1.CostR\x06actual\x12F\n" +
 	"\vobligations\x18\x04 \x03(\v2\x19.writ.v1.ObligationReportB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\x123\n" +
 	"\bresponse\x18\x05 \x01(\v2\x17.writ.v1.SettleResponseR\bresponse\x129\n" +
-	"\aeffects\x18\x06 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffectsB.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\aeffects\x18\x06 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects*Y\n" +
+	"\n" +
+	"Disclosure\x12\x1a\n" +
+	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12DISCLOSURE_ALLOWED\x10\x01\x12\x17\n" +
+	"\x13DISCLOSURE_OVERSIZE\x10\x02B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_record_proto_rawDescOnce sync.Once
@@ -839,53 +1490,76 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_writ_v1_record_proto_goTypes = []any{
-	(*Record)(nil),                // 0: writ.v1.Record
-	(*DecisionEvent)(nil),         // 1: writ.v1.DecisionEvent
-	(*PrincipalFacts)(nil),        // 2: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 3: writ.v1.EffectFacts
-	(*Charge)(nil),                // 4: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 5: writ.v1.SettlementEvent
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(Phase)(0),                    // 7: writ.v1.Phase
-	(*Tool)(nil),                  // 8: writ.v1.Tool
-	(*Destination)(nil),           // 9: writ.v1.Destination
-	(*Cost)(nil),                  // 10: writ.v1.Cost
-	(*TraceContext)(nil),          // 11: writ.v1.TraceContext
-	(*Finding)(nil),               // 12: writ.v1.Finding
-	(*DecideResponse)(nil),        // 13: writ.v1.DecideResponse
-	(Outcome)(0),                  // 14: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 15: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 16: writ.v1.SettleResponse
+	(Disclosure)(0),               // 0: writ.v1.Disclosure
+	(*Record)(nil),                // 1: writ.v1.Record
+	(*DecisionEvent)(nil),         // 2: writ.v1.DecisionEvent
+	(*RecordedDocument)(nil),      // 3: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 4: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 5: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 6: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 7: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 8: writ.v1.RedactionFacts
+	(*PrincipalFacts)(nil),        // 9: writ.v1.PrincipalFacts
+	(*EffectFacts)(nil),           // 10: writ.v1.EffectFacts
+	(*Charge)(nil),                // 11: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 12: writ.v1.SettlementEvent
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(Phase)(0),                    // 14: writ.v1.Phase
+	(*Tool)(nil),                  // 15: writ.v1.Tool
+	(*Destination)(nil),           // 16: writ.v1.Destination
+	(*Cost)(nil),                  // 17: writ.v1.Cost
+	(*TraceContext)(nil),          // 18: writ.v1.TraceContext
+	(*Finding)(nil),               // 19: writ.v1.Finding
+	(*DecideResponse)(nil),        // 20: writ.v1.DecideResponse
+	(*Redact)(nil),                // 21: writ.v1.Redact
+	(Outcome)(0),                  // 22: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 23: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 24: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	6,  // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	1,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	5,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	2,  // 3: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	7,  // 4: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	8,  // 5: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	8,  // 6: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	9,  // 7: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	10, // 8: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	11, // 9: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	12, // 10: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	13, // 11: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	3,  // 12: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	6,  // 13: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	4,  // 14: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	6,  // 15: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	14, // 16: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	10, // 17: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	15, // 18: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	16, // 19: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	3,  // 20: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	13, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	2,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	12, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	9,  // 3: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	14, // 4: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	15, // 5: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	15, // 6: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	16, // 7: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	17, // 8: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	18, // 9: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	19, // 10: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	20, // 11: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	10, // 12: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	3,  // 13: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	3,  // 14: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	3,  // 15: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 16: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	4,  // 17: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	5,  // 18: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	6,  // 19: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	7,  // 20: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	8,  // 21: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	21, // 22: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	15, // 23: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	13, // 24: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	13, // 25: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	13, // 26: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	13, // 27: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	11, // 28: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	13, // 29: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	22, // 30: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	17, // 31: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	23, // 32: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	24, // 33: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	10, // 34: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -894,11 +1568,12 @@ func file_writ_v1_record_proto_init() {
 		return
 	}
 	file_writ_v1_decision_proto_init()
+	file_writ_v1_obligation_proto_init()
 	file_writ_v1_record_proto_msgTypes[0].OneofWrappers = []any{
 		(*Record_Decision)(nil),
 		(*Record_Settlement)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[3].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[9].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -908,13 +1583,14 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_writ_v1_record_proto_goTypes,
 		DependencyIndexes: file_writ_v1_record_proto_depIdxs,
+		EnumInfos:         file_writ_v1_record_proto_enumTypes,
 		MessageInfos:      file_writ_v1_record_proto_msgTypes,
 	}.Build()
 	File_writ_v1_record_proto = out.File
