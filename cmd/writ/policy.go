@@ -12,6 +12,7 @@ import (
 type policyCmd struct {
 	Init   policyInitCmd   `cmd:"" help:"Write the sample bundle into a new directory, to start from."`
 	Check  policyCheckCmd  `cmd:"" help:"Load a bundle as the server would and say what is wrong, or what is in it."`
+	Replay policyReplayCmd `cmd:"" help:"Decide recorded requests again with another bundle and say what would have changed."`
 	Schema policySchemaCmd `cmd:"" help:"Print a bundle's whole Cedar schema, the actions of its tools included."`
 }
 

@@ -24,8 +24,11 @@ type Question struct {
 	// Checked is what the tool stage made of arguments that it checked against
 	// the definition that Request.Tool pins; nil: it did not.
 	Checked *decision.Finding
-	// Obligations are what the answer asked for.
+	// Reasons and Obligations are the answer's.
+	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
+	// Lines are the answer's budgets, by id.
+	Lines map[string]decision.BudgetLine
 	// Charges and Redeemed are what it spent; none when it denied.
 	Charges  []decision.Charge
 	Redeemed string
@@ -45,8 +48,9 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if r.decision == nil {
 		return nil, fmt.Errorf("reading a decision: %w", ErrNotFound)
 	}
-	q := &Question{Row: r.Row, Obligations: r.decision.Response.Obligations,
+	q := &Question{Row: r.Row, Reasons: r.decision.Response.Reasons, Obligations: r.decision.Response.Obligations,
 		Known: r.decision.Disclosure != writv1.Disclosure_DISCLOSURE_UNSPECIFIED}
+	q.Lines = linesOf(r.decision.Response.Budgets)
 	for _, effect := range r.effects {
 		switch e := effect.(type) {
 		case decision.Charge:
@@ -231,21 +235,13 @@ func (q *Question) facts(r *record) error {
 		}
 		f.Used[key] = c.Used
 	}
-	return usedBefore(r, q.Charges, f.Used)
-}
+	for _, c := range q.Charges { // and what they held before
 
-// usedBefore adds what the counters that were charged held before.
-func usedBefore(r *record, charges []decision.Charge, used map[decision.BudgetKey]int64) error {
-	lines := map[string]*writv1.BudgetLine{}
-	for _, line := range r.decision.Response.Budgets {
-		lines[line.Budget] = line
-	}
-	for _, c := range charges {
-		line := lines[c.Key.Budget]
-		if line == nil {
+		line, ok := q.Lines[c.Key.Budget]
+		if !ok {
 			return fmt.Errorf("a charge without a line of its budget")
 		}
-		used[c.Key] = line.Cap - line.Remaining - line.Reserved
+		f.Used[c.Key] = line.Cap - line.Remaining - line.Reserved
 	}
 	return nil
 }
@@ -294,15 +290,36 @@ func ActualOf(body []byte) (*Actual, error) {
 		return nil, fmt.Errorf("reading a settlement: decision_id %w", err)
 	}
 	actual := r.settlement.Actual
-	out := &Actual{Row: r.Row, Decision: id, Lines: map[string]decision.BudgetLine{},
+	out := &Actual{Row: r.Row, Decision: id, Lines: linesOf(r.settlement.Response.Budgets),
 		Cost: decision.Cost{Calls: actual.GetCalls(), Tokens: actual.GetTokens(), Micros: actual.GetMicros(), Currency: actual.GetCurrency()}}
 	for _, effect := range r.effects {
 		if charge, ok := effect.(decision.Charge); ok {
 			out.Charges = append(out.Charges, charge)
 		}
 	}
-	for _, line := range r.settlement.Response.Budgets {
-		out.Lines[line.Budget] = budgetLine(line)
-	}
 	return out, nil
+}
+
+func linesOf(in []*writv1.BudgetLine) map[string]decision.BudgetLine {
+	lines := make(map[string]decision.BudgetLine, len(in))
+	for _, line := range in {
+		lines[line.Budget] = budgetLine(line)
+	}
+	return lines
+}
+
+// ObligationOf is an obligation on the wire, with its typed parameters.
+func ObligationOf(o decision.Obligation) (*writv1.Obligation, error) { return obligation(o) }
+
+// CallOf is the decision that a result's record names. A body of anything else is
+// ErrNotFound.
+func CallOf(body []byte) ([16]byte, error) {
+	r, err := decode(body)
+	if err != nil {
+		return [16]byte{}, err
+	}
+	if r.decision == nil || r.Phase != decision.Result {
+		return [16]byte{}, fmt.Errorf("reading a result: %w", ErrNotFound)
+	}
+	return uuid.FromStringOrNil(r.decision.CallDecisionId), nil
 }
