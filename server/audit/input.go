@@ -80,17 +80,22 @@ func redacted(d *decision.Decision) (never []string, known bool) {
 				}
 			}
 		}
-		if len(f.Redactions) > 0 && !found {
-			known = known && !unredacted(f)
-		}
+		known = known && (found || !unasked(f))
 	}
 	slices.Sort(never)
 	return never, known
 }
 
-// unredacted reports whether a finding says that a redaction is impossible.
-func unredacted(f *decision.Finding) bool {
-	return slices.ContainsFunc(f.Reasons, func(r decision.Reason) bool { return strings.HasPrefix(r.Code, "redact.") })
+// unasked reports whether a finding says that a redaction is impossible, or that
+// the request could not be put to the policies at all.
+func unasked(f *decision.Finding) bool {
+	return slices.ContainsFunc(f.Reasons, func(r decision.Reason) bool {
+		switch r.Code {
+		case "policy.action", "policy.resource", "policy.context":
+			return true
+		}
+		return strings.HasPrefix(r.Code, "redact.")
+	})
 }
 
 // snapshotFacts is what a record keeps of the store's facts; nil: nothing that

@@ -285,13 +285,6 @@ func (w *World) Settle(a *audit.Actual, of *Candidate) {
 		became = allowed
 	}
 	recorded := w.recordedCharges(a.Charges, a.Lines)
-	before := w.recordedCharges(q.Charges, q.Lines)
-	for key := range before {
-		line := a.Lines[key.Budget]
-		if line.Remaining > 0 { // else it may be beyond its cap
-			w.counter(a.Tenant, key).recorded = line.Cap - line.Remaining - recorded[key]
-		}
-	}
 	decidedAgain := !q.At.Before(w.from)
 	type change struct{ low, high int64 }
 	changes := map[decision.BudgetKey]change{}
