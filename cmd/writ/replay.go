@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/replay"
 )
@@ -26,12 +27,13 @@ import (
 type policyReplayCmd struct {
 	New          string `arg:"" type:"existingdir" help:"The directory of the bundle that is to decide."`
 	storeFlags   `embed:""`
-	From         moment `help:"Only records from this time on: RFC 3339, a date, or a duration ago such as 168h." placeholder:"TIME"`
-	To           moment `help:"Only records before this time." placeholder:"TIME"`
-	Tenant       string `help:"Only this tenant's records."`
-	Samples      int    `default:"3" help:"How many records to name of each class, tool, purpose and agent."`
-	Output       string `short:"o" default:"table" enum:"table,json,csv" help:"Output: ${enum}."`
-	FailOnChange bool   `help:"Exit with 1 when any record would have come out otherwise."`
+	Old          []string `type:"existingdir" placeholder:"DIR" help:"A bundle that made records. Policies that are the same in both need no withheld texts."`
+	From         moment   `help:"Only records from this time on: RFC 3339, a date, or a duration ago such as 168h." placeholder:"TIME"`
+	To           moment   `help:"Only records before this time." placeholder:"TIME"`
+	Tenant       string   `help:"Only this tenant's records."`
+	Samples      int      `default:"3" help:"How many records to name of each class, tool, purpose and agent."`
+	Output       string   `short:"o" default:"table" enum:"table,json,csv" help:"Output: ${enum}."`
+	FailOnChange bool     `help:"Exit with 1 when any record would have come out otherwise."`
 }
 
 // errChanged ends a replay that found changes, where these are to fail.
@@ -46,6 +48,14 @@ func (c policyReplayCmd) Run(ctx context.Context, to streams) error {
 	if err != nil {
 		return err
 	}
+	alike := map[string]map[string]decision.PolicyKind{bundle.Digest: policy.Alike(bundle, bundle)}
+	for _, dir := range c.Old {
+		old, err := policy.Load(os.DirFS(dir))
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		alike[old.Digest] = policy.Alike(old, bundle)
+	}
 	first, last := idRange(c.From.Time, c.To.Time)
 	var report *replay.Report
 	err = c.use(ctx, false, func(store dataStore) (err error) {
@@ -56,7 +66,7 @@ func (c policyReplayCmd) Run(ctx context.Context, to streams) error {
 			bar.total, _ = store.CountRecords(ctx, c.Tenant, first, last)
 		}
 		report, err = replay.Run(ctx, replay.Config{
-			Bundle: bundle, From: c.From.Time, To: c.To.Time, Samples: c.Samples, Progress: bar.at,
+			Bundle: bundle, Alike: alike, From: c.From.Time, To: c.To.Time, Samples: c.Samples, Progress: bar.at,
 			Records: func(ctx context.Context, yield func(audit.Row) error) error {
 				return store.View(ctx, func(r audit.Reader) error { return r.Records(ctx, c.Tenant, first, last, yield) })
 			},

@@ -27,6 +27,8 @@ type Question struct {
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
+	// Ruled is what it tells of policies.
+	Ruled Ruled
 	// Lines are the answer's budgets, by id.
 	Lines map[string]decision.BudgetLine
 	// Charges and Redeemed are what it spent; none when it denied.
@@ -69,7 +71,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Checked = checked(r.decision.Findings)
+	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
 

@@ -111,7 +111,21 @@ type Query struct {
 	Vendor string
 	// Ticket is the valid ticket that covers the request; nil: none.
 	Ticket *Ticket
+	// Matched is what is known already of policies, by id: whether they match.
+	Matched map[string]bool
 }
+
+// PolicyKind is what a policy does when it matches.
+type PolicyKind uint8
+
+// The kinds.
+const (
+	Permits PolicyKind = iota + 1
+	Forbids
+	Redacts
+	Routes
+	Obliges // in any other way
+)
 
 // Ruling is what the policies say.
 type Ruling struct {

@@ -8,6 +8,10 @@ type Snapshot struct {
 	// At is the moment.
 	At     time.Time
 	Bundle *Bundle
+	// Matched is what a record of this very decision tells of policies, by id:
+	// whether they match. Policies are asked for it only where parts of the
+	// request are not known.
+	Matched map[string]bool
 	Facts
 }
 

@@ -46,7 +46,7 @@ func (s *Set) judgeIncomplete(q decision.Query) decision.Ruling {
 		if !inScope(unknown, st) {
 			continue
 		}
-		out, open := unknown.Policy(st.ast)
+		out, open := outcome(q, &unknown, st)
 		if len(open) > 0 && out != partial.Match && out != partial.Miss {
 			r.Withheld = append(r.Withheld, open...)
 		}
@@ -68,7 +68,7 @@ func (s *Set) judgeIncomplete(q decision.Query) decision.Ruling {
 		if !inScope(unknown, st) {
 			continue
 		}
-		out, open := unknown.Policy(st.ast)
+		out, open := outcome(q, &unknown, st)
 		switch out {
 		case partial.Match:
 			obliging = append(obliging, cedar.DiagnosticReason{PolicyID: cedar.PolicyID(st.id)})
@@ -85,6 +85,18 @@ func (s *Set) judgeIncomplete(q decision.Query) decision.Ruling {
 		r.Open = false // it denies, whatever comes
 	}
 	return r
+}
+
+// outcome is what a policy comes to, if it is not known already.
+func outcome(q decision.Query, unknown *partial.Question, st *statement) (partial.Outcome, []string) {
+	matched, known := q.Matched[st.id]
+	switch {
+	case !known:
+		return unknown.Policy(st.ast)
+	case matched:
+		return partial.Match, nil
+	}
+	return partial.Miss, nil
 }
 
 // inScope tests what the index leaves of a scope: the type beside an entity.

@@ -143,7 +143,7 @@ func (f *files) policies(b *decision.Bundle, facts []toolFacts) (*Set, error) {
 		}
 	}
 	s.index, s.needs = newIndex(statements, s.entities), needsOf(statements)
-	s.names = sync.OnceValue(s.findNames)
+	s.names, s.around = sync.OnceValue(s.findNames), f.around()
 	return s, nil
 }
 

@@ -23,6 +23,8 @@ type Set struct {
 	// needs are the attributes of context that the policies look at.
 	needs needs
 	index *index
+	// around is a digest of all files that policies see the world through.
+	around string
 	// names are the ids that the bundle names, found when first asked for.
 	names func() map[cedar.EntityType]map[[32]byte]cedar.String
 }

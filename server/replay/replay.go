@@ -85,10 +85,12 @@ func withoutBudget() decision.Pipeline {
 }
 
 // Prepare decides a recorded question. It is pure, and safe for concurrent use.
-func Prepare(bundle *decision.Bundle, q *audit.Question) *Candidate {
+// alike are the bundle's policies that match as those of the bundle that made the
+// record; nil: none is known to.
+func Prepare(bundle *decision.Bundle, alike map[string]decision.PolicyKind, q *audit.Question) *Candidate {
 	c := &Candidate{question: q, counted: counted(bundle, q)}
 	if q.Known {
-		c.decision = decide(bundle, q, q.Facts)
+		c.decision = decide(bundle, q, q.Facts, q.Ruled.Of(alike))
 	}
 	return c
 }
@@ -106,8 +108,8 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 }
 
 // decide is the decision on some facts, but for the budgets.
-func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts) decision.Decision {
-	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Facts: facts})
+func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, matched map[string]bool) decision.Decision {
+	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Matched: matched, Facts: facts})
 	// The schema of a definition that is the same finds what it found.
 	if f := &d.Findings[toolAt]; f.Verdict == decision.Undetermined && q.Checked != nil {
 		*f = *q.Checked

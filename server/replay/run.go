@@ -20,6 +20,10 @@ import (
 type Config struct {
 	// Bundle is the one that decides.
 	Bundle *decision.Bundle
+	// Alike are, by the digests of the bundles that made the records, the
+	// policies that match as those of Bundle do. What records tell of them need
+	// not be found out again. A bundle's own are all alike.
+	Alike map[string]map[string]decision.PolicyKind
 	// Only records that were decided at From or later and before To are decided
 	// again; a zero time bounds nothing.
 	From, To time.Time
@@ -179,7 +183,7 @@ func (r *run) decide(ctx context.Context, row *audit.Row) (*Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Prepare(r.Bundle, q), nil
+	return Prepare(r.Bundle, r.Alike[q.Bundle], q), nil
 }
 
 // body is another record's, which was most likely read just before.

@@ -97,7 +97,7 @@ func (w *World) judge(c *Candidate) (Outcome, fate) {
 	}
 	d := c.decision
 	if !same(best, q.Facts) {
-		d = decide(w.bundle, q, best)
+		d = decide(w.bundle, q, best, nil) // policies see a ticket that they did not, or none
 	}
 	at := w.settle(q, d, low)
 	outcome := classify(q, &at)
@@ -111,7 +111,7 @@ func (w *World) judge(c *Candidate) (Outcome, fate) {
 		return outcome, allowed
 	}
 	if !same(best, worst) {
-		d = decide(w.bundle, q, worst)
+		d = decide(w.bundle, q, worst, nil)
 	}
 	if at = w.settle(q, d, high); at.Allowed() {
 		return outcome, allowed

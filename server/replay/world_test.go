@@ -211,7 +211,7 @@ func TestWorldIsASequentialLedger(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := world.Decide(Prepare(after.bundle, q))
+			got := world.Decide(Prepare(after.bundle, nil, q))
 			if wanted := map[[2]bool]Class{{true, true}: Unchanged, {false, false}: Unchanged, {true, false}: WouldDeny, {false, true}: WouldAllow}[[2]bool{old.Allowed(), want.Allowed()}]; got.Class != wanted {
 				t.Fatalf("step %d, a %s: got %v, want %v\nrecorded %+v\nwanted %+v", n, req.Phase, got, wanted, old.Findings, want.Findings)
 			}

@@ -59,7 +59,7 @@ func bounded(reasons []decision.Reason) []decision.Reason {
 // Query is what the policy stage puts to the policies.
 func Query(req *decision.Request, snap *decision.Snapshot, d *decision.Decision) decision.Query {
 	return decision.Query{
-		Request: req, At: snap.At, Ticket: d.Ticket(),
+		Request: req, At: snap.At, Ticket: d.Ticket(), Matched: snap.Matched,
 		Tool: snap.Bundle.Tools[req.Tool.ToolName], Vendor: snap.Bundle.Vendor(req.Destination),
 	}
 }
