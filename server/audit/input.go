@@ -124,8 +124,8 @@ func snapshotFacts(req *decision.Request, snap *decision.Snapshot, d *decision.D
 			for _, field := range r.Fields {
 				room -= len(field)
 			}
-			// A replay takes what a cut list lacks for something not known.
 			if room < 0 || len(some().Redactions) == maxItems {
+				some().RedactionsCut = true
 				break
 			}
 			some().Redactions = append(some().Redactions, &writv1.RedactionFacts{PolicyId: r.Policy, Fields: r.Fields, Remove: r.Remove})

@@ -49,7 +49,7 @@ func ruled(e *writv1.DecisionEvent, denied bool) Ruled {
 				return Ruled{}
 			}
 		}
-		r.Known[decision.Permits], r.Known[decision.Forbids], r.Known[decision.Redacts] = permits, true, len(e.Facts.GetRedactions()) < maxItems
+		r.Known[decision.Permits], r.Known[decision.Forbids], r.Known[decision.Redacts] = permits, true, !e.Facts.GetRedactionsCut()
 	}
 	for _, redaction := range e.Facts.GetRedactions() {
 		r.Matched[redaction.PolicyId] = true

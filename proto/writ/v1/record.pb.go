@@ -578,7 +578,9 @@ type SnapshotFacts struct {
 	Redactions []*RedactionFacts `protobuf:"bytes,5,rep,name=redactions,proto3" json:"redactions,omitempty"`
 	// Of a denial: the redaction that they come to. An allowed decision's is among
 	// its obligations.
-	Redact        *Redact `protobuf:"bytes,6,opt,name=redact,proto3" json:"redact,omitempty"`
+	Redact *Redact `protobuf:"bytes,6,opt,name=redact,proto3" json:"redact,omitempty"`
+	// More redacting policies matched than are here.
+	RedactionsCut bool `protobuf:"varint,7,opt,name=redactions_cut,json=redactionsCut,proto3" json:"redactions_cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +655,13 @@ func (x *SnapshotFacts) GetRedact() *Redact {
 		return x.Redact
 	}
 	return nil
+}
+
+func (x *SnapshotFacts) GetRedactionsCut() bool {
+	if x != nil {
+		return x.RedactionsCut
+	}
+	return false
 }
 
 // TicketFacts is a ticket.
@@ -1408,7 +1417,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\"M\n" +
 	"\x10RecordedDocument\x12\x1d\n" +
 	"\x04json\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x01R\x04json\x12\x1a\n" +
-	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xaf\x02\n" +
+	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd6\x02\n" +
 	"\rSnapshotFacts\x12\x1d\n" +
 	"\n" +
 	"token_used\x18\x01 \x01(\bR\ttokenUsed\x12,\n" +
@@ -1418,7 +1427,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"redactions\x18\x05 \x03(\v2\x17.writ.v1.RedactionFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\n" +
 	"redactions\x12'\n" +
-	"\x06redact\x18\x06 \x01(\v2\x0f.writ.v1.RedactR\x06redact\"\x81\x03\n" +
+	"\x06redact\x18\x06 \x01(\v2\x0f.writ.v1.RedactR\x06redact\x12%\n" +
+	"\x0eredactions_cut\x18\a \x01(\bR\rredactionsCut\"\x81\x03\n" +
 	"\vTicketFacts\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\x12&\n" +
 	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12!\n" +
