@@ -181,10 +181,7 @@ func (m *memory) PendingRows(_ context.Context, yield func(Row) error) error {
 }
 
 func (m *memory) Records(_ context.Context, tenant string, from, to [16]byte, yield func(Row) error) error {
-	var all []Row
-	for _, row := range m.pending {
-		all = append(all, row)
-	}
+	all := slices.Clone(m.pending)
 	for _, leaf := range m.leaves {
 		all = append(all, leaf.Row)
 	}

@@ -12,16 +12,9 @@ type Ruled struct {
 	Matched map[string]bool
 }
 
-// Of is whether policies matched, of those whose kinds are given by their ids; a
-// policy of which the record does not tell is left out.
-func (r Ruled) Of(kinds map[string]decision.PolicyKind) map[string]bool {
-	matched := make(map[string]bool, len(kinds))
-	for id, kind := range kinds {
-		if r.Known[kind] {
-			matched[id] = r.Matched[id]
-		}
-	}
-	return matched
+// Of tells whether a policy matched, of those whose kinds are given by their ids.
+func (r Ruled) Of(kinds map[string]decision.PolicyKind) func(policy string) (matched, known bool) {
+	return func(policy string) (matched, known bool) { return r.Matched[policy], r.Known[kinds[policy]] }
 }
 
 // ruled reads what the record's policy stage found. It names all permits only

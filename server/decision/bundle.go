@@ -111,8 +111,9 @@ type Query struct {
 	Vendor string
 	// Ticket is the valid ticket that covers the request; nil: none.
 	Ticket *Ticket
-	// Matched is what is known already of policies, by id: whether they match.
-	Matched map[string]bool
+	// Matched tells of a policy, by its id, whether it matches, as far as that is
+	// known already; nil: of none.
+	Matched func(policy string) (matched, known bool)
 }
 
 // PolicyKind is what a policy does when it matches.

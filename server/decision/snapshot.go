@@ -8,10 +8,9 @@ type Snapshot struct {
 	// At is the moment.
 	At     time.Time
 	Bundle *Bundle
-	// Matched is what a record of this very decision tells of policies, by id:
-	// whether they match. Policies are asked for it only where parts of the
-	// request are not known.
-	Matched map[string]bool
+	// Matched is what a record of this very decision tells of policies, for those
+	// who judge a request of which parts are not known; nil: nothing.
+	Matched func(policy string) (matched, known bool)
 	Facts
 }
 

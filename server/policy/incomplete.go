@@ -89,14 +89,15 @@ func (s *Set) judgeIncomplete(q decision.Query) decision.Ruling {
 
 // outcome is what a policy comes to, if it is not known already.
 func outcome(q decision.Query, unknown *partial.Question, st *statement) (partial.Outcome, []string) {
-	matched, known := q.Matched[st.id]
-	switch {
-	case !known:
-		return unknown.Policy(st.ast)
-	case matched:
-		return partial.Match, nil
+	if q.Matched != nil {
+		switch matched, known := q.Matched(st.id); {
+		case known && matched:
+			return partial.Match, nil
+		case known:
+			return partial.Miss, nil
+		}
 	}
-	return partial.Miss, nil
+	return unknown.Policy(st.ast)
 }
 
 // inScope tests what the index leaves of a scope: the type beside an entity.
