@@ -63,6 +63,9 @@ func (b *bench) replays(ctx context.Context) error {
 	return nil
 }
 
+// commit is a store's method.
+type commit func(context.Context, audit.Entry) (audit.Receipt, error)
+
 // fillers are how many commit at once.
 const fillers = 64
 
@@ -79,7 +82,7 @@ func (b *bench) fill(ctx context.Context, path string, bundle *decision.Bundle) 
 	for worker := range fillers {
 		group.Go(func() error {
 			for i := 3 * worker; i < b.records; i += 3 * fillers {
-				if err := fillThree(ctx, store, bundle, at, i, min(3, b.records-i)); err != nil {
+				if err := fillThree(ctx, store.Commit, bundle, at, i, min(3, b.records-i)); err != nil {
 					return err
 				}
 			}
@@ -89,7 +92,7 @@ func (b *bench) fill(ctx context.Context, path string, bundle *decision.Bundle) 
 	return errors.Join(group.Wait(), store.Close())
 }
 
-func fillThree(ctx context.Context, store *sqlite.Store, bundle *decision.Bundle, at time.Time, first, n int) error {
+func fillThree(ctx context.Context, commit commit, bundle *decision.Bundle, at time.Time, first, n int) error {
 	notes := decision.ToolName{Server: "memory", Name: "create_entities"}
 	for i := first; i < first+n; i++ {
 		req := &decision.Request{ID: fillID(2*i + 1), Digest: sha256.Sum256(fmt.Append(nil, i)),
@@ -131,7 +134,7 @@ func fillThree(ctx context.Context, store *sqlite.Store, bundle *decision.Bundle
 		if err != nil {
 			return err
 		}
-		if _, err := store.Commit(ctx, entry); err != nil {
+		if _, err := commit(ctx, entry); err != nil {
 			return err
 		}
 	}
