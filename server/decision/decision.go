@@ -96,8 +96,8 @@ func (d *Decision) Allowed() bool {
 	return permitted
 }
 
-// Undetermined reports whether whether the decision allows is not known: some
-// stage cannot tell, and none denies.
+// Undetermined reports whether some stage cannot tell and none denies, so that it
+// is not known whether the decision allows.
 func (d *Decision) Undetermined() bool {
 	found := false
 	for i := range d.Findings {

@@ -6,9 +6,8 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// Schema is what the tool stage would have to know of arguments that are withheld
-// in part: whether they fit the tool's schema.
-const Schema = "arguments: whether they fit the schema"
+// fitSchema is what would have to be known of arguments that are withheld in part.
+const fitSchema = "arguments: whether they fit the schema"
 
 // Tool refuses tools that nobody pinned, tools whose definition changed since,
 // and arguments that the pinned definition does not allow.
@@ -35,8 +34,8 @@ func Tool(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 		return deny("tool.arguments", fmt.Sprintf("The request says nothing of the arguments of %s.", req.Tool),
 			"Send arguments that the tool's input schema allows.")
 	}
-	if withheld := req.Arguments.Withheld(); len(withheld) > 0 {
-		return undetermined([]string{Schema})
+	if len(req.Arguments.Withheld()) > 0 {
+		return undetermined([]string{fitSchema})
 	}
 	f := abstain()
 	for _, v := range tool.Input.Check(req.Arguments) {
