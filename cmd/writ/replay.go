@@ -62,8 +62,10 @@ func (c policyReplayCmd) Run(ctx context.Context, to streams) error {
 		bar := newBar(to.err)
 		defer bar.end()
 		if bar != nil {
-			// Without the number there is no bar, and the replay goes on.
-			bar.total, _ = store.CountRecords(ctx, c.Tenant, first, last)
+			// Without the number there is only a count, and the replay goes on.
+			soon, cancel := context.WithTimeout(ctx, 2*time.Second)
+			bar.total, _ = store.CountRecords(soon, c.Tenant, first, last)
+			cancel()
 		}
 		report, err = replay.Run(ctx, replay.Config{
 			Bundle: bundle, Alike: alike, From: c.From.Time, To: c.To.Time, Samples: c.Samples, Progress: bar.at,

@@ -31,7 +31,7 @@ func recordDocuments(in *writv1.DecisionEvent, req *decision.Request, bundle *de
 		for _, pointer := range withheld {
 			room -= len(pointer)
 		}
-		return &writv1.RecordedDocument{Json: text, Withheld: withheld}
+		return &writv1.RecordedDocument{Json: string(text), Withheld: withheld}
 	}
 	if req.Phase == decision.Call && req.Arguments != nil {
 		what := nothing
@@ -54,7 +54,7 @@ func recordDocuments(in *writv1.DecisionEvent, req *decision.Request, bundle *de
 		in.Disclosure = writv1.Disclosure_DISCLOSURE_OVERSIZE
 		for _, one := range []*writv1.RecordedDocument{in.Arguments, in.Context, in.Properties} {
 			if one != nil {
-				one.Json, one.Withheld = nil, []string{""}
+				one.Json, one.Withheld = "", []string{""}
 			}
 		}
 	}

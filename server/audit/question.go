@@ -106,7 +106,7 @@ func (q *Question) documents(r *record, call []byte) (err error) {
 		if d == nil {
 			d = &writv1.RecordedDocument{Withheld: []string{""}}
 		}
-		return document.Partial(d.Json, d.Withheld, digest, found)
+		return document.Partial([]byte(d.Json), d.Withheld, digest, found)
 	}
 	found := looked(e)
 	if len(e.ArgumentsDigest) > 0 {

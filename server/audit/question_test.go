@@ -75,6 +75,62 @@ func disclosing(t testing.TB, record ...string) *decision.Snapshot {
 	return s
 }
 
+// factual is a denied result of which the record holds every field of facts.
+func factual(t testing.TB) Entry {
+	t.Helper()
+	snap := disclosing(t, "/path")
+	snap.TokenUsed = true
+	snap.Ticket = &decision.Ticket{ID: "CHG-3", Principal: "agent-1", Tool: write, ToolDigest: "d", ArgumentsDigest: "a",
+		NotBefore: noon, NotAfter: noon.Add(time.Hour), MaxUses: 3, Uses: 2, Approvers: []string{"lead"}, Revoked: true}
+	req := request(t, 3)
+	req.Phase, req.CallID = decision.Result, idOf(7)
+	req.Context = parsed(t, `{"hot":true,"word":"secret","foreign":1}`)
+	req.Resource.Properties = parsed(t, `{"hot":true}`)
+	req.Content = decision.Content{Document: parsed(t, `{"card":"secret"}`), Digest: [32]byte{1}, Size: 17}
+	snap.Call = &decision.CallFacts{Allowed: true}
+	d := deny("policy.forbid")
+	d.Findings[1].Redactions = []decision.RedactRule{{Policy: "mask", Fields: []string{"/card", "/phone"}}}
+	d.Findings[1].Obligations = []decision.Obligation{{Policy: "mask", Duty: decision.Redact{Content: true, Edits: []document.Edit{{Pointer: "/card"}}}}}
+	d.Findings = append(d.Findings, decision.Finding{Stage: "budget", Verdict: decision.Abstain, Budgets: []decision.BudgetLine{
+		{Budget: "calls-per-hour", Key: hourly(3), Used: 12, Unit: decision.Calls, Reserved: 1, Remaining: 7, Cap: 20}}})
+	e, _, err := Decided(idOf(3), req, snap, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// What a denial's record holds comes back: the counters as they were, and what
+// the patterns of redacting policies found, for these patterns alone.
+func TestFactsOfADenial(t *testing.T) {
+	q, err := QuestionOf(factual(t).Body, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[decision.BudgetKey]int64{hourly(3): 12}, q.Facts.Used); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
+	}
+	for pattern, want := range map[string][]string{"/card": {"/card"}, "/phone": {}} {
+		if got, err := q.Request.Content.Document.Expand(pattern); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%s: got %q, %v", pattern, got, err)
+		}
+	}
+	if _, err := q.Request.Content.Document.Expand("/other"); !errors.Is(err, document.ErrWithheld) {
+		t.Errorf("another pattern: %v", err)
+	}
+	if call := q.Facts.Call; call == nil || !call.Allowed || call.Fits(q.Request) || call.Ticket != "CHG-3" {
+		t.Errorf("call %+v", call)
+	}
+	if matched, known := q.Ruled.Of(map[string]decision.PolicyKind{"mask": decision.Redacts})("mask"); !matched || !known {
+		t.Error("that the redacting policy matched is not known")
+	}
+	for kind, want := range map[decision.PolicyKind]bool{decision.Forbids: true, decision.Permits: false, decision.Obliges: false, decision.Routes: false} {
+		if _, known := q.Ruled.Of(map[string]decision.PolicyKind{"other": kind})("other"); known != want {
+			t.Errorf("whether another policy of the kind %d matched is known: %t", kind, known)
+		}
+	}
+}
+
 // A question read back holds what may stand in a record and names the rest.
 func TestQuestion(t *testing.T) {
 	snap := disclosing(t, "/path")
@@ -176,14 +232,14 @@ func TestInputIsStrict(t *testing.T) {
 	}{
 		"an unknown disclosure": {func(d *writv1.DecisionEvent) { d.Disclosure = 7 }, "disclosure is unknown"},
 		"too much": {func(d *writv1.DecisionEvent) {
-			d.Arguments = &writv1.RecordedDocument{Json: []byte(strings.Repeat("1", maxInput+1))}
+			d.Arguments = &writv1.RecordedDocument{Json: strings.Repeat("1", maxInput+1)}
 		}, "larger than"},
 		"many pointers": {func(d *writv1.DecisionEvent) {
-			d.Context = &writv1.RecordedDocument{Json: []byte("{}"), Withheld: []string{strings.Repeat("/a", maxInput)}}
+			d.Context = &writv1.RecordedDocument{Json: "{}", Withheld: []string{strings.Repeat("/a", maxInput)}}
 		}, "larger than"},
 		"nothing and nothing withheld": {func(d *writv1.DecisionEvent) { d.Properties = &writv1.RecordedDocument{} }, "empty and not withheld"},
 		"something, all withheld": {func(d *writv1.DecisionEvent) {
-			d.Properties = &writv1.RecordedDocument{Json: []byte("{}"), Withheld: []string{""}}
+			d.Properties = &writv1.RecordedDocument{Json: "{}", Withheld: []string{""}}
 		}, "empty and not withheld"},
 		"a negative size": {func(d *writv1.DecisionEvent) { d.ContentSize = -1 }, "content_size"},
 		"counters of an allow": {func(d *writv1.DecisionEvent) {
@@ -238,12 +294,12 @@ func TestBrokenDocuments(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, d := range map[string]*writv1.RecordedDocument{
-		"no JSON":               {Json: []byte("{")},
-		"a pointer to nothing":  {Json: []byte("{}"), Withheld: []string{"/a"}},
-		"a pointer to a value":  {Json: []byte(`{"a":1}`), Withheld: []string{"/a"}},
-		"a broken pointer":      {Json: []byte(`{"a":1}`), Withheld: []string{"a"}},
-		"duplicate keys":        {Json: []byte(`{"a":1,"a":1}`)},
-		"a part and everything": {Json: []byte(`{"a":"[redacted]"}`), Withheld: []string{"/a", ""}},
+		"no JSON":               {Json: "{"},
+		"a pointer to nothing":  {Json: "{}", Withheld: []string{"/a"}},
+		"a pointer to a value":  {Json: `{"a":1}`, Withheld: []string{"/a"}},
+		"a broken pointer":      {Json: `{"a":1}`, Withheld: []string{"a"}},
+		"duplicate keys":        {Json: `{"a":1,"a":1}`},
+		"a part and everything": {Json: `{"a":"[redacted]"}`, Withheld: []string{"/a", ""}},
 	} {
 		var m writv1.Record
 		if err := proto.Unmarshal(e.Body, &m); err != nil {

@@ -507,7 +507,7 @@ type RecordedDocument struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The object, with "[redacted]" in the place of what is withheld. Empty where
 	// all of it is.
-	Json []byte `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
+	Json string `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
 	// RFC 6901 pointers of what is withheld. One that ends in `/*` is of an object
 	// that has further members, which its type does not name: they are left out,
 	// their names too. The empty pointer: all is withheld.
@@ -546,11 +546,11 @@ func (*RecordedDocument) Descriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *RecordedDocument) GetJson() []byte {
+func (x *RecordedDocument) GetJson() string {
 	if x != nil {
 		return x.Json
 	}
-	return nil
+	return ""
 }
 
 func (x *RecordedDocument) GetWithheld() []string {
@@ -1416,7 +1416,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"disclosure\x12,\n" +
 	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\"M\n" +
 	"\x10RecordedDocument\x12\x1d\n" +
-	"\x04json\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x01R\x04json\x12\x1a\n" +
+	"\x04json\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x04json\x12\x1a\n" +
 	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd6\x02\n" +
 	"\rSnapshotFacts\x12\x1d\n" +
 	"\n" +
