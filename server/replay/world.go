@@ -286,12 +286,13 @@ func (w *World) Settle(a *audit.Actual, of *Candidate) {
 	}
 	recorded := w.recordedCharges(a.Charges, a.Lines)
 	decidedAgain := !q.At.Before(w.from)
-	type change struct{ low, high int64 }
-	changes := map[decision.BudgetKey]change{}
+	changes := map[decision.BudgetKey]span{}
 	for _, count := range of.counted {
 		low, high := w.counter(a.Tenant, count.key).holds()
 		if decidedAgain {
-			changes[count.key] = change{count.settle(a.Cost, low), count.settle(a.Cost, high)}
+			// The more a counter holds the less it is charged. What is charged
+			// less for want of room stays so, also when room comes back.
+			changes[count.key] = span{low: count.settle(a.Cost, high), high: count.settle(a.Cost, low)}
 		}
 	}
 	for key, amount := range recorded {
