@@ -50,6 +50,8 @@ type Document struct {
 	digest    Digest
 	depth     int
 	nodes     int
+	withheld  []string            // of a partial document
+	found     map[string][]string // see Partial
 }
 
 // Error says what is wrong with a document and where, without its values.

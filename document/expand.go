@@ -60,7 +60,8 @@ func (d *Document) Expand(pattern string) ([]string, error) { return d.Finder().
 // the order of their names' bytes. A pattern is a pointer in which the token *
 // stands for any member or element. A pattern that goes on below a string reads
 // the string as a JSON document; a string that is no JSON has nothing below it.
-// The error is ErrTooMany, ErrAmbiguous or about the pattern.
+// The error is ErrTooMany, ErrAmbiguous, of a partial document ErrWithheld, or
+// about the pattern.
 func (f *Finder) Expand(pattern string) ([]string, error) {
 	tokens, err := split(pattern)
 	if err != nil {
@@ -69,6 +70,9 @@ func (f *Finder) Expand(pattern string) ([]string, error) {
 	var found []string
 	f.path = f.path[:0]
 	if err := f.expand(f.document.value, tokens, &found); err != nil {
+		if known, ok := f.document.found[pattern]; ok && errors.Is(err, ErrWithheld) {
+			return known, nil
+		}
 		return nil, err
 	}
 	return found, nil
@@ -86,6 +90,9 @@ func (f *Finder) expand(value any, tokens []string, found *[]string) error {
 	token, rest := tokens[0], tokens[1:]
 	switch v := value.(type) {
 	case map[string]any:
+		if _, more := v[Others]; more && (token == "*" || v[token] == nil) {
+			return ErrWithheld
+		}
 		if token != "*" {
 			if child, ok := v[token]; ok {
 				return f.below(child, token, rest, found)
@@ -115,6 +122,8 @@ func (f *Finder) expand(value any, tokens []string, found *[]string) error {
 			return err
 		}
 		return f.expand(inner, tokens, found)
+	case Withheld:
+		return ErrWithheld
 	}
 	return nil
 }

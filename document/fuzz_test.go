@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,35 @@ func FuzzApply(f *testing.F) {
 		}
 		if len(found) == 0 && edited.Digest() != d.Digest() {
 			t.Fatalf("no edit changed %s to %s", d.Canonical(), edited.Canonical())
+		}
+	})
+}
+
+// Whatever a record says is withheld, a pattern finds in the rest what it finds in
+// the document with masks, or says that it cannot know.
+func FuzzPartial(f *testing.F) {
+	f.Add([]byte(`{"a":"[redacted]","b":["[redacted]",1]}`), "/a", "/b/0", "/*/*")
+	f.Add([]byte(`{"a":{"b":1}}`), "/a/*", "/a/b", "/a/*")
+	f.Add([]byte(`{"a":"[redacted]"}`), "", "/a", "/a/b")
+	f.Fuzz(func(t *testing.T, data []byte, one, other, pattern string) {
+		d, err := document.Partial(data, []string{one, other}, document.Digest{}, nil)
+		if err != nil {
+			return
+		}
+		masked, err := d.Masked()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if document.HoldsWithheld(masked.Value()) || !document.HoldsWithheld(d.Value()) {
+			t.Fatalf("%s without %q and %q: %v", data, one, other, d.Value())
+		}
+		found, err := d.Expand(pattern)
+		if err != nil {
+			return
+		}
+		want, err := masked.Expand(pattern)
+		if err != nil || !slices.Equal(found, want) {
+			t.Fatalf("%s without %q and %q: %q finds %q, in the whole %q, %v", data, one, other, pattern, found, want, err)
 		}
 	})
 }

@@ -38,7 +38,7 @@ type cli struct {
 	Dev     devCmd     `cmd:"" help:"Run a PDP on this machine for development: embedded store, sample bundle, dev identities."`
 	Serve   serveCmd   `cmd:"" help:"Run a PDP as a configuration file says."`
 	Decide  decideCmd  `cmd:"" help:"Ask a PDP about one action. Exits with 3 when denied."`
-	Policy  policyCmd  `cmd:"" help:"Check, lint, test, compare and explain policy bundles, put them into force, go back."`
+	Policy  policyCmd  `cmd:"" help:"Check, lint, test, compare, explain and replay policy bundles, put them into force, go back."`
 	Log     logCmd     `cmd:"" help:"Read, verify and prove the decision log."`
 	Ticket  ticketCmd  `cmd:"" help:"Create, list and revoke change tickets in a store."`
 	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database to this version's schema."`

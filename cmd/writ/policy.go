@@ -21,6 +21,7 @@ type policyCmd struct {
 	Table   policyTableCmd   `cmd:"" help:"Print what the policies permit: agent by tool by purpose."`
 	Diff    policyDiffCmd    `cmd:"" help:"Say what differs between two bundles. Exits with 1 when something does."`
 	Explain policyExplainCmd `cmd:"" help:"Decide one request on a bundle, without a PDP, and say why. Exits with 3 when denied."`
+	Replay  policyReplayCmd  `cmd:"" help:"Decide recorded requests again with another bundle and say what would have changed."`
 
 	Activate policyActivateCmd `cmd:"" help:"Put a bundle into force on every server of a store, or try it out there."`
 	Rollback policyRollbackCmd `cmd:"" help:"Take a bundle out that is tried out; without one, go back to what was live before."`

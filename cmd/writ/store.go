@@ -34,6 +34,7 @@ type dataStore interface {
 	server.Ledger
 	View(ctx context.Context, f func(audit.Reader) error) error
 	List(ctx context.Context, tenant string, after [16]byte, limit int) ([]audit.Row, error)
+	CountRecords(ctx context.Context, tenant string, from, to [16]byte) (int64, error)
 	LeafOf(ctx context.Context, tenant string, id [16]byte) (index int64, sealed bool, err error)
 	Checkpoint(context.Context) (audit.Checkpoint, error)
 	Tile(ctx context.Context, level int, index int64) ([]byte, error)

@@ -88,15 +88,9 @@ func effectsOf(facts []*writv1.EffectFacts, expires time.Time) ([]decision.Effec
 }
 
 func chargeOf(c *writv1.Charge) (decision.Charge, error) {
-	key := decision.BudgetKey{Budget: c.GetBudget(), Subject: c.GetSubject()}
-	if err := errors.Join(text("charge.budget", key.Budget, 1, 128), text("charge.subject", key.Subject, 0, 4096)); err != nil {
-		return decision.Charge{}, err
-	}
-	if start := c.GetWindowStart(); start != nil {
-		if start.CheckValid() != nil || start.Nanos != 0 || start.Seconds == 0 {
-			return decision.Charge{}, errors.New("charge.window_start is malformed")
-		}
-		key.Start = start.Seconds
+	key, err := keyOf(c.GetBudget(), c.GetSubject(), c.GetWindowStart())
+	if err != nil {
+		return decision.Charge{}, fmt.Errorf("charge.%w", err)
 	}
 	if c.GetCap() < 0 {
 		return decision.Charge{}, errors.New("charge.cap is negative")

@@ -182,6 +182,20 @@ func (m *memory) PendingRows(_ context.Context, yield func(Row) error) error {
 	return each(m.pending, yield)
 }
 
+func (m *memory) Records(_ context.Context, tenant string, from, to [16]byte, yield func(Row) error) error {
+	all := slices.Clone(m.pending)
+	for _, leaf := range m.leaves {
+		all = append(all, leaf.Row)
+	}
+	slices.SortFunc(all, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), slices.Compare(a.ID[:], b.ID[:])) })
+	return each(all, func(r Row) error {
+		if tenant != "" && r.Tenant != tenant || slices.Compare(r.ID[:], from[:]) < 0 || slices.Compare(r.ID[:], to[:]) >= 0 {
+			return nil
+		}
+		return yield(r)
+	})
+}
+
 func (m *memory) Orphans(_ context.Context, yield func(string, [16]byte) error) error {
 	return each(m.orphans, func(r Row) error { return yield(r.Tenant, r.ID) })
 }

@@ -24,6 +24,10 @@ type Reader interface {
 	Tiles(ctx context.Context, yield func(Tile) error) error
 	// PendingRows streams the records that are committed and not sealed.
 	PendingRows(ctx context.Context, yield func(Row) error) error
+	// Records streams the records of a tenant with from <= id < to, sealed or not,
+	// by ascending id, which for UUIDv7 is the order in which they were asked for.
+	// The empty tenant is every tenant, one after the other.
+	Records(ctx context.Context, tenant string, from, to [16]byte, yield func(Row) error) error
 	// Orphans streams the records that are neither sealed nor pending.
 	Orphans(ctx context.Context, yield func(tenant string, id [16]byte) error) error
 	// Uses streams the counters.

@@ -38,7 +38,7 @@ func decided(t *testing.T, n int, d *decision.Decision) (Entry, *writv1.DecideRe
 func TestGolden(t *testing.T) {
 	call, _ := decided(t, 1, allow(request(t, 1), 1))
 	denial, _ := decided(t, 2, deny("policy.forbid"))
-	for name, e := range map[string]Entry{"decision": call, "denial": denial, "settlement": settle(t, 1, call), "change": change(t, 2)} {
+	for name, e := range map[string]Entry{"decision": call, "denial": denial, "settlement": settle(t, 1, call), "change": change(t, 2), "facts": factual(t)} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name+".json")
 			got := dump(t, e.Body)

@@ -147,6 +147,9 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if len(response.Obligations) > maxItems {
 		return fmt.Errorf("more than %d obligations", maxItems)
 	}
+	if err := checkInput(event, r.Outcome == decision.Denied); err != nil {
+		return err
+	}
 	if err := text("bundle_commit", response.BundleCommit, 0, 71); err != nil {
 		return err
 	}

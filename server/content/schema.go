@@ -27,6 +27,11 @@ type Schema struct {
 	// names are the property names that the schema itself knows. Any other
 	// name in a document came from the caller and stays out of violations.
 	names map[string]bool
+	// words are the strings that the schema lists under enum and const.
+	words map[string]bool
+	// local says that what breaks the schema at one place of a document does
+	// not depend on the values at others.
+	local bool
 	// costs are the most units of work for one value of a document, by the
 	// document's depth.
 	costs []int
@@ -116,7 +121,9 @@ func Compile(schema *document.Document) (*Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the schema: %w", err)
 	}
-	return &Schema{compiled: compiled, plain: plainOf(compiled), names: closer.names, costs: costs}, nil
+	words := map[string]bool{}
+	listed(root, words)
+	return &Schema{compiled: compiled, plain: plainOf(compiled), names: closer.names, words: words, local: isLocal(root), costs: costs}, nil
 }
 
 // expression compiles a regular expression, of the schema's or, with the format

@@ -23,6 +23,10 @@ type Bundle struct {
 	Hosts    map[string]string
 	Budgets  []BudgetRule
 	Policies Policies
+	// RecordContext and RecordResources say what of a request's context, and of
+	// a resource's properties by its type, may stand in a record; nil: nothing.
+	RecordContext   *content.Disclosure
+	RecordResources map[string]*content.Disclosure
 	// Async are the classes of tools that may be called before the record of
 	// the decision is durable.
 	Async []string
@@ -58,6 +62,8 @@ type Tool struct {
 	Classes []string
 	// Labels are what the tool's results may hold.
 	Labels []string
+	// Record says what of the arguments may stand in a record; nil: nothing.
+	Record *content.Disclosure
 }
 
 // Purpose is why an agent acts, and what that entitles it to.
@@ -111,7 +117,22 @@ type Query struct {
 	Vendor string
 	// Ticket is the valid ticket that covers the request; nil: none.
 	Ticket *Ticket
+	// Matched tells of a policy, by its id, whether it matches, as far as that is
+	// known already; nil: of none.
+	Matched func(policy string) (matched, known bool)
 }
+
+// PolicyKind is what a policy does when it matches.
+type PolicyKind uint8
+
+// The kinds.
+const (
+	Permits PolicyKind = iota + 1
+	Forbids
+	Redacts
+	Routes
+	Obliges // in any other way
+)
 
 // Ruling is what the policies say.
 type Ruling struct {
@@ -127,6 +148,12 @@ type Ruling struct {
 	Obligations []Obligation
 	// Routes are the constraints that matching routing policies set.
 	Routes []RouteRule
+	// Redactions are what matching redacting policies looked for.
+	Redactions []RedactRule
+	// Open says that more would have to be known of the request; then Permits,
+	// Forbids and Errors are those that are certain. Withheld is what that is.
+	Open     bool
+	Withheld []string
 }
 
 // Match is one policy's part in a ruling.
@@ -165,6 +192,14 @@ type Matched struct {
 	Decided bool
 	// Position is file:line:column.
 	Position string
+}
+
+// RedactRule is what one redacting policy looks for.
+type RedactRule struct {
+	Policy string
+	// Fields are pointer patterns.
+	Fields []string
+	Remove bool
 }
 
 // Near is a policy that did not match.

@@ -18,6 +18,9 @@ const (
 	Deny    Verdict = iota // the stage refuses
 	Abstain                // no objection, and no grant
 	Permit                 // the stage grants
+	// Undetermined is a denial for want of knowledge: part of the input is
+	// withheld, and the answer depends on it. Only a replay of records has such.
+	Undetermined
 )
 
 // Reason is one ground for a decision.
@@ -45,6 +48,10 @@ type Finding struct {
 	// Routes and Ticket are facts for later stages.
 	Routes []RouteRule
 	Ticket *Ticket
+	// Redactions are what redacting policies that matched looked for.
+	Redactions []RedactRule
+	// Withheld is what an Undetermined finding would have to know.
+	Withheld []string
 }
 
 // Stage judges one aspect of a request, given what earlier stages found.
@@ -89,6 +96,29 @@ func (d *Decision) Allowed() bool {
 		permitted = permitted || d.Findings[i].Verdict == Permit
 	}
 	return permitted
+}
+
+// Undetermined reports whether some stage cannot tell and none denies, so that it
+// is not known whether the decision allows.
+func (d *Decision) Undetermined() bool {
+	found := false
+	for i := range d.Findings {
+		if f := &d.Findings[i]; f.Verdict == Undetermined {
+			found = true
+		} else if f.denies() {
+			return false
+		}
+	}
+	return found
+}
+
+// Withheld is what would have to be known to determine the decision.
+func (d *Decision) Withheld() []string {
+	var all []string
+	for i := range d.Findings {
+		all = append(all, d.Findings[i].Withheld...)
+	}
+	return all
 }
 
 // Outcome is the summary of a decision.
@@ -248,7 +278,11 @@ func (d *Decision) Requestable() []string {
 
 // BudgetLine is one budget's part in a decision.
 type BudgetLine struct {
-	Budget   string
+	Budget string
+	// Key is the budget's counter and Used what it held; of a decision's lines
+	// only, and zero where the cost cannot be compared.
+	Key      BudgetKey
+	Used     int64
 	Unit     Unit
 	Currency string
 	// Reserved is what the request takes; Remaining what is left then.

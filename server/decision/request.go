@@ -77,6 +77,8 @@ type ToolRef struct {
 type Resource struct {
 	// Type is a Cedar entity type; empty: the caller named no resource.
 	Type, ID string
+	// Digest is the SHA-256 of an ID that is not known; zero: ID is known.
+	Digest [32]byte
 	// Properties are the resource's attributes; nil: none.
 	Properties *document.Document
 }

@@ -11,6 +11,9 @@ type Snapshot struct {
 	// At is the moment.
 	At     time.Time
 	Bundle *Bundle
+	// Matched is what a record of this very decision tells of policies, for those
+	// who judge a request of which parts are not known; nil: nothing.
+	Matched func(policy string) (matched, known bool)
 	Facts
 }
 
@@ -85,7 +88,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // Query is what the policies are asked about a request, once the stages before
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(),
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched,
 		Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 
@@ -113,6 +116,12 @@ type CallFacts struct {
 	ArgumentsDigest [32]byte
 	// Ticket is the ticket that the call redeemed; empty: none.
 	Ticket string
+}
+
+// Fits reports whether a result agrees with its call in all that it must.
+func (c *CallFacts) Fits(req *Request) bool {
+	return c.Caller == req.Caller.SPIFFEID && c.Principal == req.Principal.Subject && c.Session == req.Session &&
+		c.Purpose == req.Purpose && c.Tool == req.Tool.ToolName && req.Arguments != nil && c.ArgumentsDigest == req.Arguments.Digest()
 }
 
 // Ticket is a change approval.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 )
@@ -129,12 +130,9 @@ func (f *files) checkNames() error {
 
 // digest covers the name and content of every file that was read, in the order
 // of their names.
-func (f *files) digest() string {
-	names := make([]string, 0, len(f.sums))
-	for name := range f.sums {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+func (f *files) digest() string { return f.digestOf(slices.Sorted(maps.Keys(f.sums))) }
+
+func (f *files) digestOf(names []string) string {
 	h := sha256.New()
 	for _, name := range names {
 		sum := f.sums[name]

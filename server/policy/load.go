@@ -13,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
@@ -33,8 +34,11 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	if err := d.validate(); err != nil {
 		return nil, err
 	}
-	b := d.bundle
-	b.Policies, b.Digest = d.compile(d.inForce()), f.digest()
+	b, set := d.bundle, d.compile(d.inForce())
+	if err := d.manifest.disclose(b, set); err != nil {
+		return nil, err
+	}
+	b.Policies, b.Digest = set, f.digest()
 	if len(d.inForce()) < len(d.statements) {
 		shadow := *b
 		shadow.Policies = d.compile(d.statements)
@@ -46,6 +50,7 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 // draft is a bundle that is read whole and whose policies are not yet held
 // against its schema.
 type draft struct {
+	manifest   manifest
 	bundle     *decision.Bundle // without policies and digest
 	facts      []toolFacts
 	words      toolsFile
@@ -53,6 +58,8 @@ type draft struct {
 	schema     *resolved.Schema
 	entities   cedar.EntityMap
 	statements []*statement // by file and place
+	// around is a digest of what policies see the world through.
+	around string
 }
 
 func (f *files) draft() (*draft, error) {
@@ -69,7 +76,7 @@ func (f *files) draft() (*draft, error) {
 	if err := checkName("name", m.Name); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileManifest, err)
 	}
-	d := &draft{bundle: &decision.Bundle{Name: m.Name}}
+	d := &draft{manifest: m, bundle: &decision.Bundle{Name: m.Name}}
 	var err error
 	if d.facts, d.words, err = f.tools(d.bundle); err != nil {
 		return nil, err
@@ -95,6 +102,7 @@ func (f *files) draft() (*draft, error) {
 		return nil, err
 	}
 	d.statements, err = f.statements()
+	d.around = f.around()
 	return d, err
 }
 
@@ -179,6 +187,7 @@ func (d *draft) compile(statements []*statement) *Set {
 	for _, t := range d.facts {
 		s.tools[t.tool.ToolName] = toolRecord(t.tool)
 	}
+	s.names, s.around = sync.OnceValue(s.findNames), d.around
 	return s
 }
 

@@ -41,6 +41,9 @@ type manifest struct {
 		// Async are the classes of tools that may be called before the record of
 		// the decision is durable; none: every answer waits for its record.
 		Async []string `yaml:"async"`
+		// Record are the pointer patterns of the strings in context.extra that
+		// stand in records; none: no string does.
+		Record []string `yaml:"record"`
 	} `yaml:"audit"`
 }
 
@@ -72,6 +75,9 @@ type toolsFile map[string]map[string]struct {
 	Resources []string `yaml:"resources"`
 	// Lint silences lints of the tool: "-code".
 	Lint []string `yaml:"lint"`
+	// Record are the pointer patterns of the strings in the arguments that stand
+	// in records, beside those that the tool's schema lists.
+	Record []string `yaml:"record"`
 }
 
 // purposesFile is purposes.yaml, by id.

@@ -26,11 +26,18 @@ type Set struct {
 	index *Index
 	// mask is what an explanation may show.
 	mask mask
+	// around is a digest of all files that policies see the world through.
+	around string
+	// names are the ids that the bundle names, found when first asked for.
+	names func() map[cedar.EntityType]map[[32]byte]cedar.String
 }
 
 // Judge evaluates the deciding policies and, unless they only filter a list, with
 // them the obligating ones.
 func (s *Set) Judge(q decision.Query) decision.Ruling {
+	if incomplete(q.Request) {
+		return s.judgeIncomplete(q)
+	}
 	ask, why := s.ask(q)
 	if why.Code != "" {
 		return decision.Ruling{Refused: why}
@@ -82,6 +89,7 @@ func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []*statement)
 			r.Routes = append(r.Routes, *o.route)
 		case o.fields != nil:
 			redactions = append(redactions, st)
+			r.Redactions = append(r.Redactions, decision.RedactRule{Policy: st.id, Fields: o.fields, Remove: o.remove})
 		default:
 			r.Obligations = append(r.Obligations, decision.Obligation{Policy: st.id, Duty: o.duty})
 		}
@@ -90,7 +98,9 @@ func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []*statement)
 		return
 	}
 	redact, why := redaction(q, redactions)
-	if why.Code != "" {
+	if why.Code == withheld {
+		r.Open, r.Withheld = r.Open || len(r.Permits) > 0, append(r.Withheld, why.Text)
+	} else if why.Code != "" {
 		r.Refused = why
 	} else if redact.Duty != nil {
 		r.Obligations = append(r.Obligations, redact)
@@ -117,6 +127,8 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 		for _, field := range p.obligate.fields {
 			found, err := finder.Expand(field)
 			switch {
+			case errors.Is(err, document.ErrWithheld):
+				return o, decision.Reason{Code: withheld, Text: fmt.Sprintf("%s: what %s matches", targetOf(content), field)}
 			case errors.Is(err, document.ErrAmbiguous):
 				return o, refused("redact.not_a_document", fmt.Sprintf("The policy %q redacts inside a text that is JSON, and not such that all read the same in it.", p.id))
 			case errors.Is(err, document.ErrTooMany), err == nil && len(edits)+len(found) > document.MaxEdits:
@@ -134,6 +146,9 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 	}
 	if len(edits) == 0 {
 		return o, decision.Reason{}
+	}
+	if len(doc.Withheld()) > 0 {
+		return incompletely(q, o, edits, content)
 	}
 	redacted, err := doc.Apply(edits)
 	if err != nil {

@@ -152,9 +152,13 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 			return toolFacts{}, fmt.Errorf("%q: the resource %q is not an entity type", in.Name, typ)
 		}
 	}
+	record, err := recordable(compiled, input, said.Record)
+	if err != nil {
+		return toolFacts{}, fmt.Errorf("%q: record: %w", in.Name, err)
+	}
 	return toolFacts{
 		tool: &decision.Tool{ToolName: decision.ToolName{Server: server, Name: in.Name}, Digest: digest,
-			Input: compiled, Classes: said.Classes, Labels: said.Labels},
+			Input: compiled, Classes: said.Classes, Labels: said.Labels, Record: record},
 		input: input.Value().(map[string]any), resources: said.Resources, raw: definition,
 	}, nil
 }

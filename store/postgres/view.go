@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,12 +34,12 @@ func (s *Store) View(ctx context.Context, f func(audit.Reader) error) error {
 // stream passes each row of a query, made by scan, to yield. It takes the rows
 // from a cursor, some at a time, so that ending early does not mean reading the
 // rest to its end. The cursor's name, a plain identifier, is the query's own: pgx
-// remembers statements by their text, with their columns. The arguments can only
-// be integers.
-func stream[T any](ctx context.Context, r reader, cursor string, yield func(T) error, scan func(pgx.Rows) (T, error), query string, args ...int64) error {
+// remembers statements by their text, with their columns. The arguments are
+// literals in the statement: integers, and texts, which the query casts.
+func stream[T any](ctx context.Context, r reader, cursor string, yield func(T) error, scan func(pgx.Rows) (T, error), query string, args ...any) error {
 	values := []any{pgx.QueryExecModeSimpleProtocol} // the other modes have no parameters here
 	for _, arg := range args {
-		values = append(values, strconv.FormatInt(arg, 10)) // quoted: a literal of the least integer is none of its type
+		values = append(values, fmt.Sprint(arg)) // quoted: a literal of the least integer is none of its type
 	}
 	if _, err := r.tx.Exec(ctx, "DECLARE "+cursor+" NO SCROLL CURSOR FOR "+query, values...); err != nil {
 		return err

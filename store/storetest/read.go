@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ func testRead(t *testing.T, place Place) {
 			t.Errorf("of none: got %v, want %v", err, audit.ErrNotFound)
 		}
 	})
+	t.Run("Records", func(t *testing.T) { readRecords(t, s) })
 	t.Run("Stop", func(t *testing.T) { readStop(t, s) })
 	t.Run("Interleaved", func(t *testing.T) { readInterleaved(t, s) })
 }
@@ -78,6 +80,39 @@ func set[T comparable](all []T) map[T]bool {
 	return m
 }
 
+// readRecords reads the three records, sealed or not, by tenant and id.
+func readRecords(t *testing.T, s Store) {
+	least, most := [16]byte{}, [16]byte(bytes.Repeat([]byte{0xff}, 16))
+	a, b, c := entry("a", "1").Row, of("bolt", entry("b", "1")).Row, entry("c", "1").Row
+	if bytes.Compare(c.ID[:], a.ID[:]) < 0 {
+		a, c = c, a // the order is that of the ids
+	}
+	for _, test := range []struct {
+		name, tenant string
+		from, to     [16]byte
+		want         []audit.Row
+	}{
+		{"all", "", least, most, []audit.Row{a, c, b}},
+		{"a tenant's", "acme", least, most, []audit.Row{a, c}},
+		{"another's", "bolt", least, most, []audit.Row{b}},
+		{"nobody's", "cove", least, most, nil},
+		{"of a name that needs quoting", "a'; DROP TABLE record; --", least, most, nil},
+		{"from one on", "acme", c.ID, most, []audit.Row{c}},
+		{"before one", "acme", least, c.ID, []audit.Row{a}},
+		{"none", "acme", c.ID, c.ID, nil},
+	} {
+		got := collect(t, func(ctx context.Context, yield func(audit.Row) error) error {
+			return s.View(ctx, func(r audit.Reader) error { return r.Records(ctx, test.tenant, test.from, test.to, yield) })
+		})
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+		if n, err := s.CountRecords(t.Context(), test.tenant, test.from, test.to); err != nil || n != int64(len(test.want)) {
+			t.Errorf("%s: counted %d, %v, want %d", test.name, n, err, len(test.want))
+		}
+	}
+}
+
 // readStop ends every stream by an error of its caller's.
 func readStop(t *testing.T, s Store) {
 	stop := errors.New("enough")
@@ -87,6 +122,9 @@ func readStop(t *testing.T, s Store) {
 		"Checkpoints": func() error { return s.Checkpoints(ctx, func(audit.Checkpoint) error { return stop }) },
 		"Leaves":      func() error { return s.Leaves(ctx, 0, 9, func(audit.Leaf) error { return stop }) },
 		"PendingRows": func() error { return s.PendingRows(ctx, func(audit.Row) error { return stop }) },
+		"Records": func() error {
+			return s.Records(ctx, "", [16]byte{}, [16]byte(bytes.Repeat([]byte{0xff}, 16)), func(audit.Row) error { return stop })
+		},
 		"Uses":        func() error { return s.Uses(ctx, func(audit.Use) error { return stop }) },
 		"Redemptions": func() error { return s.Redemptions(ctx, func(audit.Redemption) error { return stop }) },
 		"TicketUses":  func() error { return s.TicketUses(ctx, func(audit.TicketUse) error { return stop }) },

@@ -33,6 +33,7 @@ type Store interface {
 	LeafOf(ctx context.Context, tenant string, id [16]byte) (index int64, sealed bool, err error)
 	Tile(ctx context.Context, level int, index int64) ([]byte, error)
 	View(ctx context.Context, f func(audit.Reader) error) error
+	CountRecords(ctx context.Context, tenant string, from, to [16]byte) (int64, error)
 	Close() error
 }
 

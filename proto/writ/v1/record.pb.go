@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Disclosure says what a record keeps of a request's documents.
+type Disclosure int32
+
+const (
+	// The record is older than its fields for documents: nothing is known of them.
+	Disclosure_DISCLOSURE_UNSPECIFIED Disclosure = 0
+	// What may stand in it.
+	Disclosure_DISCLOSURE_ALLOWED Disclosure = 1
+	// Nothing: it would have been more than 16 KiB.
+	Disclosure_DISCLOSURE_OVERSIZE Disclosure = 2
+)
+
+// Enum value maps for Disclosure.
+var (
+	Disclosure_name = map[int32]string{
+		0: "DISCLOSURE_UNSPECIFIED",
+		1: "DISCLOSURE_ALLOWED",
+		2: "DISCLOSURE_OVERSIZE",
+	}
+	Disclosure_value = map[string]int32{
+		"DISCLOSURE_UNSPECIFIED": 0,
+		"DISCLOSURE_ALLOWED":     1,
+		"DISCLOSURE_OVERSIZE":    2,
+	}
+)
+
+func (x Disclosure) Enum() *Disclosure {
+	p := new(Disclosure)
+	*p = x
+	return p
+}
+
+func (x Disclosure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (Disclosure) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x Disclosure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Disclosure.Descriptor instead.
+func (Disclosure) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
 // NoticeKind is what was noticed.
 type NoticeKind int32
 
@@ -75,11 +128,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[0]
+	return &file_writ_v1_record_proto_enumTypes[1]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -88,7 +141,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
 }
 
 // ChangeAction is the kind of a change.
@@ -133,11 +186,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -146,7 +199,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -186,11 +239,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -199,12 +252,12 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
-// RFC 6962 says. It holds digests and labels, never argument values, contents
-// or tokens.
+// RFC 6962 says. It holds digests and labels, and of arguments, context and
+// properties only what RecordedDocument says; never contents or tokens.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of this format: 1.
@@ -423,7 +476,26 @@ type DecisionEvent struct {
 	// What the commit changed beside the log.
 	Effects []*EffectFacts `protobuf:"bytes,19,rep,name=effects,proto3" json:"effects,omitempty"`
 	// What policies in shadow mode would have made of it; absent: there are none.
-	Shadow        *ShadowFacts `protobuf:"bytes,22,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	Shadow *ShadowFacts `protobuf:"bytes,22,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// CALL: the arguments. A RESULT has those of its call, which are in the call's
+	// record. Absent in records that are older than this field, as are the
+	// following.
+	Arguments *RecordedDocument `protobuf:"bytes,30,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// The context, of the names that the bundle's type Extra declares. Absent: the
+	// request had none.
+	Context *RecordedDocument `protobuf:"bytes,31,opt,name=context,proto3" json:"context,omitempty"`
+	// The resource's properties, of the names that its entity type declares.
+	// Absent: the request named no resource.
+	Properties *RecordedDocument `protobuf:"bytes,32,opt,name=properties,proto3" json:"properties,omitempty"`
+	// PROMPT and RESULT: the size of the content in bytes.
+	ContentSize int64 `protobuf:"varint,33,opt,name=content_size,json=contentSize,proto3" json:"content_size,omitempty"`
+	// Whether the content is a JSON document.
+	ContentJson bool `protobuf:"varint,34,opt,name=content_json,json=contentJson,proto3" json:"content_json,omitempty"`
+	// What became of the documents.
+	Disclosure Disclosure `protobuf:"varint,35,opt,name=disclosure,proto3,enum=writ.v1.Disclosure" json:"disclosure,omitempty"`
+	// What the decision knew of the store beside what the answer says. Absent: the
+	// token was fresh, and there was no ticket and no call.
+	Facts         *SnapshotFacts `protobuf:"bytes,36,opt,name=facts,proto3" json:"facts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -598,6 +670,539 @@ func (x *DecisionEvent) GetShadow() *ShadowFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetArguments() *RecordedDocument {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetContext() *RecordedDocument {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetProperties() *RecordedDocument {
+	if x != nil {
+		return x.Properties
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetContentSize() int64 {
+	if x != nil {
+		return x.ContentSize
+	}
+	return 0
+}
+
+func (x *DecisionEvent) GetContentJson() bool {
+	if x != nil {
+		return x.ContentJson
+	}
+	return false
+}
+
+func (x *DecisionEvent) GetDisclosure() Disclosure {
+	if x != nil {
+		return x.Disclosure
+	}
+	return Disclosure_DISCLOSURE_UNSPECIFIED
+}
+
+func (x *DecisionEvent) GetFacts() *SnapshotFacts {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+// RecordedDocument is a JSON object of a request as far as it may stand in a
+// record: its numbers, booleans and nulls; of its strings those that the tool's
+// schema lists under enum and const, and those that the bundle names under
+// `record`. What a redacting policy that matched names is withheld whatever it is.
+type RecordedDocument struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object, with "[redacted]" in the place of what is withheld. Empty where
+	// all of it is.
+	Json string `protobuf:"bytes,1,opt,name=json,proto3" json:"json,omitempty"`
+	// RFC 6901 pointers of what is withheld. One that ends in `/*` is of an object
+	// that has further members, which its type does not name: they are left out,
+	// their names too. The empty pointer: all is withheld.
+	Withheld      []string `protobuf:"bytes,2,rep,name=withheld,proto3" json:"withheld,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordedDocument) Reset() {
+	*x = RecordedDocument{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordedDocument) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordedDocument) ProtoMessage() {}
+
+func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
+func (*RecordedDocument) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RecordedDocument) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
+}
+
+func (x *RecordedDocument) GetWithheld() []string {
+	if x != nil {
+		return x.Withheld
+	}
+	return nil
+}
+
+// SnapshotFacts is what a decision knew of the store, as of the decision.
+type SnapshotFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token was used for another request before.
+	TokenUsed bool `protobuf:"varint,1,opt,name=token_used,json=tokenUsed,proto3" json:"token_used,omitempty"`
+	// The ticket that the request names, or that a result's call redeemed. Absent:
+	// there is none.
+	Ticket *TicketFacts `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// RESULT: its call's decision. Absent: there is none.
+	Call *CallFacts `protobuf:"bytes,3,opt,name=call,proto3" json:"call,omitempty"`
+	// Of a denial: the counters of its budget lines, with what they held. An
+	// allowed decision's are those that it charges, and they held what its line's
+	// cap leaves beside `remaining` and `reserved`.
+	Counters []*CounterFacts `protobuf:"bytes,4,rep,name=counters,proto3" json:"counters,omitempty"`
+	// What redacting policies that matched looked for, in order.
+	Redactions []*RedactionFacts `protobuf:"bytes,5,rep,name=redactions,proto3" json:"redactions,omitempty"`
+	// Of a denial: the redaction that they come to. An allowed decision's is among
+	// its obligations.
+	Redact *Redact `protobuf:"bytes,6,opt,name=redact,proto3" json:"redact,omitempty"`
+	// More redacting policies matched than are here.
+	RedactionsCut bool `protobuf:"varint,7,opt,name=redactions_cut,json=redactionsCut,proto3" json:"redactions_cut,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotFacts) Reset() {
+	*x = SnapshotFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotFacts) ProtoMessage() {}
+
+func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
+func (*SnapshotFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SnapshotFacts) GetTokenUsed() bool {
+	if x != nil {
+		return x.TokenUsed
+	}
+	return false
+}
+
+func (x *SnapshotFacts) GetTicket() *TicketFacts {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetCall() *CallFacts {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetCounters() []*CounterFacts {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetRedactions() []*RedactionFacts {
+	if x != nil {
+		return x.Redactions
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetRedact() *Redact {
+	if x != nil {
+		return x.Redact
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetRedactionsCut() bool {
+	if x != nil {
+		return x.RedactionsCut
+	}
+	return false
+}
+
+// TicketFacts is a ticket.
+type TicketFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The agent it was given to.
+	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The tool it covers; a definition_digest pins its definition.
+	Tool *Tool `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Hex digest of the only arguments it covers; empty: any.
+	ArgumentsDigest string `protobuf:"bytes,4,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// From when it can be used.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// Until when, exclusively.
+	NotAfter *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	// How often it can be redeemed.
+	MaxUses int64 `protobuf:"varint,7,opt,name=max_uses,json=maxUses,proto3" json:"max_uses,omitempty"`
+	// How often it was.
+	Uses int64 `protobuf:"varint,8,opt,name=uses,proto3" json:"uses,omitempty"`
+	// Who approved it.
+	Approvers []string `protobuf:"bytes,9,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	// It was revoked.
+	Revoked       bool `protobuf:"varint,10,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketFacts) Reset() {
+	*x = TicketFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketFacts) ProtoMessage() {}
+
+func (x *TicketFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
+func (*TicketFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TicketFacts) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetTool() *Tool {
+	if x != nil {
+		return x.Tool
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetNotAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotAfter
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetMaxUses() int64 {
+	if x != nil {
+		return x.MaxUses
+	}
+	return 0
+}
+
+func (x *TicketFacts) GetUses() int64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *TicketFacts) GetApprovers() []string {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+// CallFacts is the decision on the call of a result.
+type CallFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It allowed the call.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// Caller, agent, session, purpose, tool and arguments are the result's.
+	Fits          bool `protobuf:"varint,2,opt,name=fits,proto3" json:"fits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallFacts) Reset() {
+	*x = CallFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallFacts) ProtoMessage() {}
+
+func (x *CallFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
+func (*CallFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CallFacts) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *CallFacts) GetFits() bool {
+	if x != nil {
+		return x.Fits
+	}
+	return false
+}
+
+// CounterFacts is a budget's use in one window.
+type CounterFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budget's id.
+	Budget string `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Whose share of the budget.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Start of the window; absent: the budget's whole life.
+	WindowStart *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=window_start,json=windowStart,proto3" json:"window_start,omitempty"`
+	// What was used.
+	Used          int64 `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CounterFacts) Reset() {
+	*x = CounterFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CounterFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CounterFacts) ProtoMessage() {}
+
+func (x *CounterFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
+func (*CounterFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CounterFacts) GetBudget() string {
+	if x != nil {
+		return x.Budget
+	}
+	return ""
+}
+
+func (x *CounterFacts) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *CounterFacts) GetWindowStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WindowStart
+	}
+	return nil
+}
+
+func (x *CounterFacts) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+// RedactionFacts is what one redacting policy looked for.
+type RedactionFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy's @id.
+	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// The pointer patterns, in the content or else in the arguments.
+	Fields []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	// What matched is removed and not masked.
+	Remove        bool `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedactionFacts) Reset() {
+	*x = RedactionFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedactionFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedactionFacts) ProtoMessage() {}
+
+func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
+func (*RedactionFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RedactionFacts) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *RedactionFacts) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *RedactionFacts) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
 // ShadowFacts is what would have been answered with the shadow policies in
 // force. It never changes the answer.
 type ShadowFacts struct {
@@ -620,7 +1225,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +1237,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +1250,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -706,7 +1311,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1323,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1336,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -800,7 +1405,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1417,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1430,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -906,7 +1511,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1523,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1536,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Charge) GetBudget() string {
@@ -990,7 +1595,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1607,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1620,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -1080,7 +1685,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1697,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1710,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -1170,7 +1775,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1787,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1800,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -1283,7 +1888,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1900,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1913,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -1380,7 +1985,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1997,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +2010,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -1442,7 +2047,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"settlement\x12.\n" +
 	"\x06change\x18\f \x01(\v2\x14.writ.v1.ChangeEventH\x00R\x06change\x12.\n" +
 	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06noticeB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe0\a\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc5\n" +
+	"\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -1467,7 +2073,57 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\bfindings\x18\x11 \x03(\v2\x10.writ.v1.FindingB\b\xbaH\x05\x92\x01\x02\x10@R\bfindings\x123\n" +
 	"\bresponse\x18\x12 \x01(\v2\x17.writ.v1.DecideResponseR\bresponse\x129\n" +
 	"\aeffects\x18\x13 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\x12,\n" +
-	"\x06shadow\x18\x16 \x01(\v2\x14.writ.v1.ShadowFactsR\x06shadow\"\x91\x02\n" +
+	"\x06shadow\x18\x16 \x01(\v2\x14.writ.v1.ShadowFactsR\x06shadow\x127\n" +
+	"\targuments\x18\x1e \x01(\v2\x19.writ.v1.RecordedDocumentR\targuments\x123\n" +
+	"\acontext\x18\x1f \x01(\v2\x19.writ.v1.RecordedDocumentR\acontext\x129\n" +
+	"\n" +
+	"properties\x18  \x01(\v2\x19.writ.v1.RecordedDocumentR\n" +
+	"properties\x12*\n" +
+	"\fcontent_size\x18! \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vcontentSize\x12!\n" +
+	"\fcontent_json\x18\" \x01(\bR\vcontentJson\x12=\n" +
+	"\n" +
+	"disclosure\x18# \x01(\x0e2\x13.writ.v1.DisclosureB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
+	"disclosure\x12,\n" +
+	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\"M\n" +
+	"\x10RecordedDocument\x12\x1d\n" +
+	"\x04json\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x04json\x12\x1a\n" +
+	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd6\x02\n" +
+	"\rSnapshotFacts\x12\x1d\n" +
+	"\n" +
+	"token_used\x18\x01 \x01(\bR\ttokenUsed\x12,\n" +
+	"\x06ticket\x18\x02 \x01(\v2\x14.writ.v1.TicketFactsR\x06ticket\x12&\n" +
+	"\x04call\x18\x03 \x01(\v2\x12.writ.v1.CallFactsR\x04call\x12<\n" +
+	"\bcounters\x18\x04 \x03(\v2\x15.writ.v1.CounterFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\bcounters\x12B\n" +
+	"\n" +
+	"redactions\x18\x05 \x03(\v2\x17.writ.v1.RedactionFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\n" +
+	"redactions\x12'\n" +
+	"\x06redact\x18\x06 \x01(\v2\x0f.writ.v1.RedactR\x06redact\x12%\n" +
+	"\x0eredactions_cut\x18\a \x01(\bR\rredactionsCut\"\x81\x03\n" +
+	"\vTicketFacts\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\x12&\n" +
+	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12!\n" +
+	"\x04tool\x18\x03 \x01(\v2\r.writ.v1.ToolR\x04tool\x122\n" +
+	"\x10arguments_digest\x18\x04 \x01(\tB\a\xbaH\x04r\x02(@R\x0fargumentsDigest\x129\n" +
+	"\n" +
+	"not_before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
+	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12\x19\n" +
+	"\bmax_uses\x18\a \x01(\x03R\amaxUses\x12\x12\n" +
+	"\x04uses\x18\b \x01(\x03R\x04uses\x12\x1c\n" +
+	"\tapprovers\x18\t \x03(\tR\tapprovers\x12\x18\n" +
+	"\arevoked\x18\n" +
+	" \x01(\bR\arevoked\"9\n" +
+	"\tCallFacts\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x12\n" +
+	"\x04fits\x18\x02 \x01(\bR\x04fits\"\xb0\x01\n" +
+	"\fCounterFacts\x12 \n" +
+	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
+	"\fwindow_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vwindowStart\x12\x1b\n" +
+	"\x04used\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04used\"q\n" +
+	"\x0eRedactionFacts\x12%\n" +
+	"\tpolicy_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12 \n" +
+	"\x06fields\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06fields\x12\x16\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\"\x91\x02\n" +
 	"\vShadowFacts\x12=\n" +
 	"\rbundle_digest\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x121\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x0f.writ.v1.EffectB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12\x18\n" +
@@ -1533,7 +2189,12 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
 	"\tBundleRef\x12-\n" +
 	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
-	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*\xac\x01\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*Y\n" +
+	"\n" +
+	"Disclosure\x12\x1a\n" +
+	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12DISCLOSURE_ALLOWED\x10\x01\x12\x17\n" +
+	"\x13DISCLOSURE_OVERSIZE\x10\x02*\xac\x01\n" +
 	"\n" +
 	"NoticeKind\x12\x1b\n" +
 	"\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -1564,77 +2225,99 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_writ_v1_record_proto_goTypes = []any{
-	(NoticeKind)(0),               // 0: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 1: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 2: writ.v1.RolloutMode
-	(*Record)(nil),                // 3: writ.v1.Record
-	(*DecisionEvent)(nil),         // 4: writ.v1.DecisionEvent
-	(*ShadowFacts)(nil),           // 5: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 6: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 7: writ.v1.EffectFacts
-	(*Charge)(nil),                // 8: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 9: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 10: writ.v1.ChangeEvent
-	(*NoticeEvent)(nil),           // 11: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 12: writ.v1.Rollout
-	(*BundleRef)(nil),             // 13: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(Phase)(0),                    // 15: writ.v1.Phase
-	(*Tool)(nil),                  // 16: writ.v1.Tool
-	(*Destination)(nil),           // 17: writ.v1.Destination
-	(*Cost)(nil),                  // 18: writ.v1.Cost
-	(*TraceContext)(nil),          // 19: writ.v1.TraceContext
-	(*Finding)(nil),               // 20: writ.v1.Finding
-	(*DecideResponse)(nil),        // 21: writ.v1.DecideResponse
-	(Effect)(0),                   // 22: writ.v1.Effect
-	(*Reason)(nil),                // 23: writ.v1.Reason
-	(*Obligation)(nil),            // 24: writ.v1.Obligation
-	(Outcome)(0),                  // 25: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 26: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 27: writ.v1.SettleResponse
+	(Disclosure)(0),               // 0: writ.v1.Disclosure
+	(NoticeKind)(0),               // 1: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 2: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 3: writ.v1.RolloutMode
+	(*Record)(nil),                // 4: writ.v1.Record
+	(*DecisionEvent)(nil),         // 5: writ.v1.DecisionEvent
+	(*RecordedDocument)(nil),      // 6: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 7: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 8: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 9: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 10: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 11: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 12: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 13: writ.v1.PrincipalFacts
+	(*EffectFacts)(nil),           // 14: writ.v1.EffectFacts
+	(*Charge)(nil),                // 15: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 16: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 17: writ.v1.ChangeEvent
+	(*NoticeEvent)(nil),           // 18: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 19: writ.v1.Rollout
+	(*BundleRef)(nil),             // 20: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(Phase)(0),                    // 22: writ.v1.Phase
+	(*Tool)(nil),                  // 23: writ.v1.Tool
+	(*Destination)(nil),           // 24: writ.v1.Destination
+	(*Cost)(nil),                  // 25: writ.v1.Cost
+	(*TraceContext)(nil),          // 26: writ.v1.TraceContext
+	(*Finding)(nil),               // 27: writ.v1.Finding
+	(*DecideResponse)(nil),        // 28: writ.v1.DecideResponse
+	(*Redact)(nil),                // 29: writ.v1.Redact
+	(Effect)(0),                   // 30: writ.v1.Effect
+	(*Reason)(nil),                // 31: writ.v1.Reason
+	(*Obligation)(nil),            // 32: writ.v1.Obligation
+	(Outcome)(0),                  // 33: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 34: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 35: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	14, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	4,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	9,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	10, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	11, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	6,  // 5: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	15, // 6: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	16, // 7: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	16, // 8: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	17, // 9: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	18, // 10: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	19, // 11: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	20, // 12: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	21, // 13: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	7,  // 14: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	5,  // 15: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	22, // 16: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	23, // 17: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	24, // 18: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	14, // 19: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	8,  // 20: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	14, // 21: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	25, // 22: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	18, // 23: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	26, // 24: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	27, // 25: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	7,  // 26: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	1,  // 27: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	12, // 28: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	0,  // 29: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	13, // 30: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	13, // 31: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	2,  // 32: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	21, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	5,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	16, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	17, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	18, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	13, // 5: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	22, // 6: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	23, // 7: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	23, // 8: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	24, // 9: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	25, // 10: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	26, // 11: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	27, // 12: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	28, // 13: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	14, // 14: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	12, // 15: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	6,  // 16: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	6,  // 17: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	6,  // 18: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 19: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	7,  // 20: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	8,  // 21: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	9,  // 22: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	10, // 23: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	11, // 24: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	29, // 25: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	23, // 26: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	21, // 27: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	21, // 28: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	21, // 29: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	30, // 30: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	31, // 31: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	32, // 32: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	21, // 33: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	15, // 34: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	21, // 35: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	33, // 36: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	25, // 37: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	34, // 38: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	35, // 39: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	14, // 40: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	2,  // 41: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	19, // 42: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	1,  // 43: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	20, // 44: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	20, // 45: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	3,  // 46: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -1650,7 +2333,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Change)(nil),
 		(*Record_Notice)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[4].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[10].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -1660,8 +2343,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   11,
+			NumEnums:      4,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -16,8 +16,7 @@ func Call(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 	case !call.Allowed:
 		return deny("call.denied", "The call that this result belongs to was denied.",
 			"Nothing: a denied call has no result.")
-	case call.Caller != req.Caller.SPIFFEID || call.Principal != req.Principal.Subject || call.Session != req.Session ||
-		call.Purpose != req.Purpose || call.Tool != req.Tool.ToolName || req.Arguments == nil || call.ArgumentsDigest != req.Arguments.Digest():
+	case !call.Fits(req):
 		return deny("call.mismatch", "The result differs from its call in caller, agent, session, purpose, tool or arguments.",
 			"Ask with what the call was allowed with, as it was before redaction.")
 	}

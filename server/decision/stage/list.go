@@ -21,12 +21,18 @@ func List(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 		return abstain()
 	}
 	keep := []int{}
+	var withheld []string
 	for i, candidate := range req.Candidates {
 		one := *req
 		one.Tool, one.Candidates = candidate, nil
 		if d := visible.Decide(&one, snap); d.Allowed() {
 			keep = append(keep, i)
+		} else if d.Undetermined() {
+			withheld = append(withheld, d.Withheld()...)
 		}
+	}
+	if len(withheld) > 0 {
+		return undetermined(withheld)
 	}
 	text := fmt.Sprintf("The agent may see %d of %d tools.", len(keep), len(req.Candidates))
 	return decision.Finding{Verdict: decision.Permit,

@@ -24,11 +24,13 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 	for _, m := range ruling.Forbids {
 		f.Reasons = append(f.Reasons, forbidden(m))
 	}
-	if len(ruling.Permits) == 0 && ruling.Refused.Code == "" {
+	if len(ruling.Permits) == 0 && ruling.Refused.Code == "" && !ruling.Open {
 		f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.no_permit", Text: "No policy permits this.",
 			Lift: "Add or widen a policy that permits it; `writ decide --explain` names the nearest."})
 	}
-	if len(f.Reasons) == 0 {
+	if len(f.Reasons) == 0 && ruling.Open {
+		f = undetermined(ruling.Withheld)
+	} else if len(f.Reasons) == 0 {
 		f.Verdict = decision.Permit
 		for _, m := range ruling.Permits {
 			f.Reasons = append(f.Reasons, decision.Reason{Code: "policy.permit", Policy: m.Policy,
@@ -36,7 +38,7 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 		}
 	}
 	f.Reasons = bounded(f.Reasons)
-	f.Obligations, f.Routes = ruling.Obligations, ruling.Routes
+	f.Obligations, f.Routes, f.Redactions = ruling.Obligations, ruling.Routes, ruling.Redactions
 	return f
 }
 

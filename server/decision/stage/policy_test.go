@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestPolicyQuery(t *testing.T) {
 	ticket := &decision.Ticket{ID: "T"}
 	stage.Policy(req, snap, &decision.Decision{Findings: []decision.Finding{{Ticket: ticket}}})
 	want := decision.Query{Request: req, At: now, Ticket: ticket, Tool: snap.Bundle.Tools[read], Vendor: "ai"}
-	if policies.asked != want {
+	if !reflect.DeepEqual(policies.asked, want) {
 		t.Errorf("got %+v", policies.asked)
 	}
 	// A list asks for each candidate, not for itself.

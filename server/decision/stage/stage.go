@@ -28,6 +28,11 @@ func deny(code, text, lift string) decision.Finding {
 	return decision.Finding{Reasons: []decision.Reason{{Code: code, Text: text, Lift: lift}}}
 }
 
+// undetermined is a finding that needs more of the request than is known.
+func undetermined(withheld []string) decision.Finding {
+	return decision.Finding{Verdict: decision.Undetermined, Withheld: withheld}
+}
+
 // abstain is a finding of nothing.
 func abstain() decision.Finding {
 	return decision.Finding{Verdict: decision.Abstain}

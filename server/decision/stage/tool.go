@@ -6,6 +6,9 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
+// fitSchema is what would have to be known of arguments that are withheld in part.
+const fitSchema = "arguments: whether they fit the schema"
+
 // Tool refuses tools that nobody pinned, tools whose definition changed since,
 // and arguments that the pinned definition does not allow.
 func Tool(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
@@ -30,6 +33,9 @@ func Tool(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 		}
 		return deny("tool.arguments", fmt.Sprintf("The request says nothing of the arguments of %s.", req.Tool),
 			"Send arguments that the tool's input schema allows.")
+	}
+	if len(req.Arguments.Withheld()) > 0 {
+		return undetermined([]string{fitSchema})
 	}
 	f := abstain()
 	for _, v := range tool.Input.Check(req.Arguments) {

@@ -45,6 +45,25 @@ func measure(ctx context.Context, s settings, wanted []figure, out, complaints i
 	if b.trust, err = newTrust(time.Now()); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(wanted, func(f figure) bool { return f.name == replayFigure }) {
+		if err := b.replays(ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.serve(ctx, wanted); err != nil {
+		return err
+	}
+	for _, f := range wanted {
+		fmt.Fprintf(b.out, "figure %s %.4g %s\n", f.name, f.value(&b.results), f.unit)
+	}
+	return nil
+}
+
+// serve measures the servers that the figures need, if there are any.
+func (b *bench) serve(ctx context.Context, wanted []figure) error {
+	if !slices.ContainsFunc(wanted, func(f figure) bool { return len(f.needs) > 0 }) {
+		return nil
+	}
 	if err := b.startAll(ctx, wanted); err != nil {
 		return err
 	}
@@ -56,9 +75,6 @@ func measure(ctx context.Context, s settings, wanted []figure, out, complaints i
 		if err := b.rounds(ctx, slices.DeleteFunc(loads(wanted), func(l load) bool { return l.callers != callers })); err != nil {
 			return err
 		}
-	}
-	for _, f := range wanted {
-		fmt.Fprintf(b.out, "figure %s %.4g %s\n", f.name, f.value(&b.results), f.unit)
 	}
 	return nil
 }

@@ -1,0 +1,302 @@
+package replay
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"pgregory.net/rapid"
+
+	"github.com/writpdp/writ/document"
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/content"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/decision/stage"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+var tools = []decision.ToolName{{Server: "s", Name: "a"}, {Server: "s", Name: "b"}}
+
+// permits permits every tool but one without a ticket, and, where it looks at
+// texts, only arguments that say yes.
+type permits struct {
+	not   string
+	looks bool
+}
+
+func (p permits) Judge(q decision.Query) decision.Ruling {
+	if q.Request.Tool.Name == p.not && q.Ticket == nil {
+		return decision.Ruling{}
+	}
+	if p.looks {
+		switch q.Request.Arguments.Value().(map[string]any)["s"] {
+		case document.Withheld{}:
+			return decision.Ruling{Permits: []decision.Match{{Policy: "all"}}, Open: true, Withheld: []string{"arguments /s"}}
+		case "no":
+			return decision.Ruling{}
+		}
+	}
+	return decision.Ruling{Permits: []decision.Match{{Policy: "all"}}}
+}
+
+func (permits) Explain(decision.Query) decision.Explanation { return decision.Explanation{} }
+
+func bundle(t fataler, digest string, policies permits, rules ...decision.BudgetRule) *decision.Bundle {
+	schema, err := document.ParseObject([]byte(`{"properties":{"n":{"type":"integer"},"s":{"type":"string"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := content.Compile(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := input.Disclosure(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &decision.Bundle{Digest: fmt.Sprintf("%x", sha256.Sum256([]byte(digest))), Policies: policies, Budgets: rules,
+		Tools:    map[decision.ToolName]*decision.Tool{},
+		Purposes: map[string]*decision.Purpose{"p": {ID: "p", Tools: []decision.ToolPattern{{Server: "s", Name: "*"}}}}}
+	for _, name := range tools {
+		b.Tools[name] = &decision.Tool{ToolName: name, Digest: "d", Input: input, Record: record}
+	}
+	return b
+}
+
+type fataler interface{ Fatal(...any) }
+
+// ledger is a store of the plain kind: one decision after the other, on facts
+// that are never old.
+type ledger struct {
+	bundle  *decision.Bundle
+	used    map[decision.BudgetKey]int64
+	tokens  map[[32]byte]bool
+	uses    int64
+	allowed map[[16]byte]bool
+	ticket  decision.Ticket
+	left    map[[16]byte][]decision.Reservation
+}
+
+func newLedger(b *decision.Bundle) *ledger {
+	return &ledger{bundle: b, used: map[decision.BudgetKey]int64{}, tokens: map[[32]byte]bool{}, allowed: map[[16]byte]bool{},
+		left: map[[16]byte][]decision.Reservation{}, ticket: decision.Ticket{ID: "T", Principal: "agent-0", Tool: tools[0],
+			NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(1000 * time.Hour), MaxUses: 2}}
+}
+
+func (l *ledger) decide(id [16]byte, req *decision.Request, at time.Time) (decision.Decision, *decision.Snapshot) {
+	snap := &decision.Snapshot{At: at, Bundle: l.bundle, Facts: decision.Facts{TokenUsed: l.tokens[req.Principal.Token], Used: l.used}}
+	if req.Ticket == l.ticket.ID {
+		t := l.ticket
+		t.Uses = l.uses
+		snap.Ticket = &t
+	}
+	if req.Phase == decision.Result {
+		snap.Call = &decision.CallFacts{Allowed: l.allowed[req.CallID], Caller: req.Caller.SPIFFEID, Principal: req.Principal.Subject,
+			Purpose: req.Purpose, Tool: req.Tool.ToolName, ArgumentsDigest: req.Arguments.Digest()}
+	}
+	d := stage.All.Decide(req, snap)
+	return d, snap
+}
+
+// apply makes a decision's effects true.
+func (l *ledger) apply(id [16]byte, d *decision.Decision) {
+	l.allowed[id] = d.Allowed()
+	lines := map[string]decision.BudgetLine{}
+	for _, line := range d.Budgets() {
+		lines[line.Budget] = line
+	}
+	for _, effect := range d.Effects() {
+		switch e := effect.(type) {
+		case decision.Charge:
+			l.used[e.Key] += e.Amount
+			l.left[id] = append(l.left[id], decision.Reservation{Line: lines[e.Key.Budget], Key: e.Key, Amount: e.Amount})
+		case decision.Consume:
+			l.tokens[e.Token] = true
+		case decision.Redeem:
+			l.uses++
+		}
+	}
+}
+
+// become takes over what another ledger holds.
+func (l *ledger) become(other *ledger) {
+	l.used, l.tokens, l.allowed, l.left = maps.Clone(other.used), maps.Clone(other.tokens), maps.Clone(other.allowed), maps.Clone(other.left)
+	l.uses = other.uses
+}
+
+func (l *ledger) settle(id [16]byte, cost decision.Cost) decision.Settlement {
+	s := decision.Settle(l.left[id], cost, l.used)
+	for _, effect := range s.Effects {
+		charge := effect.(decision.Charge)
+		l.used[charge.Key] += charge.Amount
+	}
+	return s
+}
+
+func drawRules(t *rapid.T, label string) []decision.BudgetRule {
+	var rules []decision.BudgetRule
+	for _, id := range []string{"one", "two", "three"} {
+		if rapid.Bool().Draw(t, label+id) {
+			continue
+		}
+		r := decision.BudgetRule{ID: id, Unit: rapid.SampledFrom([]decision.Unit{decision.Calls, decision.Tokens}).Draw(t, label+" unit"),
+			Cap:    rapid.Int64Range(0, 12).Draw(t, label+" cap"),
+			Window: rapid.SampledFrom([]decision.Window{decision.Hour, decision.Lifetime}).Draw(t, label+" window"),
+			Per:    rapid.SampledFrom([][]decision.Dimension{nil, {decision.ByAgent}, {decision.ByTool}}).Draw(t, label+" per")}
+		if rapid.Bool().Draw(t, label+" narrow") {
+			r.Tools = []decision.ToolPattern{{Server: "s", Name: "a"}}
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+func idOf(n int) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[8:], uint64(n))
+	id[6], id[8] = 0x70, 0x80
+	return id
+}
+
+// A replay makes of a log what a plain store would have made of the same
+// questions and reports with the new bundle, one after the other.
+func TestWorldIsASequentialLedger(t *testing.T) { playWorld(t, false) }
+
+// Where the new bundle looks at what records withhold, what is determined all the
+// same is what the ledger says that knows everything.
+func TestWorldNeverGuesses(t *testing.T) { playWorld(t, true) }
+
+func playWorld(t *testing.T, looks bool) {
+	determined, open := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		before := newLedger(bundle(t, "old", permits{not: rapid.SampledFrom([]string{"", "b"}).Draw(t, "old denies")}, drawRules(t, "old")...))
+		rules := drawRules(t, "new")
+		for i, r := range rules { // mostly small changes
+			if j := slices.IndexFunc(before.bundle.Budgets, func(o decision.BudgetRule) bool { return o.ID == r.ID }); j >= 0 && rapid.Bool().Draw(t, "same") {
+				limit := r.Cap
+				rules[i] = before.bundle.Budgets[j]
+				rules[i].Cap = limit
+			}
+		}
+		// From a later record on only what records tell of before is known, which is
+		// what the counters of budgets held that have but another cap.
+		first := rapid.SampledFrom([]int{0, 0, 5, 15}).Draw(t, "first")
+		if first > 0 {
+			rules = slices.Clone(before.bundle.Budgets)
+			for i := range rules {
+				rules[i].Cap = rapid.Int64Range(0, 12).Draw(t, "cap")
+			}
+		}
+		after := newLedger(bundle(t, "new", permits{rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "new denies"), looks}, rules...))
+		world := NewWorld(after.bundle, time.Time{})
+		bodies := map[[16]byte][]byte{}
+		var requests []*decision.Request
+		settled := map[int]bool{}
+		start := 0 // the first request that is replayed
+		at := noon
+		for n := range rapid.IntRange(1, 40).Draw(t, "steps") {
+			at = at.Add(time.Duration(rapid.IntRange(1, 30).Draw(t, "minutes")) * time.Minute)
+			if n == first {
+				after.become(before)
+				world = NewWorld(after.bundle, at)
+			}
+			id := idOf(n + 1)
+			if k := rapid.IntRange(0, 3*len(requests)).Draw(t, "settle"); k < len(requests) && !settled[k] && before.allowed[requests[k].ID] {
+				settled[k] = true
+				report(t, before, after, world, bodies, requests[k].ID, id, at, k < start, n >= first)
+				continue
+			}
+			req := drawRequest(t, id, requests, looks)
+			requests = append(requests, req)
+			old, snap := before.decide(id, req, at)
+			entry, _, err := audit.Decided(id, req, snap, &old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before.apply(id, &old)
+			if bodies[id] = entry.Body; n < first {
+				start = len(requests)
+				continue
+			}
+			want, _ := after.decide(id, req, at)
+			after.apply(id, &want)
+			q, err := audit.QuestionOf(entry.Body, bodies[req.CallID])
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := world.Decide(Prepare(after.bundle, nil, q))
+			if wanted := map[[2]bool]Class{{true, true}: Unchanged, {false, false}: Unchanged, {true, false}: WouldDeny, {false, true}: WouldAllow}[[2]bool{old.Allowed(), want.Allowed()}]; got.Class == Undetermined && looks {
+				open++
+			} else if determined++; got.Class != wanted {
+				t.Fatalf("step %d, a %s: got %v, want %v\nrecorded %+v\nwanted %+v", n, req.Phase, got, wanted, old.Findings, want.Findings)
+			}
+		}
+	})
+	if determined == 0 || looks != (open > 0) {
+		t.Errorf("%d were determined, %d were not", determined, open)
+	}
+}
+
+// drawRequest is a call, or the result of one.
+func drawRequest(t *rapid.T, id [16]byte, earlier []*decision.Request, texts bool) *decision.Request {
+	args, err := document.ParseObject([]byte(`{"n":1}`))
+	if texts && rapid.Bool().Draw(t, "a text") {
+		args, err = document.ParseObject([]byte(rapid.SampledFrom([]string{`{"s":"yes"}`, `{"s":"no"}`}).Draw(t, "text")))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &decision.Request{ID: id, Digest: [32]byte(slices.Concat(id[:], id[:])), Caller: decision.Caller{SPIFFEID: "spiffe://c", Tenant: "acme"},
+		Principal: decision.Principal{Subject: fmt.Sprintf("agent-%d", rapid.IntRange(0, 1).Draw(t, "agent")), Purposes: []string{"p"},
+			Token: sha256.Sum256(id[:]), Expires: noon.Add(2000 * time.Hour)},
+		Phase: decision.Call, Purpose: "p", Tool: decision.ToolRef{ToolName: rapid.SampledFrom(tools).Draw(t, "tool"), Digest: "d"}, Arguments: args,
+		Cost: decision.Cost{Calls: 1, Tokens: rapid.Int64Range(0, 4).Draw(t, "tokens")}}
+	if rapid.IntRange(0, 2).Draw(t, "with a ticket") == 0 {
+		req.Ticket = "T"
+	}
+	if len(earlier) > 0 && rapid.IntRange(0, 5).Draw(t, "with a used token") == 0 {
+		req.Principal.Token = rapid.SampledFrom(earlier).Draw(t, "token of").Principal.Token
+	}
+	calls := slices.DeleteFunc(slices.Clone(earlier), func(r *decision.Request) bool { return r.Phase != decision.Call })
+	if len(calls) > 0 && rapid.IntRange(0, 3).Draw(t, "a result") == 0 {
+		call := rapid.SampledFrom(calls).Draw(t, "of")
+		req.Phase, req.CallID, req.Ticket = decision.Result, call.ID, ""
+		req.Principal.Subject, req.Tool, req.Arguments = call.Principal.Subject, call.Tool, call.Arguments
+	}
+	return req
+}
+
+// report settles a decision in both ledgers and in the world.
+func report(t *rapid.T, before, after *ledger, world *World, bodies map[[16]byte][]byte, of, id [16]byte, at time.Time, old, replayed bool) {
+	cost := decision.Cost{Calls: rapid.Int64Range(0, 2).Draw(t, "calls"), Tokens: rapid.Int64Range(0, 6).Draw(t, "cost")}
+	entry, _, err := audit.Settled(id, decision.Caller{SPIFFEID: "spiffe://c", Tenant: "acme"}, at, uuid.UUID(of).String(), [32]byte{1},
+		writv1.Outcome_OUTCOME_SUCCEEDED, cost, nil, before.settle(of, cost))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !replayed {
+		return
+	}
+	actual, err := audit.ActualOf(entry.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old { // as it was recorded
+		for _, charge := range actual.Charges {
+			after.used[charge.Key] += charge.Amount
+		}
+	} else if after.allowed[of] {
+		after.settle(of, cost)
+	}
+	q, err := audit.QuestionOf(bodies[of], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	world.Settle(actual, &Candidate{question: q, counted: counted(after.bundle, q)})
+}
