@@ -64,6 +64,7 @@ func (in *insistence) commit(t *testing.T, s *postgres.Store, e audit.Entry) {
 func (in *insistence) finish(t *testing.T) {
 	t.Helper()
 	in.wait.Wait()
+	in.recovered(t)
 	const n = callers * each
 	if got, want := used(t, in.stores[0]), int64(n); got != want {
 		t.Errorf("the counter holds %d, want %d", got, want)
@@ -78,6 +79,20 @@ func (in *insistence) finish(t *testing.T) {
 	for _, s := range in.stores {
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// recovered waits until the last harm is over: every connection that it broke has
+// failed once.
+func (in *insistence) recovered(t *testing.T) {
+	t.Helper()
+	var err error
+	for fine, tries := 0, 0; fine < 50; tries++ {
+		if err = in.stores[0].PendingRows(t.Context(), func(audit.Row) error { return nil }); err == nil {
+			fine++
+		} else if fine = 0; tries > 10_000 || t.Context().Err() != nil {
+			t.Fatalf("the server does not recover: %v", err)
 		}
 	}
 }
