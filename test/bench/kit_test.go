@@ -58,7 +58,7 @@ func newKit(b *testing.B) *kit {
 // request is the request on the wire.
 func (k *kit) request(b *testing.B, i int) *writv1.DecideRequest {
 	b.Helper()
-	r, err := k.agency.Request(i, time.Now())
+	r, err := k.agency.Request(i, time.Now(), time.Now())
 	must(b, err)
 	return r
 }

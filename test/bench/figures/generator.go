@@ -26,6 +26,9 @@ import (
 // gateway do.
 const connections = 4
 
+// pace is how far apart requests are, by their ids.
+const pace = 50 * time.Microsecond
+
 // patience ends a run that hangs.
 const patience = 2 * time.Minute
 
@@ -186,7 +189,7 @@ func (g *generator) questions(d drive) ([][]byte, error) {
 	for from := 0; from < len(all); from += part {
 		group.Go(func() error {
 			for i := from; i < min(from+part, len(all)); i++ {
-				request, err := g.agency.Request(first+i, now)
+				request, err := g.agency.Request(first+i, now, now.Add(time.Duration(i)*pace))
 				if err != nil {
 					return err
 				}

@@ -62,14 +62,14 @@ func (a *Agency) Token(i int, at time.Time) (string, error) {
 // Request is the i-th request: an agent of the support desk is about to read a
 // file, as an MCP gateway asks it. Three budgets of the sample bundle count it,
 // and it is charged to one. Each has a token of its own, for a token is accepted
-// once. Requests that are made at the same time in advance get ids that grow with
-// i, as ids that are made on the way would.
-func (a *Agency) Request(i int, at time.Time) (*writv1.DecideRequest, error) {
+// once. at is when the token is minted, and sent the time that the request's id
+// tells: that of requests which are made in advance grows, as on the way.
+func (a *Agency) Request(i int, at, sent time.Time) (*writv1.DecideRequest, error) {
 	token, err := a.Token(i, at)
 	if err != nil {
 		return nil, fmt.Errorf("minting a token: %w", err)
 	}
-	id, err := a.id(at.Add(time.Duration(i) * 100 * time.Microsecond))
+	id, err := a.id(sent)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func TestRequests(t *testing.T) {
 	seen := map[[32]byte]bool{}
 	previous, size := "", 0
 	for i := range 100 {
-		request, err := agency.Request(i*5, at)
+		request, err := agency.Request(i*5, at, at)
 		if err != nil {
 			t.Fatal(err)
 		}
