@@ -98,7 +98,7 @@ func (s *Spool) drain() {
 // rotate begins a new file, unless nothing was written to the last.
 func (s *Spool) rotate() error {
 	s.mu.Lock()
-	unused := s.segment.count == 0 && s.failing == nil
+	unused := s.segment.count == 0 && !s.segment.torn
 	s.mu.Unlock()
 	if unused {
 		return nil
@@ -134,6 +134,9 @@ func (s *Spool) deliver() error {
 		s.mu.Lock()
 		s.bytes -= g.bytes
 		s.drained += g.count
+		if len(s.full) == 0 {
+			s.failing = nil // before anybody is told
+		}
 		s.move()
 		s.mu.Unlock()
 	}

@@ -41,6 +41,8 @@ type segment struct {
 	// length of their bodies.
 	count int64
 	bytes int
+	// torn says that appending failed: nothing is known of the file's end.
+	torn bool
 	// dirty says that something was written since the last sync.
 	dirty atomic.Bool
 	// buffer is the last frame's memory.
@@ -107,14 +109,14 @@ func segments(dir string) ([]*segment, error) {
 	return all, nil
 }
 
-// append writes a record. After an error nothing is known of the file's end, so
-// nothing may be appended any more.
+// append writes a record. After an error nothing may be appended any more.
 func (g *segment) append(body []byte) error {
 	g.buffer = binary.BigEndian.AppendUint32(g.buffer[:0], uint32(len(body)))
 	sum := crc32.Update(crc32.Checksum(g.buffer, castagnoli), castagnoli, body)
 	g.buffer = append(binary.BigEndian.AppendUint32(g.buffer, sum), body...)
 	g.dirty.Store(true)
 	if _, err := g.f.Write(g.buffer); err != nil {
+		g.torn = true
 		return err
 	}
 	g.count++

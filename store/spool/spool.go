@@ -180,6 +180,9 @@ func (s *Spool) take(e *audit.Entry) (audit.Receipt, bool) {
 // strict commits to the store, after everything that waits for it now. The
 // commit goes on when ctx ends, so that its outcome is always learnt.
 func (s *Spool) strict(ctx context.Context, e audit.Entry) (audit.Receipt, error) {
+	if err := lane.Check(&e); err != nil { // before it holds anything
+		return audit.Receipt{}, fmt.Errorf("checking the entry: %w", err)
+	}
 	s.mu.Lock()
 	held := s.claims.hold(&e)
 	target := s.added

@@ -141,6 +141,21 @@ func TestUnknownIsStrict(t *testing.T) {
 	}
 }
 
+// An entry that no store could hold takes nothing.
+func TestBrokenEntryHoldsNothing(t *testing.T) {
+	p := newPlace(t)
+	s, _ := p.open()
+	know(t, s)
+	broken := strict(entry(t, "a", "a", "", charge(3, 3)))
+	broken.Session = strings.Repeat("x", 1000)
+	if got := commit(t, s, broken); !strings.Contains(got, "session is not") {
+		t.Errorf("got %s", got)
+	}
+	if got, want := commit(t, s, entry(t, "a", "a", "", charge(3, 3))), "spooled"; got != want {
+		t.Errorf("afterwards: got %s, want %s", got, want)
+	}
+}
+
 // A clock that was set back makes no token of an hour ago fresh.
 func TestClockSetBack(t *testing.T) {
 	p := newPlace(t)
