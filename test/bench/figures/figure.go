@@ -66,6 +66,8 @@ var figures = []figure{
 		func(r *results) float64 { return 1e3 * r.median(load{onSQLite, 64}, p99) }},
 	{"bundle_load_10k_ms", "ms", []load{{policies10k, 0}},
 		func(r *results) float64 { return 1e3 * r.bundleLoad[policies10k] }},
+	{"bundle_memory_10k_mib", "MiB", []load{{policies10k, 0}},
+		func(r *results) float64 { return r.bundleHeap[policies10k] / (1 << 20) }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
 }
 

@@ -37,7 +37,7 @@ type target struct {
 // measure measures what the figures need and prints them.
 func measure(ctx context.Context, s settings, wanted []figure, out, complaints io.Writer) (err error) {
 	b := &bench{settings: s, servers: map[string]*target{}, out: out, complaints: complaints,
-		results: results{samples: map[load][]sample{}, bundleLoad: map[string]float64{}}}
+		results: results{samples: map[load][]sample{}, bundleLoad: map[string]float64{}, bundleHeap: map[string]float64{}}}
 	if b.dir, err = os.MkdirTemp("", "writ-figures-"); err != nil {
 		return fmt.Errorf("making a directory: %w", err)
 	}
@@ -142,6 +142,7 @@ func (b *bench) start(ctx context.Context, name string) error {
 		return err
 	}
 	t.address, b.results.bundleLoad[name] = ready.Address, ready.BundleLoad
+	b.results.bundleHeap[name] = ready.BundleHeap
 	if b.exchange != (exchange{}) {
 		return nil
 	}

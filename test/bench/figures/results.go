@@ -37,6 +37,7 @@ func p99(s sample) float64 { return s.P99 }
 type results struct {
 	samples    map[load][]sample
 	bundleLoad map[string]float64 // seconds, by server
+	bundleHeap map[string]float64 // bytes, likewise
 	replayed   float64            // records a second
 }
 

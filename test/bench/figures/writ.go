@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -48,8 +49,9 @@ type writReady struct {
 	Address string
 	// Digest is that of workload.Tool's definition.
 	Digest string
-	// BundleLoad is how long the bundle took to load, in seconds.
-	BundleLoad float64
+	// BundleLoad is how long the bundle took to load, in seconds, and
+	// BundleHeap what it then takes, in bytes.
+	BundleLoad, BundleHeap float64
 }
 
 // store is what both stores are.
@@ -79,12 +81,13 @@ type writ struct {
 }
 
 func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err error) {
-	began := time.Now()
+	before, began := heap(), time.Now()
 	bundle, err := loadBundle(c)
 	if err != nil {
 		return ready, err
 	}
 	ready.BundleLoad = time.Since(began).Seconds()
+	ready.BundleHeap = heap() - before
 	ready.Digest = bundle.Tools[workload.Tool].Digest
 	if w.store, err = openStore(ctx, c); err != nil {
 		return ready, err
@@ -122,6 +125,14 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 	w.served = make(chan error, 1)
 	go func() { w.served <- s.Serve(ctx, grpcListener, httpListener) }()
 	return ready, nil
+}
+
+// heap is what is reachable, in bytes.
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }
 
 func loadBundle(c writConfig) (*decision.Bundle, error) {
