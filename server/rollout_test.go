@@ -13,6 +13,7 @@ import (
 	"github.com/gofrs/uuid/v5"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
@@ -23,15 +24,7 @@ import (
 // sampleWith is the sample bundle with further files.
 func sampleWith(t *testing.T, more fstest.MapFS) fs.FS {
 	t.Helper()
-	files := fstest.MapFS{}
-	must(t, fs.WalkDir(policies.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, path)
-		files[path] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	}))
+	files := policiestest.Sample()
 	maps.Copy(files, more)
 	return files
 }

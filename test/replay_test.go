@@ -17,7 +17,7 @@ import (
 
 	"github.com/writpdp/writ/clients/go/writtest"
 	"github.com/writpdp/writ/document"
-	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
@@ -99,18 +99,7 @@ func recorded(t *testing.T, engine string, edit func(fstest.MapFS)) (s recorder,
 // edited is the sample bundle with some files changed; nil: as it is.
 func edited(t *testing.T, edit func(fstest.MapFS)) fs.FS {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, name)
-		files[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Sample()
 	if edit != nil {
 		edit(files)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 )
@@ -15,18 +15,7 @@ import (
 // sample is a copy of the sample bundle's files.
 func sample(t testing.TB) fstest.MapFS {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, name)
-		files[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Sample()
 	return files
 }
 

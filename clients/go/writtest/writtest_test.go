@@ -2,7 +2,6 @@ package writtest_test
 
 import (
 	"encoding/json"
-	"io/fs"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -12,7 +11,7 @@ import (
 
 	writ "github.com/writpdp/writ/clients/go"
 	"github.com/writpdp/writ/clients/go/writtest"
-	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/store/sqlite"
 )
@@ -40,18 +39,7 @@ func decide(t *testing.T, c *writ.Client, call writ.Call) writ.Decision {
 
 // A test's own bundle, clock, tenant and store are what the PDP goes by.
 func TestConfig(t *testing.T) {
-	bundle := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, path)
-		bundle[path] = &fstest.MapFile{Data: data}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := policiestest.Sample()
 	bundle["cedar/none.cedar"] = &fstest.MapFile{Data: []byte(`@id("no-statements") forbid (principal, action == Action::"supabase/execute_sql", resource);`)}
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "mine.db"))
 	if err != nil {

@@ -16,25 +16,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/policy"
 )
 
 // sample is the sample bundle, to be changed.
 func sample(t testing.TB) fstest.MapFS {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, path)
-		files[path] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Sample()
 	return files
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/policy/suite"
@@ -20,18 +22,10 @@ import (
 // bundle is the sample bundle with other policies and tests of their own.
 func bundle(t testing.TB, cedar, tests string) (fs.FS, *decision.Bundle, *policy.Set) {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || strings.HasPrefix(name, "cedar/") || strings.HasPrefix(name, "tests/") {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, name)
-		files[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
+	files := policiestest.Sample()
+	maps.DeleteFunc(files, func(name string, _ *fstest.MapFile) bool {
+		return strings.HasPrefix(name, "cedar/") || strings.HasPrefix(name, "tests/")
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	files["cedar/a.cedar"] = &fstest.MapFile{Data: []byte(cedar), Mode: 0o444}
 	if tests != "" {
 		files["tests/a.yaml"] = &fstest.MapFile{Data: []byte(tests), Mode: 0o444}

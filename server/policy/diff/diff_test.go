@@ -2,14 +2,13 @@ package diff_test
 
 import (
 	"encoding/json"
-	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/policy/diff"
 )
@@ -18,18 +17,7 @@ import (
 // file where the first is empty.
 func changed(t testing.TB, edits ...[3]string) diff.Bundle {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, name)
-		files[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Sample()
 	for _, e := range edits {
 		text := string(files[e[0]].Data)
 		if !strings.Contains(text, e[1]) {

@@ -2,7 +2,7 @@ package table_test
 
 import (
 	"fmt"
-	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/policy/suite"
@@ -20,19 +21,9 @@ import (
 // where there are none.
 func of(t testing.TB, cedar string) table.Table {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || cedar != "" && strings.HasPrefix(name, "cedar/") {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, name)
-		files[name] = &fstest.MapFile{Data: data, Mode: 0o444}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := policiestest.Sample()
 	if cedar != "" {
+		maps.DeleteFunc(files, func(name string, _ *fstest.MapFile) bool { return strings.HasPrefix(name, "cedar/") })
 		files["cedar/a.cedar"] = &fstest.MapFile{Data: []byte(cedar), Mode: 0o444}
 	}
 	b, err := policy.Load(files)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing/fstest"
 
-	"github.com/writpdp/writ/policies"
+	"github.com/writpdp/writ/policies/policiestest"
 )
 
 // Agents is how many agents of the support desk ask. The sample bundle caps each
@@ -83,18 +83,7 @@ func Policies(n int) (fs.FS, error) {
 }
 
 func sample() (fstest.MapFS, error) {
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.Files, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(policies.Files, path)
-		files[path] = &fstest.MapFile{Data: data}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the sample bundle: %w", err)
-	}
+	files := policiestest.Sample()
 	if err := addAgents(files["entities.json"]); err != nil {
 		return nil, fmt.Errorf("adding agents to the sample bundle: %w", err)
 	}
