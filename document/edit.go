@@ -85,7 +85,7 @@ type errNothing struct{ pointer string }
 func (e *errNothing) Error() string { return fmt.Sprintf("nothing at %q", shown(e.pointer)) }
 
 func (e *errNothing) under(token string) *errNothing {
-	return &errNothing{pointer: "/" + escape(token) + e.pointer}
+	return &errNothing{pointer: "/" + Escape(token) + e.pointer}
 }
 
 // apply returns the changed value and whether it stays at all.

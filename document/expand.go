@@ -134,7 +134,7 @@ func (f *Finder) below(child any, token string, rest []string, found *[]string) 
 	length := len(f.path)
 	if length <= maxPointer { // a longer path is refused where it matches
 		f.path = append(f.path, '/')
-		f.path = append(f.path, escape(token)...)
+		f.path = append(f.path, Escape(token)...)
 	}
 	err := f.expand(child, rest, found)
 	f.path = f.path[:length]
@@ -200,12 +200,18 @@ func split(pointer string) ([]string, error) {
 		if strings.Count(token, "~") != strings.Count(token, "~0")+strings.Count(token, "~1") {
 			return nil, fmt.Errorf("the JSON pointer %q has a ~ that escapes nothing", shown(pointer))
 		}
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
+		tokens[i] = Unescape(token)
 	}
 	return tokens, nil
 }
 
-func escape(token string) string {
+// Unescape is a name as it is, of a JSON pointer's token (RFC 6901).
+func Unescape(token string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
+}
+
+// Escape is the token of a JSON pointer for a name.
+func Escape(token string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1")
 }
 

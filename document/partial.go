@@ -163,7 +163,7 @@ func Matches(pattern, pointer string) bool {
 
 // AppendToken appends a member's name to a pointer.
 func AppendToken(pointer []byte, name string) []byte {
-	return append(append(pointer, '/'), escape(name)...)
+	return append(append(pointer, '/'), Escape(name)...)
 }
 
 // AppendIndex appends an element's index to a pointer.

@@ -97,7 +97,13 @@ func (c decideCmd) Run(ctx context.Context, to streams) error {
 	if err != nil {
 		return fmt.Errorf("no decision, so deny: %s", status.Convert(err).Message())
 	}
-	if c.Output == "json" {
+	return conclude(to, c.Output, message, answer, explained)
+}
+
+// conclude prints an answer, and its explanation unless that is nil: as JSON the
+// message that has them. A denial is errDenied.
+func conclude(to streams, output string, message proto.Message, answer *writv1.DecideResponse, explained *writv1.ExplainResponse) error {
+	if output == "json" {
 		text, err := protojson.MarshalOptions{Multiline: true}.Marshal(message)
 		if err != nil {
 			return fmt.Errorf("printing the answer: %w", err)

@@ -157,11 +157,10 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 // listenLoopback refuses any address that others can reach: development mode
 // believes whoever connects.
 func listenLoopback(ctx context.Context, address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, usageError(fmt.Sprintf("the address %q is not host:port", address))
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !loopback(address) {
 		return nil, usageError(fmt.Sprintf("the address %q is not on loopback", address))
 	}
 	var config net.ListenConfig

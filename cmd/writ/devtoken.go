@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -25,8 +24,7 @@ func (d *dev) routes() map[string]http.Handler {
 // A page in a browser must not get one by pointing a name of its own at
 // loopback, so the Host must be a loopback address.
 func (d *dev) token(w http.ResponseWriter, r *http.Request) {
-	host, _, err := net.SplitHostPort(r.Host)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !loopback(r.Host) {
 		http.Error(w, "only for loopback", http.StatusForbidden)
 		return
 	}

@@ -6,9 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"google.golang.org/protobuf/encoding/protojson"
-
-	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy/suite"
@@ -40,20 +37,7 @@ func (c policyExplainCmd) Run(to streams) error {
 	}
 	answer := explained.Decision
 	answer.DecisionId, answer.RequestId = "", "" // nothing was recorded
-	if c.Output == "json" {
-		text, err := protojson.MarshalOptions{Multiline: true}.Marshal(explained)
-		if err != nil {
-			return fmt.Errorf("printing the explanation: %w", err)
-		}
-		fmt.Fprintln(to.out, string(text))
-	} else {
-		printAnswer(to.out, answer)
-		printExplanation(to.out, explained)
-	}
-	if answer.Effect == writv1.Effect_EFFECT_DENY || answer.Effect == writv1.Effect_EFFECT_UNSPECIFIED {
-		return errDenied
-	}
-	return nil
+	return conclude(to, c.Output, explained, answer, explained)
 }
 
 // maxRequestFile bounds a request's file, in bytes.

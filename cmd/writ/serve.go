@@ -211,6 +211,7 @@ func readConfig(file string) (*config, error) {
 	return &c, nil
 }
 
+// loopback reports whether a host:port is of this machine alone.
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)

@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/uuid/v5"
-	"google.golang.org/protobuf/proto"
-
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
 )
@@ -59,15 +56,7 @@ func Changed(id [16]byte, c ChangeFacts) (Entry, error) {
 	event := &writv1.ChangeEvent{
 		Actor: c.Actor, Action: writv1.ChangeAction(c.Action), Reason: c.Reason, TicketId: c.Ticket, Rollout: rolloutFacts(&c.Rollout),
 	}
-	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(event)
-	if err != nil {
-		return Entry{}, fmt.Errorf("encoding the change: %w", err)
-	}
-	digest := sha256.Sum256(request)
-	entry, err := enter(&writv1.Record{
-		Version: version, Tenant: decision.System, Id: uuid.UUID(id).String(), At: stamp(c.At), RequestDigest: digest[:],
-		Event: &writv1.Record_Change{Change: event},
-	})
+	entry, err := enterSystem(id, c.At, event, &writv1.Record{Event: &writv1.Record_Change{Change: event}})
 	if err != nil {
 		return Entry{}, fmt.Errorf("encoding the change: %w", err)
 	}

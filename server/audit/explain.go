@@ -7,14 +7,11 @@ import (
 
 // Explained is a decision that is not recorded, with how it came about.
 func Explained(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *decision.Decision) (*writv1.ExplainResponse, error) {
-	entry, answer, err := Decided(id, req, snap, d)
+	_, answer, err := Decided(id, req, snap, d)
 	if err != nil {
 		return nil, err
 	}
-	out := &writv1.ExplainResponse{Decision: answer}
-	if out.Findings, err = FindingsOf(entry.Body); err != nil {
-		return nil, err
-	}
+	out := &writv1.ExplainResponse{Decision: answer, Findings: findings(d)}
 	explanation := snap.Bundle.Policies.Explain(snap.Query(req, d))
 	for _, m := range explanation.Matched {
 		out.Matched = append(out.Matched, &writv1.MatchedPolicy{PolicyId: m.Policy, Effect: m.Effect, Decided: m.Decided, Position: m.Position})

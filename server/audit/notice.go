@@ -1,15 +1,11 @@
 package audit
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/gofrs/uuid/v5"
-	"google.golang.org/protobuf/proto"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
@@ -72,15 +68,7 @@ func Noticed(id [16]byte, n NoticeFacts) (Entry, error) {
 	for _, t := range noticeTexts(event) {
 		*t.value = tame(*t.value, t.most)
 	}
-	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(event)
-	if err != nil {
-		return Entry{}, fmt.Errorf("encoding the notice: %w", err)
-	}
-	digest := sha256.Sum256(request)
-	entry, err := enter(&writv1.Record{
-		Version: version, Tenant: decision.System, Id: uuid.UUID(id).String(), At: stamp(n.At), RequestDigest: digest[:],
-		Event: &writv1.Record_Notice{Notice: event},
-	})
+	entry, err := enterSystem(id, n.At, event, &writv1.Record{Event: &writv1.Record_Notice{Notice: event}})
 	if err != nil {
 		return Entry{}, fmt.Errorf("encoding the notice: %w", err)
 	}

@@ -82,21 +82,18 @@ func Reservations(body []byte) (Reserved, error) {
 		Caller:  decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant},
 		Allowed: r.Outcome != decision.Denied,
 	}
-	lines := map[string]*writv1.BudgetLine{}
-	for _, line := range r.decision.Response.Budgets {
-		lines[line.Budget] = line
-	}
+	lines := linesOf(r.decision.Response.Budgets)
 	for _, effect := range r.effects {
 		charge, ok := effect.(decision.Charge)
 		if !ok {
 			continue
 		}
-		line := lines[charge.Key.Budget]
-		if line == nil {
+		line, ok := lines[charge.Key.Budget]
+		if !ok {
 			return Reserved{}, fmt.Errorf("reading a decision: a charge without a line of its budget")
 		}
 		reserved.Reservations = append(reserved.Reservations, decision.Reservation{
-			Line: budgetLine(line), Key: charge.Key, Amount: charge.Amount,
+			Line: line, Key: charge.Key, Amount: charge.Amount,
 		})
 	}
 	return reserved, nil

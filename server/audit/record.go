@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -81,6 +82,18 @@ func Settled(
 		return Entry{}, nil, fmt.Errorf("encoding the settlement: %w", err)
 	}
 	return entry, response, nil
+}
+
+// enterSystem encodes a record of the tenant writ:system, whose request is its
+// own event. m has nothing but that.
+func enterSystem(id [16]byte, at time.Time, event proto.Message, m *writv1.Record) (Entry, error) {
+	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(event)
+	if err != nil {
+		return Entry{}, err
+	}
+	digest := sha256.Sum256(request)
+	m.Version, m.Tenant, m.Id, m.At, m.RequestDigest = version, decision.System, uuid.UUID(id).String(), stamp(at), digest[:]
+	return enter(m)
 }
 
 // enter encodes a record. Row and effects are derived from the message as RowOf

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+
+	"github.com/writpdp/writ/document"
 )
 
 // closer rewrites a schema so that objects refuse what it does not name, and
@@ -200,7 +202,7 @@ func (c *closer) target(ref string) any {
 		if path == "" {
 			break
 		}
-		token = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
+		token = document.Unescape(token)
 		switch v := at.(type) {
 		case map[string]any:
 			at = v[token]

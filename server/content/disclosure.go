@@ -76,17 +76,10 @@ func (o *Disclosure) add(pattern string) error {
 }
 
 func tokensOf(pattern string) ([]string, error) {
-	if err := document.CheckPattern(pattern); err != nil {
-		return nil, err
-	}
 	if pattern == "" {
 		return nil, fmt.Errorf("the pattern %q names a whole document", pattern)
 	}
-	tokens := strings.Split(pattern[1:], "/")
-	for i, token := range tokens {
-		tokens[i] = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
-	}
-	return tokens, nil
+	return document.Tokens(pattern)
 }
 
 // Of is a document as document.Partial takes it: its text with document.Mask in

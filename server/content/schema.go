@@ -251,8 +251,6 @@ func cut(text string) string {
 	return strings.ToValidUTF8(text[:maxDetail-len("…")], "") + "…"
 }
 
-var escaper = strings.NewReplacer("~", "~0", "/", "~1")
-
 // pointer names a place in a document. A token that leads on in no array, and
 // that no property of the schema is called, is the caller's.
 func (s *Schema) pointer(value any, tokens []string) string {
@@ -274,7 +272,7 @@ func (s *Schema) pointer(value any, tokens []string) string {
 			token = "*"
 		}
 		b.WriteByte('/')
-		b.WriteString(escaper.Replace(token))
+		b.WriteString(document.Escape(token))
 	}
 	return cut(b.String())
 }

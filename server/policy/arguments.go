@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/writpdp/writ/document"
 )
 
 // Bounds of the argument types of one tool.
@@ -67,7 +69,7 @@ func (a *arguments) of(s any, depth int) (typ string, nullable bool) {
 		return "", false
 	}
 	if ref, ok := m["$ref"].(string); ok {
-		return a.of(follow(a.root, ref), depth+1)
+		return a.of(Follow(a.root, ref), depth+1)
 	}
 	for _, keyword := range []string{"anyOf", "oneOf"} {
 		if list, ok := m[keyword].([]any); ok {
@@ -167,19 +169,19 @@ func typeNames(m map[string]any) (names []string, nullable bool) {
 	return names, nullable
 }
 
-// follow finds a reference within a schema; nil where there is nothing.
-func follow(root map[string]any, ref string) any {
+// Follow finds a reference within a JSON Schema, "#/…"; nil where there is nothing.
+func Follow(root any, ref string) any {
 	path, ok := strings.CutPrefix(ref, "#/")
 	if !ok {
 		return nil
 	}
-	var at any = root
+	at := root
 	for token := range strings.SplitSeq(path, "/") {
 		m, ok := at.(map[string]any)
 		if !ok {
 			return nil
 		}
-		at = m[strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")]
+		at = m[document.Unescape(token)]
 	}
 	return at
 }

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
@@ -41,7 +40,7 @@ func (m *manifest) disclose(b *decision.Bundle, s *Set) error {
 		return fmt.Errorf("%s: audit.record: more than %d patterns", fileManifest, maxRecord)
 	}
 	for _, pattern := range m.Audit.Record {
-		if document.CheckPattern(pattern) == nil && !declares(s.extraType, strings.Split(pattern, "/")[1:]) {
+		if tokens, err := document.Tokens(pattern); err == nil && !declares(s.extraType, tokens) {
 			return fmt.Errorf("%s: audit.record: the type Extra has nothing at %q", fileManifest, pattern)
 		}
 	}
@@ -78,7 +77,7 @@ func declares(typ resolved.IsType, tokens []string) bool {
 	if len(tokens) == 0 {
 		return true
 	}
-	token := strings.ReplaceAll(strings.ReplaceAll(tokens[0], "~1", "/"), "~0", "~")
+	token := tokens[0]
 	switch typ := typ.(type) {
 	case resolved.RecordType:
 		for name, attribute := range typ {

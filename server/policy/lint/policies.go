@@ -9,6 +9,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/policy/reach"
@@ -306,16 +307,13 @@ func noSuchField(l *linter) {
 
 // hasField reports whether what is redacted in a moment can have a field.
 func (l *linter) hasField(m policy.Moment, field string) bool {
-	var tokens []string
-	for token := range strings.SplitSeq(strings.TrimPrefix(field, "/"), "/") {
-		tokens = append(tokens, strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~"))
-	}
-	if m.Tool == nil {
-		return true // prompts are of any form
+	tokens, err := document.Tokens(field)
+	if err != nil || m.Tool == nil {
+		return true // no bundle has such a field; prompts are of any form
 	}
 	name := m.Tool.Tool.ToolName
 	if m.Phase == decision.Result.String() {
-		return result(l.outputs[name])(tokens)
+		return result(l.outputs[name], tokens)
 	}
 	return l.inputs[name].has(tokens)
 }

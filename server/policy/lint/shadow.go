@@ -18,13 +18,14 @@ func shadowed(l *linter) {
 		if !s.decides(ast.EffectPermit) || len(matches) == 0 {
 			continue
 		}
-		if by := l.coveringPermit(permits, s, matches); by != nil {
+		own, principals := clauses(s.Policy), l.slots(s.Policy.Principal)
+		if by := l.coveringPermit(permits, s, own, principals, matches); by != nil {
 			l.of(s.Written, Warning, fmt.Sprintf("It permits nothing that %q at %s does not.", by.ID, position(by.Policy)), "Take one of the two away, or tell them apart.")
 			continue
 		}
 		var by *subject
 		all := !slices.ContainsFunc(matches, func(e reach.End) bool {
-			by = l.coveringForbid(forbids, s, e.Moment)
+			by = l.coveringForbid(forbids, s, own, principals, e.Moment)
 			return by == nil
 		})
 		if all {
@@ -142,10 +143,10 @@ func clauses(p *ast.Policy) map[string]bool {
 }
 
 // coveringPermit is a permit that permits all that another does. Of two that
-// cover each other the later one is the one too many.
-func (l *linter) coveringPermit(sh shelf, s *subject, matches []reach.End) *subject {
-	own := clauses(s.Policy)
-	for _, at := range l.slots(s.Policy.Principal) {
+// cover each other the later one is the one too many. own are the other's clauses,
+// and principals the slots that policies covering it can stand in.
+func (l *linter) coveringPermit(sh shelf, s *subject, own map[string]bool, principals []string, matches []reach.End) *subject {
+	for _, at := range principals {
 		for _, c := range sh[slot{at, matches[0].Moment.Action}] {
 			if c.subject == s || !subset(c.clauses, own) || !l.covers(c.Policy.Principal, s.Policy.Principal, "Agent") {
 				continue
@@ -172,9 +173,8 @@ func (l *linter) coveringPermitOf(c *covering, s *subject, own map[string]bool) 
 }
 
 // coveringForbid is a forbid that matches whenever a permit does in a moment.
-func (l *linter) coveringForbid(sh shelf, s *subject, m policy.Moment) *subject {
-	own := clauses(s.Policy)
-	for _, at := range l.slots(s.Policy.Principal) {
+func (l *linter) coveringForbid(sh shelf, s *subject, own map[string]bool, principals []string, m policy.Moment) *subject {
+	for _, at := range principals {
 		for _, c := range sh[slot{at, m.Action}] {
 			always := slices.ContainsFunc(c.ends, func(e reach.End) bool { return same(e.Moment, m) && e.Can == reach.Yes })
 			if always || subset(c.clauses, own) && l.covers(c.Policy.Principal, s.Policy.Principal, "Agent") && l.coversResource(c.Policy.Resource, s.Policy.Resource, m) {

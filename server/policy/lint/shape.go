@@ -3,17 +3,13 @@ package lint
 import (
 	"encoding/json"
 	"strconv"
-	"strings"
 
 	"github.com/writpdp/writ/server/policy"
 )
 
 // shape is a JSON Schema, to be asked which places its documents have.
-type shape struct {
-	root, at any
-	// known says that there is a schema.
-	known bool
-}
+// The zero value is that of everything.
+type shape struct{ root any }
 
 // shapesOf are a tool's inputs and its structured results.
 func shapesOf(d policy.Definition) (input, output shape) {
@@ -23,28 +19,25 @@ func shapesOf(d policy.Definition) (input, output shape) {
 	if err := json.Unmarshal(d.Raw, &in); err != nil {
 		in.Output = nil // it was read before, so it never fails
 	}
-	return shape{d.Input, d.Input, true}, shape{in.Output, in.Output, in.Output != nil}
+	return shape{d.Input}, shape{in.Output}
 }
 
-// result is the shape of what a tool's call comes back with.
-func result(output shape) func(tokens []string) bool {
+// result reports whether what a tool's call comes back with can have a place.
+func result(output shape, tokens []string) bool {
 	// Blocks have these members, whatever their types.
 	block := map[string]any{}
 	for _, name := range []string{"type", "text", "data", "mimeType", "uri", "name", "title", "description", "size", "icons", "resource", "annotations", "_meta"} {
 		block[name] = map[string]any{}
 	}
-	return func(tokens []string) bool {
-		switch {
-		case len(tokens) == 0:
-			return true
-		case tokens[0] == "content":
-			blocks := map[string]any{"type": "array", "items": map[string]any{"type": "object", "properties": block}}
-			return shape{blocks, blocks, true}.has(tokens[1:])
-		case tokens[0] == "structuredContent":
-			return !output.known || output.has(tokens[1:])
-		}
-		return tokens[0] == "_meta" || tokens[0] == "isError" || tokens[0] == "*"
+	switch {
+	case len(tokens) == 0:
+		return true
+	case tokens[0] == "content":
+		return shape{map[string]any{"type": "array", "items": map[string]any{"type": "object", "properties": block}}}.has(tokens[1:])
+	case tokens[0] == "structuredContent":
+		return output.has(tokens[1:])
 	}
+	return tokens[0] == "_meta" || tokens[0] == "isError" || tokens[0] == "*"
 }
 
 // maxWalk bounds the steps through a schema, whose references may go in circles.
@@ -56,7 +49,7 @@ const maxWalk = 2000
 // passes.
 func (s shape) has(tokens []string) bool {
 	steps := maxWalk
-	return s.place(s.at, tokens, &steps)
+	return s.place(s.root, tokens, &steps)
 }
 
 func (s shape) place(at any, tokens []string, steps *int) bool {
@@ -68,7 +61,7 @@ func (s shape) place(at any, tokens []string, steps *int) bool {
 		return at != false // true, or no schema
 	}
 	if ref, ok := m["$ref"].(string); ok {
-		return s.place(s.follow(ref), tokens, steps)
+		return s.place(policy.Follow(s.root, ref), tokens, steps)
 	}
 	named := false
 	for _, keyword := range []string{"anyOf", "oneOf", "allOf"} {
@@ -80,7 +73,7 @@ func (s shape) place(at any, tokens []string, steps *int) bool {
 			}
 		}
 	}
-	if len(typeNames(m)) > 0 && typeNames(m)["string"] {
+	if typeNames(m)["string"] {
 		return true // a text may be a document
 	}
 	properties, hasProperties := m["properties"].(map[string]any)
@@ -141,20 +134,4 @@ func typeNames(m map[string]any) map[string]bool {
 		}
 	}
 	return all
-}
-
-func (s shape) follow(ref string) any {
-	path, ok := strings.CutPrefix(ref, "#/")
-	if !ok {
-		return nil
-	}
-	at := s.root
-	for token := range strings.SplitSeq(path, "/") {
-		m, ok := at.(map[string]any)
-		if !ok {
-			return nil
-		}
-		at = m[strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")]
-	}
-	return at
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/writpdp/writ/document"
 )
 
 // Kind is what became of a tool.
@@ -248,7 +250,7 @@ func join(at, name string) string {
 func pointer(path []string) string {
 	var b strings.Builder
 	for _, token := range path {
-		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+		b.WriteString("/" + document.Escape(token))
 	}
 	return b.String()
 }

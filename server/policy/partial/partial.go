@@ -50,9 +50,6 @@ func (u *Unknown) At(name cedar.String) *Unknown {
 	return u.Below[name]
 }
 
-// Any reports whether anything is not known.
-func (u *Unknown) Any() bool { return len(u.labels(nil)) > 0 }
-
 func (u *Unknown) labels(all []string) []string {
 	if u == nil {
 		return all

@@ -11,12 +11,14 @@ import (
 	"unicode"
 
 	"golang.org/x/tools/txtar"
+
+	"github.com/writpdp/writ/server/policy/source/pack"
 )
 
 // Bounds of what is taken from a source. They are no narrower than those of a
 // bundle, which policy.Load holds again.
 const (
-	maxFile  = 8 << 20
+	maxFile  = pack.MaxObject
 	maxFiles = 10_000
 	maxTotal = 64 << 20
 	maxDepth = 16
