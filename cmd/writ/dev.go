@@ -90,6 +90,10 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 		d.rollout.Run(ctx)
 		return nil
 	})
+	group.Go(func() error {
+		d.store.forgetTokens(ctx, log)
+		return nil
+	})
 	if len(command) == 0 {
 		d.greet(to, c.Data)
 	} else {

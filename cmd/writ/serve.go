@@ -124,6 +124,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		group.Go(func() error { return source.Run(ctx) })
 	}
 	group.Go(func() error {
+		store.forgetTokens(ctx, log)
+		return nil
+	})
+	group.Go(func() error {
 		bundles.Run(ctx)
 		return nil
 	})
