@@ -23,7 +23,7 @@ const attempts = 8
 // an answer leaves only after its record is durable, or, for classes of actions
 // that the bundle names, in the ledger's spool.
 func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
-	req, err := s.identify(caller, in)
+	req, err := s.identify(caller, decision.ToDecide, in)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 	if in.GetRequest() == nil {
 		return nil, invalidField("request", "value is required")
 	}
-	req, err := s.identify(caller, in.Request)
+	req, err := s.identify(caller, decision.ToExplain, in.Request)
 	if err != nil {
 		return nil, err
 	}

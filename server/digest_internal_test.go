@@ -12,7 +12,8 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// The digest covers every field of a request but the token and the trace, and
+// The digest covers every field of a request but the token, the trace and the
+// tenant, which the caller has, and
 // what this version does not know.
 func TestRequestDigestCoversEveryField(t *testing.T) {
 	seen := map[[32]byte]string{}
@@ -35,7 +36,7 @@ func TestRequestDigestCoversEveryField(t *testing.T) {
 		set(in.ProtoReflect(), field)
 		sum := add(string(field.Name()), in)
 		want := ""
-		if field.Name() == "principal_token" || field.Name() == "trace" {
+		if field.Name() == "principal_token" || field.Name() == "trace" || field.Name() == "tenant" {
 			want = "nothing"
 		}
 		if seen[sum] != want {
@@ -74,12 +75,12 @@ func set(m protoreflect.Message, field protoreflect.FieldDescriptor) {
 	}
 }
 
-// plainDigest is the definition: SHA-256 over the message without token and
-// trace, and over the parts, each after its length.
+// plainDigest is the definition: SHA-256 over the message without token, trace
+// and tenant, and over the parts, each after its length.
 func plainDigest(t *testing.T, in *writv1.DecideRequest, parts ...string) [32]byte {
 	t.Helper()
 	bare := proto.CloneOf(in)
-	bare.PrincipalToken, bare.Trace = "", nil
+	bare.PrincipalToken, bare.Trace, bare.Tenant = "", nil, ""
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,9 @@ const (
 type Call struct {
 	// Phase is set by Decide's caller; Enforce and its kin set it themselves.
 	Phase Phase
+	// Tenant is whose budgets, tickets and policies decide; empty: the client's
+	// own. For another's, the bundle must admit the client to it.
+	Tenant string
 	// Session is the agent's run that the action belongs to.
 	Session string
 	// Purpose is why the agent acts, one of its token's purposes. Required.
@@ -149,6 +152,7 @@ func (c Call) encode() (*writv1.DecideRequest, error) {
 	}
 	req := &writv1.DecideRequest{
 		Phase:          writv1.Phase(c.Phase),
+		Tenant:         c.Tenant,
 		SessionId:      c.Session,
 		Purpose:        c.Purpose,
 		Arguments:      c.Arguments,

@@ -249,7 +249,7 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
+		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Live: bundles.Live, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: store.sealer(signer, log),
 		Now:    time.Now, Random: rand.Reader, Log: log,

@@ -23,6 +23,8 @@ type Bundle struct {
 	Hosts    map[string]string
 	Budgets  []BudgetRule
 	Policies Policies
+	// Access says who may call.
+	Access Access
 	// RecordContext and RecordResources say what of a request's context, and of
 	// a resource's properties by its type, may stand in a record; nil: nothing.
 	RecordContext   *content.Disclosure

@@ -101,7 +101,10 @@ func (f *files) draft() (*draft, error) {
 	if d.entities, err = f.entities(d.schema); err != nil {
 		return nil, err
 	}
-	d.statements, err = f.statements()
+	if d.bundle.Access, err = f.access(); err != nil {
+		return nil, err
+	}
+	d.statements, err = f.statementsIn(dirCedar)
 	d.around = f.around()
 	return d, err
 }
@@ -197,8 +200,9 @@ func toolRecord(t *decision.Tool) cedar.Record {
 		"classes": stringSet(t.Classes), "labels": stringSet(t.Labels)})
 }
 
-func (f *files) statements() ([]*statement, error) {
-	names, err := f.list(dirCedar, ".cedar")
+// statementsIn reads the policies of a directory.
+func (f *files) statementsIn(dir string) ([]*statement, error) {
+	names, err := f.list(dir, ".cedar")
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ const (
 	filePurposes = "purposes.yaml"
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
+	dirAccess    = "access"
 	dirCedar     = "cedar"
 	dirTools     = "tools"
 )

@@ -40,6 +40,7 @@ type facts struct {
 	PrincipalToken       string         `json:"principal_token"`
 	Purpose              string         `json:"purpose"`
 	SessionID            string         `json:"session_id"`
+	Tenant               string         `json:"tenant"`
 	TicketID             string         `json:"ticket_id"`
 	CallDecisionID       string         `json:"call_decision_id"`
 	Arguments            jsontext.Value `json:"arguments"`
