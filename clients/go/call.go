@@ -76,7 +76,7 @@ type Call struct {
 	// FilterTools sets them.
 	Candidates []Tool
 	// Token returns a fresh token of this call's agent, once for each question
-	// about it. Nil: the client's Config.Token.
+	// about it; for the result it may be the same. Nil: the client's Config.Token.
 	Token func(context.Context) (string, error)
 	// SkipResult leaves out the question whether the result may go on. The
 	// result is then returned as the tool gave it.

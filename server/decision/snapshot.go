@@ -119,6 +119,8 @@ type CallFacts struct {
 	ArgumentsDigest [32]byte
 	// Ticket is the ticket that the call redeemed; empty: none.
 	Ticket string
+	// Token is the token that the call was asked with.
+	Token [32]byte
 }
 
 // Fits reports whether a result agrees with its call in all that it must.

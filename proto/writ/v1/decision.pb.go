@@ -336,7 +336,7 @@ type DecideRequest struct {
 	// The point in the action's life at which this is asked.
 	Phase Phase `protobuf:"varint,2,opt,name=phase,proto3,enum=writ.v1.Phase" json:"phase,omitempty"`
 	// The agent's token, a signed JWT in compact form. It is accepted once: a
-	// new decision needs a new token. Never recorded; only its digest is.
+	// new decision needs a new token, but for a RESULT, whose call's does. Never recorded; only its digest is.
 	PrincipalToken string `protobuf:"bytes,3,opt,name=principal_token,json=principalToken,proto3" json:"principal_token,omitempty"`
 	// The agent's run that this action belongs to. Empty: none.
 	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
