@@ -20,6 +20,7 @@ type policyCmd struct {
 	Test    policyTestCmd    `cmd:"" help:"Run a bundle's tests, and say what they cover."`
 	Table   policyTableCmd   `cmd:"" help:"Print what the policies permit: agent by tool by purpose."`
 	Diff    policyDiffCmd    `cmd:"" help:"Say what differs between two bundles. Exits with 1 when something does."`
+	Access  policyAccessCmd  `cmd:"" help:"Say what a caller may ask Writ for, and by which policies."`
 	Explain policyExplainCmd `cmd:"" help:"Decide one request on a bundle, without a PDP, and say why. Exits with 3 when denied."`
 	Replay  policyReplayCmd  `cmd:"" help:"Decide recorded requests again with another bundle and say what would have changed."`
 
