@@ -45,11 +45,19 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		if err != nil {
 			return nil, internal(s.log, "encoding a decision", err)
 		}
+		if snap.Locks != nil && d.Allowed() {
+			entry.Fenced, entry.Locks = true, snap.Locks.Version
+		}
 		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req)
 		receipt, err := s.ledger.Commit(ctx, entry)
 		switch {
 		case errors.Is(err, audit.ErrStale):
 			continue // decide again on what is true now
+		case errors.Is(err, audit.ErrFenced):
+			if err := s.locks.Look(ctx); err != nil {
+				return nil, s.unrecorded(ctx, "reading the locks", err)
+			}
+			continue
 		case err != nil:
 			return nil, s.unrecorded(ctx, "committing a decision", err)
 		case receipt.Prior != nil:
@@ -81,13 +89,17 @@ func (s *Server) again(receipt audit.Receipt) (*writv1.DecideResponse, error) {
 // one decision is made by one bundle.
 func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered bool) (*decision.Snapshot, error) {
 	bundle, at := s.bundle(req), s.now().UTC().Truncate(time.Microsecond)
+	var locks *decision.Locks
+	if s.locks != nil {
+		locks = s.locks.Locks()
+	}
 	want := bundle.Want(req, at)
 	want.Remembered = remembered
 	facts, err := s.ledger.Snapshot(ctx, want)
 	if err != nil {
 		return nil, err
 	}
-	return &decision.Snapshot{At: at, Bundle: bundle, Facts: facts}, nil
+	return &decision.Snapshot{At: at, Bundle: bundle, Locks: locks, Facts: facts}, nil
 }
 
 // decide decides, and beside it by the bundle's shadow, of which nothing but the
@@ -95,7 +107,7 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
 	if shadow := snap.Bundle.Shadow; shadow != nil {
-		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Facts: snap.Facts})
+		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Locks: snap.Locks, Facts: snap.Facts})
 	}
 	return d
 }

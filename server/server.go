@@ -46,6 +46,14 @@ type Tokens interface {
 	Verify(token string, at time.Time) (decision.Principal, error)
 }
 
+// Locks are the kill switches. Safe for concurrent use.
+type Locks interface {
+	// Locks are those in force, as far as is known.
+	Locks() *decision.Locks
+	// Look learns what others have changed.
+	Look(context.Context) error
+}
+
 // Config is what a server is made of. Every field is required but where its
 // zero value is said.
 type Config struct {
@@ -56,6 +64,8 @@ type Config struct {
 	Bundle func(*decision.Request) *decision.Bundle
 	// Live is the bundle in force, whose access policies say who may call.
 	Live func() *decision.Bundle
+	// Locks are the kill switches; nil: there are none.
+	Locks Locks
 	// Recorded is told each decision that was recorded as new, with the bundle
 	// that made it, before it is answered; nil: nobody is. It must not keep them.
 	Recorded func(*decision.Bundle, *decision.Decision)
@@ -99,6 +109,7 @@ type Server struct {
 	ledger Ledger
 	bundle func(*decision.Request) *decision.Bundle
 	live   func() *decision.Bundle
+	locks  Locks
 	told   func(*decision.Bundle, *decision.Decision)
 	stages decision.Pipeline
 	tokens Tokens
@@ -139,7 +150,7 @@ func New(c Config) (*Server, error) {
 		c.InFlight = 1024
 	}
 	s := &Server{
-		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),

@@ -31,6 +31,8 @@ type Given struct {
 	// Now is the time of every question.
 	Now     time.Time     `yaml:"now"`
 	Tickets []GivenTicket `yaml:"tickets"`
+	// Locks are in force for this case's tenant.
+	Locks []GivenLock `yaml:"locks"`
 	// Spent is what the counters that the first question falls into hold, by
 	// the budget's id.
 	Spent map[string]int64 `yaml:"spent"`
@@ -40,6 +42,27 @@ type Given struct {
 type GivenTicket struct {
 	ID           string `yaml:"id"`
 	suite.Ticket `yaml:",inline"`
+}
+
+// GivenLock is a lock; until is from the case's now.
+type GivenLock struct {
+	ID      string        `yaml:"id"`
+	Target  string        `yaml:"target"`
+	Effect  string        `yaml:"effect"`
+	Until   time.Duration `yaml:"until"`
+	Message string        `yaml:"message"`
+}
+
+// Made is the lock at a time, for a tenant.
+func (g GivenLock) Made(now time.Time, tenant string) (decision.Lock, error) {
+	target, err := decision.ParseTarget(g.Target)
+	if err != nil {
+		return decision.Lock{}, err
+	}
+	target.Tenant = tenant
+	effect, err := decision.ParseLockEffect(g.Effect)
+	return decision.Lock{ID: tenant + "." + g.ID, Target: target, Effect: effect, Until: now.Add(g.Until), Message: g.Message,
+		By: "a test", Reason: "To test."}, err
 }
 
 // Step is one question. Empty fields take the values of `defaults`.

@@ -119,8 +119,17 @@ func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 			}
 		}
 	}
+	p.Look(t) // the clock is another
+	for _, given := range c.Given.Locks {
+		l, err := given.Made(c.Given.Now, c.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Lock(t, l)
+	}
+	records := int64(len(c.Given.Locks))
 	if len(c.Given.Spent) == 0 {
-		return 0
+		return records
 	}
 	caller := decision.Caller{SPIFFEID: writtest.Caller, Tenant: c.Name}
 	req := c.Steps[0].pure(p.Bundle, caller, nil)
@@ -139,7 +148,7 @@ func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 	if _, err := p.Store.Commit(t.Context(), entry); err != nil {
 		t.Fatal(err)
 	}
-	return 1
+	return records + 1
 }
 
 func newID(t *testing.T) uuid.UUID {

@@ -25,9 +25,9 @@ type books struct {
 	// uses counts the records' redemptions of each ticket; a ticket that the
 	// store has is taken out.
 	uses map[TicketUse]int64 // by tenant and ticket alone
-	// versions are the stored versions of the rollout, and named the archives
+	// versions are the stored versions of the chains, and named the archives
 	// that records name, with the first such record.
-	versions map[int64]*rolledOut
+	versions map[versionKey]*storedVersion
 	named    map[[32]byte]Row // tenant and id alone
 	// waiting are settlements whose decision has not come yet.
 	waiting []waiting
@@ -47,6 +47,11 @@ const (
 type counter struct {
 	tenant string
 	key    decision.BudgetKey
+}
+
+type versionKey struct {
+	chain   Chain
+	version int64
 }
 
 type tally struct {
@@ -74,7 +79,7 @@ func newBooks(at time.Time) books {
 	return books{
 		at: at, seen: map[mark]standing{}, counters: map[counter]*tally{},
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
-		uses: map[TicketUse]int64{}, versions: map[int64]*rolledOut{}, named: map[[32]byte]Row{},
+		uses: map[TicketUse]int64{}, versions: map[versionKey]*storedVersion{}, named: map[[32]byte]Row{},
 	}
 }
 
@@ -98,6 +103,8 @@ func (b *books) enter(r *record, index int64) *Problem {
 		key = markOf("c", r.Tenant, []byte(r.Key))
 	case r.Kind == Notice:
 		key = markOf("n", r.Tenant, []byte(r.Key))
+	case r.Kind == Lock:
+		key = markOf("l", r.Tenant, []byte(r.Key))
 	case r.Outcome != decision.Denied:
 		standing = allowed
 	}
@@ -174,6 +181,8 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 		return b.consume(r, index, e)
 	case decision.Rollout:
 		return b.rollout(r, index, &e)
+	case decision.Locks:
+		return b.version(r, index, versionKey{LockChain, e.Version})
 	}
 	return nil
 }

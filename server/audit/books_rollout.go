@@ -9,27 +9,35 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// rolledOut is a stored version of the rollout; met once a record has made it.
-type rolledOut struct {
+// storedVersion is a version that the store has of a chain; met once a record has made it.
+type storedVersion struct {
 	record [16]byte
 	met    bool
 }
 
-func badVersion(r RolloutRow, detail string) *Problem {
-	return &Problem{What: "rollout", Index: -1, Last: -1, Tenant: decision.System, Record: r.Record,
+func badVersion(r VersionRow, detail string) *Problem {
+	return &Problem{What: r.Chain.String(), Index: -1, Last: -1, Tenant: decision.System, Record: r.Record,
 		Detail: fmt.Sprintf("version %d: %s", r.Version, detail)}
+}
+
+// version ticks off the version of a chain that a change has made.
+func (b *books) version(r *record, index int64, k versionKey) *Problem {
+	v := b.versions[k]
+	switch {
+	case v == nil:
+		return about(&r.Row, index, k.chain.String(), fmt.Sprintf("the record makes version %d; the store lacks it", k.version))
+	case v.record != r.ID:
+		return about(&r.Row, index, k.chain.String(), fmt.Sprintf("the record makes version %d; the store has it as another record's", k.version))
+	}
+	v.met = true
+	return nil
 }
 
 // rollout ticks off the version that a change has made.
 func (b *books) rollout(r *record, index int64, e *decision.Rollout) *Problem {
-	v := b.versions[e.Version]
-	switch {
-	case v == nil:
-		return about(&r.Row, index, "rollout", fmt.Sprintf("the record makes version %d; the store lacks it", e.Version))
-	case v.record != r.ID:
-		return about(&r.Row, index, "rollout", fmt.Sprintf("the record makes version %d; the store has it as another record's", e.Version))
+	if p := b.version(r, index, versionKey{RolloutChain, e.Version}); p != nil {
+		return p
 	}
-	v.met = true
 	for _, digest := range archives(e) {
 		if _, known := b.named[digest]; !known {
 			b.named[digest] = Row{Tenant: r.Tenant, ID: r.ID}
@@ -53,11 +61,11 @@ func (b *books) lackingArchive() *Problem {
 // is missing among them has lost its record.
 func (b *books) extraVersions() []*Problem {
 	var extra []*Problem
-	for version, v := range b.versions {
-		row := RolloutRow{Version: version, Record: v.record}
+	for k, v := range b.versions {
+		row := VersionRow{Chain: k.chain, Version: k.version, Record: v.record}
 		if !v.met {
 			extra = append(extra, badVersion(row, "no record has made it"))
-		} else if version > 1 && b.versions[version-1] == nil {
+		} else if k.version > 1 && b.versions[versionKey{k.chain, k.version - 1}] == nil {
 			extra = append(extra, badVersion(row, "the one before it is missing"))
 		}
 	}

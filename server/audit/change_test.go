@@ -129,7 +129,7 @@ func TestChangesHaveATenantOfTheirOwn(t *testing.T) {
 	}
 	req := request(t, 1)
 	req.Caller.Tenant = decision.System
-	if _, _, err := Decided(idOf(1), req, snapshot(), deny("policy.forbid")); err == nil || !strings.Contains(err.Error(), "nothing but changes") {
+	if _, _, err := Decided(idOf(1), req, snapshot(), deny("policy.forbid")); err == nil || !strings.Contains(err.Error(), "no decisions") {
 		t.Errorf("a decision of the reserved tenant: %v", err)
 	}
 }
@@ -144,13 +144,13 @@ func TestVerifyRollout(t *testing.T) {
 	}{
 		"untouched":           {func(*memory) {}, ""},
 		"an archive to spare": {func(m *memory) { m.archives = append(m.archives, archiveOf("c")) }, ""},
-		"a version is gone":   {func(m *memory) { m.rollouts = m.rollouts[1:] }, "rollout: the record makes version 1; the store lacks it"},
-		"another's version":   {func(m *memory) { m.rollouts[0].Record = idOf(9) }, "rollout: the record makes version 1; the store has it as another record's"},
-		"renumbered":          {func(m *memory) { m.rollouts[2].Version = 4 }, "rollout: the record makes version 3; the store lacks it"},
-		"invented":            {func(m *memory) { m.rollouts = append(m.rollouts, RolloutRow{4, idOf(9)}) }, "rollout: version 4: no record has made it"},
-		"twice":               {func(m *memory) { m.rollouts = append(m.rollouts, m.rollouts[0]) }, "rollout: version 1: it is stored twice"},
+		"a version is gone":   {func(m *memory) { m.versions = m.versions[1:] }, "rollout: the record makes version 1; the store lacks it"},
+		"another's version":   {func(m *memory) { m.versions[0].Record = idOf(9) }, "rollout: the record makes version 1; the store has it as another record's"},
+		"renumbered":          {func(m *memory) { m.versions[2].Version = 4 }, "rollout: the record makes version 3; the store lacks it"},
+		"invented":            {func(m *memory) { m.versions = append(m.versions, VersionRow{RolloutChain, 4, idOf(9)}) }, "rollout: version 4: no record has made it"},
+		"twice":               {func(m *memory) { m.versions = append(m.versions, m.versions[0]) }, "rollout: version 1: it is stored twice"},
 		"version and record are gone": {func(m *memory) {
-			m.rollouts = append(m.rollouts[:1:1], m.rollouts[2])
+			m.versions = append(m.versions[:1:1], m.versions[2])
 			m.pending = append(m.pending[:1:1], m.pending[2])
 		}, "rollout: version 3: the one before it is missing"},
 		"an archive is gone":      {func(m *memory) { m.archives = m.archives[1:] }, "archive: the record puts the archive"},

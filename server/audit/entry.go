@@ -17,6 +17,9 @@ var (
 	// ErrStale: a guard failed, so the decision rests on facts that are no
 	// longer true. Nothing was written; decide again on a new snapshot.
 	ErrStale = errors.New("the snapshot is stale")
+	// ErrFenced: others have changed the locks that the decision rests on. Nothing
+	// was written; read the locks and decide again.
+	ErrFenced = errors.New("the locks were changed")
 	// ErrReused: the idempotency key belongs to a request with another digest.
 	// Nothing was written.
 	ErrReused = errors.New("the request id was used for another request")
@@ -36,6 +39,7 @@ const (
 	Settlement
 	Change
 	Notice
+	Lock
 )
 
 // Row is a record as a store keeps it. Every field but Body is derived from
@@ -46,15 +50,15 @@ type Row struct {
 	ID   [16]byte
 	Kind Kind
 	// Key is the idempotency key, unique within tenant and kind: a decision's
-	// request id, a settlement's decision id, a change's and a notice's own.
+	// request id, a settlement's decision id, and of other kinds its own.
 	Key string
 	// Digest is that of the request, or of the change itself: the same key with
 	// another is refused.
 	Digest [32]byte
 	// At is when it was decided, to the microsecond, in UTC.
 	At     time.Time
-	Caller string // empty for a change and a notice
-	// Principal is the agent; of a change or a notice, who made it.
+	Caller string // empty for what is of decision.System
+	// Principal is the agent; of what is of decision.System, who made it.
 	Principal string
 	Session   string
 	Purpose   string
@@ -78,6 +82,10 @@ type Entry struct {
 	Effects []decision.Effect
 	// Async allows a ledger to answer before the record is durable.
 	Async bool
+	// Fenced says that the entry rests on the locks of a version, and must not be
+	// committed once there are newer ones: then it is ErrFenced.
+	Fenced bool
+	Locks  int64
 }
 
 // Receipt says that an entry is durable.
@@ -154,9 +162,30 @@ type UsedToken struct {
 	Expires time.Time
 }
 
-// RolloutRow is one version of the rollout: the record of the change that made
-// it, which holds the rest.
-type RolloutRow struct {
+// Chain is a sort of state that is changed as a whole, each change the next version.
+type Chain uint8
+
+// The chains.
+const (
+	RolloutChain Chain = iota + 1
+	LockChain
+)
+
+// String is what a Problem calls it.
+func (c Chain) String() string {
+	switch c {
+	case RolloutChain:
+		return "rollout"
+	case LockChain:
+		return "locks"
+	}
+	return "unknown"
+}
+
+// VersionRow is one version of a chain: the record of the change that made it,
+// which holds the rest.
+type VersionRow struct {
+	Chain   Chain
 	Version int64
 	// Record is a record of the tenant decision.System.
 	Record [16]byte

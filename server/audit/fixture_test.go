@@ -148,7 +148,7 @@ type memory struct {
 	redemptions []Redemption
 	tickets     []TicketUse
 	tokens      []UsedToken
-	rollouts    []RolloutRow
+	versions    []VersionRow
 	archives    []Archive
 }
 
@@ -214,8 +214,8 @@ func (m *memory) UsedTokens(_ context.Context, yield func(UsedToken) error) erro
 	return each(m.tokens, yield)
 }
 
-func (m *memory) Rollouts(_ context.Context, yield func(RolloutRow) error) error {
-	return each(m.rollouts, yield)
+func (m *memory) Versions(_ context.Context, yield func(VersionRow) error) error {
+	return each(m.versions, yield)
 }
 
 func (m *memory) Archives(_ context.Context, yield func(Archive) error) error {
@@ -235,7 +235,9 @@ func (m *memory) commit(e Entry) {
 		case decision.Consume:
 			m.tokens = append(m.tokens, UsedToken{Tenant: e.Tenant, Token: effect.Token, Record: e.ID, Expires: effect.Expires})
 		case decision.Rollout:
-			m.rollouts = append(m.rollouts, RolloutRow{Version: effect.Version, Record: e.ID})
+			m.versions = append(m.versions, VersionRow{Chain: RolloutChain, Version: effect.Version, Record: e.ID})
+		case decision.Locks:
+			m.versions = append(m.versions, VersionRow{Chain: LockChain, Version: effect.Version, Record: e.ID})
 		}
 	}
 }

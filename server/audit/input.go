@@ -120,6 +120,9 @@ func snapshotFacts(req *decision.Request, snap *decision.Snapshot, d *decision.D
 	}
 	for i := range d.Findings {
 		f := &d.Findings[i]
+		if locks := snap.Locks; f.Stage == "lock" && locks != nil && (locks.Version > 0 || locks.Stale) {
+			lockSnapshot(some(), snap, f.Locks)
+		}
 		for _, r := range f.Redactions {
 			for _, field := range r.Fields {
 				room -= len(field)

@@ -21,6 +21,8 @@ type Question struct {
 	// Facts are what the decision knew. Used holds the counters that it looked
 	// at.
 	Facts decision.Facts
+	// Locks are those that hit the request; nil: there never was a lock.
+	Locks *decision.Locks
 	// Checked is what the tool stage made of arguments that it checked against
 	// the definition that Request.Tool pins; nil: it did not.
 	Checked *decision.Finding
@@ -219,6 +221,9 @@ func (q *Question) facts(r *record) error {
 			MaxUses: t.MaxUses, Uses: t.Uses, Approvers: t.Approvers, Revoked: t.Revoked,
 		}
 	}
+	if err := q.locks(in); err != nil {
+		return err
+	}
 	if call := in.GetCall(); call != nil {
 		f.Call = &decision.CallFacts{Allowed: call.Allowed}
 		if req := q.Request; call.Fits && req.Arguments != nil {
@@ -327,4 +332,14 @@ func CallOf(body []byte) ([16]byte, error) {
 		return [16]byte{}, fmt.Errorf("reading a result: %w", ErrNotFound)
 	}
 	return uuid.FromStringOrNil(r.decision.CallDecisionId), nil
+}
+
+// locks are those that hit the request when it was decided.
+func (q *Question) locks(in *writv1.SnapshotFacts) (err error) {
+	if in.GetLockVersion() == 0 && !in.GetLocksStale() {
+		return nil
+	}
+	q.Locks = &decision.Locks{Version: in.LockVersion, Stale: in.LocksStale}
+	q.Locks.Locks, err = locksOf(in.Locks)
+	return err
 }

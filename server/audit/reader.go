@@ -38,8 +38,8 @@ type Reader interface {
 	TicketUses(ctx context.Context, yield func(TicketUse) error) error
 	// UsedTokens streams the accepted tokens that are remembered.
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
-	// Rollouts streams the versions of the rollout.
-	Rollouts(ctx context.Context, yield func(RolloutRow) error) error
+	// Versions streams the versions of every chain, those of one after the other.
+	Versions(ctx context.Context, yield func(VersionRow) error) error
 	// Archives streams the archives of bundles.
 	Archives(ctx context.Context, yield func(Archive) error) error
 }
@@ -47,9 +47,9 @@ type Reader interface {
 // Report is what a verification found.
 type Report struct {
 	// Leaves and Pending count the records that fit, sealed and not yet sealed;
-	// Settlements and Changes those of both that are such.
-	Leaves, Pending, Settlements, Changes int64
-	Checkpoints, Tiles                    int64
+	// Settlements, Changes and Locks those of both that are such.
+	Leaves, Pending, Settlements, Changes, Locks int64
+	Checkpoints, Tiles                           int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
 	// remembered tokens, Archives those of bundles.
 	Counters, Redemptions, Tokens, Archives int64

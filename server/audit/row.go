@@ -44,6 +44,7 @@ type record struct {
 	settlement *writv1.SettlementEvent
 	change     *writv1.ChangeEvent
 	notice     *writv1.NoticeEvent
+	lock       *writv1.LockEvent
 	effects    []decision.Effect
 }
 
@@ -92,11 +93,13 @@ func derive(m *writv1.Record, body []byte) (*record, error) {
 		err = r.readChange(m.Id, event.Change)
 	case *writv1.Record_Notice:
 		err = r.readNotice(m.Id, event.Notice)
+	case *writv1.Record_Lock:
+		err = r.readLock(m.Id, event.Lock)
 	default:
 		err = errors.New("no event")
 	}
-	if err == nil && r.Kind != Change && r.Kind != Notice && r.Tenant == decision.System {
-		err = fmt.Errorf("the tenant %q has nothing but changes and notices", decision.System)
+	if err == nil && (r.Kind == Decision || r.Kind == Settlement) && r.Tenant == decision.System {
+		err = fmt.Errorf("the tenant %q has no decisions and settlements", decision.System)
 	}
 	if err != nil {
 		return nil, err

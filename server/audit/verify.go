@@ -55,7 +55,7 @@ func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Rep
 		{"checkpoints", v.checkpoints},
 		{"redemptions", v.redemptions},
 		{"used tokens", v.tokens},
-		{"rollouts", v.rollouts},
+		{"versions", v.versions},
 		{"leaves", v.leaves},
 		{"tiles", v.tiles},
 		{"pending records", v.pending},
@@ -251,6 +251,8 @@ func (v *verification) count(r *record) {
 		v.report.Settlements++
 	case Change:
 		v.report.Changes++
+	case Lock:
+		v.report.Locks++
 	}
 }
 

@@ -51,13 +51,14 @@ func (v *verification) uses() error {
 	})
 }
 
-// rollouts takes up the stored versions; the records tick them off.
-func (v *verification) rollouts() error {
-	return v.r.Rollouts(v.ctx, func(r RolloutRow) error {
-		if v.books.versions[r.Version] != nil {
+// versions takes up the stored versions; the records tick them off.
+func (v *verification) versions() error {
+	return v.r.Versions(v.ctx, func(r VersionRow) error {
+		k := versionKey{r.Chain, r.Version}
+		if v.books.versions[k] != nil {
 			return v.fail(badVersion(r, "it is stored twice"))
 		}
-		v.books.versions[r.Version] = &rolledOut{record: r.Record}
+		v.books.versions[k] = &storedVersion{record: r.Record}
 		return nil
 	})
 }

@@ -32,6 +32,9 @@ type Bundle struct {
 	// Async are the classes of tools that may be called before the record of
 	// the decision is durable.
 	Async []string
+	// FailOpen are the classes of tools that may be called although nobody knows
+	// any more whether there are new locks.
+	FailOpen []string
 	// Shadow is what is decided by beside this bundle, and recorded, and never
 	// answered; nil: nothing is. It has no shadow of its own.
 	Shadow *Bundle
@@ -40,12 +43,23 @@ type Bundle struct {
 // MayAnswerEarly reports whether an allowed request may be answered before its
 // record is durable: a call of a tool all of whose classes allow it.
 func (b *Bundle) MayAnswerEarly(req *Request) bool {
+	return req.Phase == Call && b.within(req, b.Async)
+}
+
+// MayFailOpen reports whether a request may be allowed on locks that may be old: a
+// call, or its result, of a tool all of whose classes allow it.
+func (b *Bundle) MayFailOpen(req *Request) bool {
+	return (req.Phase == Call || req.Phase == Result) && b.within(req, b.FailOpen)
+}
+
+// within reports whether a request's tool has classes, and they are all of some.
+func (b *Bundle) within(req *Request, some []string) bool {
 	tool := b.Tools[req.Tool.ToolName]
-	if req.Phase != Call || tool == nil || len(tool.Classes) == 0 {
+	if tool == nil || len(tool.Classes) == 0 {
 		return false
 	}
 	for _, class := range tool.Classes {
-		if !slices.Contains(b.Async, class) {
+		if !slices.Contains(some, class) {
 			return false
 		}
 	}

@@ -50,6 +50,8 @@ type Finding struct {
 	Ticket *Ticket
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
+	// Locks are those that hit the request.
+	Locks []Lock
 	// Withheld is what an Undetermined finding would have to know.
 	Withheld []string
 }

@@ -11,6 +11,8 @@ type Snapshot struct {
 	// At is the moment.
 	At     time.Time
 	Bundle *Bundle
+	// Locks are the kill switches; nil: there are none to know of.
+	Locks *Locks
 	// Matched is what a record of this very decision tells of policies, for those
 	// who judge a request of which parts are not known; nil: nothing.
 	Matched func(policy string) (matched, known bool)

@@ -81,7 +81,7 @@ func (f *files) draft() (*draft, error) {
 	if d.facts, d.words, err = f.tools(d.bundle); err != nil {
 		return nil, err
 	}
-	if err := m.async(d.bundle); err != nil {
+	if err := m.classes(d.bundle); err != nil {
 		return nil, err
 	}
 	if err := f.data(d); err != nil {

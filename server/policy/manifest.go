@@ -46,23 +46,33 @@ type manifest struct {
 		// stand in records; none: no string does.
 		Record []string `yaml:"record"`
 	} `yaml:"audit"`
+	Locks struct {
+		// FailOpen are the classes of tools that may be called although the store
+		// has not told for too long whether there are new locks; none: nothing is.
+		FailOpen []string `yaml:"fail_open"`
+	} `yaml:"locks"`
 }
 
-// async holds the classes against those that tools have: a misspelt one would
+// classes holds the classes against those that tools have: a misspelt one would
 // silently allow nothing.
-func (m *manifest) async(b *decision.Bundle) error {
+func (m *manifest) classes(b *decision.Bundle) error {
 	known := map[string]bool{}
 	for _, t := range b.Tools {
 		for _, class := range t.Classes {
 			known[class] = true
 		}
 	}
-	for _, class := range m.Audit.Async {
-		if !known[class] {
-			return fmt.Errorf("%s: audit.async: no tool has the class %q", fileManifest, class)
+	for _, list := range []struct {
+		key     string
+		classes []string
+	}{{"audit.async", m.Audit.Async}, {"locks.fail_open", m.Locks.FailOpen}} {
+		for _, class := range list.classes {
+			if !known[class] {
+				return fmt.Errorf("%s: %s: no tool has the class %q", fileManifest, list.key, class)
+			}
 		}
 	}
-	b.Async = m.Audit.Async
+	b.Async, b.FailOpen = m.Audit.Async, m.Locks.FailOpen
 	return nil
 }
 

@@ -79,6 +79,10 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 			if f.Version < 1 || len(effects) > 1 {
 				return fmt.Errorf("the version of the rollout is not positive, or something else is changed too")
 			}
+		case decision.Locks:
+			if f.Version < 1 || len(effects) > 1 {
+				return fmt.Errorf("the version of the locks is not positive, or something else is changed too")
+			}
 		default:
 			// Not applying what a decision rests on must never look like success.
 			return fmt.Errorf("an effect of the unknown type %T", effect)

@@ -24,7 +24,7 @@ var (
 )
 
 // Outcome is what became of one entry. Err is nil, audit.ErrStale,
-// audit.ErrReused, or says that nothing is known about the record.
+// audit.ErrFenced, audit.ErrReused, or says that nothing is known about the record.
 type Outcome struct {
 	Receipt audit.Receipt
 	Err     error

@@ -22,8 +22,8 @@ type Writes struct {
 	Tickets []Ticket
 	// Redemptions are the new uses of tickets.
 	Redemptions []audit.Redemption
-	// Rollouts are the new versions of the rollout.
-	Rollouts []audit.RolloutRow
+	// Rollouts and Locks are the new versions of the chains.
+	Rollouts, Locks []audit.VersionRow
 }
 
 // Empty reports that a batch changes nothing.
@@ -66,6 +66,9 @@ func (p *planner) decide(e *audit.Entry) Outcome {
 	key := keyOf(e)
 	if prior, ok := p.Records[key]; ok {
 		return prior.answer(e)
+	}
+	if e.Fenced && e.Locks != p.Locks {
+		return Outcome{Err: audit.ErrFenced}
 	}
 	undo, ok := p.apply(e)
 	if !ok {
@@ -126,6 +129,13 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 			}
 			p.Rollout = f.Version
 			undo = append(undo, func() { p.Rollout = was })
+		case decision.Locks:
+			was := p.Locks
+			if f.Version != was+1 {
+				return undo, false
+			}
+			p.Locks = f.Version
+			undo = append(undo, func() { p.Locks = was })
 		default:
 			return undo, false // Check lets none pass
 		}
@@ -161,7 +171,9 @@ func (p *planner) commit(e *audit.Entry) {
 				Tenant: e.Tenant, Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
 			})
 		case decision.Rollout:
-			w.Rollouts = append(w.Rollouts, audit.RolloutRow{Version: f.Version, Record: e.ID}) // in order already
+			w.Rollouts = append(w.Rollouts, audit.VersionRow{Chain: audit.RolloutChain, Version: f.Version, Record: e.ID}) // in order already
+		case decision.Locks:
+			w.Locks = append(w.Locks, audit.VersionRow{Chain: audit.LockChain, Version: f.Version, Record: e.ID}) // likewise
 		}
 	}
 }

@@ -53,8 +53,8 @@ type State struct {
 	Tokens  map[[32]byte]bool
 	Used    map[CounterKey]int64
 	Tickets map[TicketKey]TicketState
-	// Rollout is the newest version of the rollout; 0: there is none.
-	Rollout int64
+	// Rollout and Locks are the newest versions of the chains; 0: there is none.
+	Rollout, Locks int64
 	// Horizon is the hour before which tokens may be forgotten; see Forgotten. It
 	// is read after the tokens.
 	Horizon int64
@@ -75,8 +75,9 @@ type Needs struct {
 	Tokens   [][32]byte
 	Counters []CounterKey
 	Tickets  []TicketKey
-	// Rollout says that the newest version of the rollout is needed.
-	Rollout bool
+	// Rollout and Locks say that the newest version of the chain is needed, and
+	// Relock that the locks are changed.
+	Rollout, Locks, Relock bool
 }
 
 // NeedsOf collects what a batch depends on.
@@ -85,6 +86,7 @@ func NeedsOf(entries []audit.Entry) Needs {
 	for i := range entries {
 		e := &entries[i]
 		n.Records = append(n.Records, keyOf(e))
+		n.Locks = n.Locks || e.Fenced
 		for _, effect := range e.Effects {
 			switch f := effect.(type) {
 			case decision.Charge:
@@ -95,6 +97,8 @@ func NeedsOf(entries []audit.Entry) Needs {
 				n.Tokens = append(n.Tokens, f.Token)
 			case decision.Rollout:
 				n.Rollout = true
+			case decision.Locks:
+				n.Locks, n.Relock = true, true
 			}
 		}
 	}

@@ -56,9 +56,9 @@ func (s *Store) UsedTokens(ctx context.Context, yield func(audit.UsedToken) erro
 	return s.View(ctx, func(r audit.Reader) error { return r.UsedTokens(ctx, yield) })
 }
 
-// Rollouts yields every version of the rollout, the oldest first.
-func (s *Store) Rollouts(ctx context.Context, yield func(audit.RolloutRow) error) error {
-	return s.View(ctx, func(r audit.Reader) error { return r.Rollouts(ctx, yield) })
+// Versions yields every version of the chains, the oldest of each first.
+func (s *Store) Versions(ctx context.Context, yield func(audit.VersionRow) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.Versions(ctx, yield) })
 }
 
 // Archives yields every archive of a bundle, by its digest.

@@ -16,14 +16,24 @@ import (
 const (
 	// The version is guarded by the unique key of the next: two changes that
 	// read the same are in conflict.
-	versionSQL = `SELECT coalesce((SELECT version FROM rollout ORDER BY version DESC LIMIT 1), 0)`
+	newestRolloutSQL = `SELECT coalesce((SELECT version FROM rollout ORDER BY version DESC LIMIT 1), 0)`
+	newestLocksSQL   = `SELECT coalesce((SELECT version FROM lock_version ORDER BY version DESC LIMIT 1), 0) FROM lock_fence`
 
-	insertRolloutsSQL = `INSERT INTO rollout (version, record)
-		SELECT w.version, w.record FROM unnest($1::bigint[], $2::uuid[]) WITH ORDINALITY AS w (version, record, n) ORDER BY w.n`
+	insertRolloutsSQL = `INSERT INTO rollout (version, record) ` + versionsOf
+	insertLocksSQL    = `INSERT INTO lock_version (version, record) ` + versionsOf
+
+	versionsOf = `SELECT w.version, w.record FROM unnest($1::bigint[], $2::uuid[]) WITH ORDINALITY AS w (version, record, n) ORDER BY w.n`
+
+	// Who changes the locks waits for every transaction that has read their
+	// version, and keeps others from reading it until the end.
+	closeLocksSQL = `LOCK TABLE lock_fence IN ACCESS EXCLUSIVE MODE`
 
 	// One statement is one consistent read.
 	rolloutSQL = `SELECT ` + recordColumns + `
 		FROM (SELECT o.record FROM rollout AS o WHERE $1::bigint = 0 OR o.version = $1 ORDER BY o.version DESC LIMIT 1) AS v
+		LEFT JOIN record AS r ON r.tenant = $2 AND r.id = v.record`
+	locksSQL = `SELECT ` + recordColumns + `
+		FROM (SELECT o.record FROM lock_version AS o WHERE $1::bigint = 0 OR o.version = $1 ORDER BY o.version DESC LIMIT 1) AS v
 		LEFT JOIN record AS r ON r.tenant = $2 AND r.id = v.record`
 
 	insertArchiveSQL = `INSERT INTO bundle (digest, archive) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`
@@ -38,6 +48,16 @@ func (s *Store) Rollout(ctx context.Context, version int64) (audit.Row, error) {
 	row, err := s.one(ctx, rolloutSQL, version, decision.System)
 	if err != nil {
 		return audit.Row{}, fmt.Errorf("reading the rollout: %w", err)
+	}
+	return row, nil
+}
+
+// Locks is the record of the change that made a version of the locks; 0: the
+// newest. The error is as for Rollout.
+func (s *Store) Locks(ctx context.Context, version int64) (audit.Row, error) {
+	row, err := s.one(ctx, locksSQL, version, decision.System)
+	if err != nil {
+		return audit.Row{}, fmt.Errorf("reading the locks: %w", err)
 	}
 	return row, nil
 }
@@ -66,12 +86,12 @@ func (s *Store) Archive(ctx context.Context, digest [32]byte) ([]byte, error) {
 	return archive, nil
 }
 
-// Rollouts yields every version of the rollout, the oldest first.
-func (r reader) Rollouts(ctx context.Context, yield func(audit.RolloutRow) error) error {
-	err := stream(ctx, r, "rollouts", yield, func(rows pgx.Rows) (row audit.RolloutRow, err error) {
-		return row, rows.Scan(&row.Version, &row.Record)
-	}, `SELECT version, record FROM rollout ORDER BY version`)
-	return reading("the rollout", err)
+// Versions yields every version of the chains, the oldest of each first.
+func (r reader) Versions(ctx context.Context, yield func(audit.VersionRow) error) error {
+	err := stream(ctx, r, "versions", yield, func(rows pgx.Rows) (row audit.VersionRow, err error) {
+		return row, rows.Scan(&row.Chain, &row.Version, &row.Record)
+	}, `SELECT 1 AS chain, version, record FROM rollout UNION ALL SELECT 2, version, record FROM lock_version ORDER BY chain, version`)
+	return reading("the versions", err)
 }
 
 // Archives yields every archive of a bundle, by its digest.

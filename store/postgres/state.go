@@ -55,6 +55,12 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 	s := lane.NewState()
 	b := &pgx.Batch{}
 	b.Queue(beginSQL)
+	if n.Relock {
+		b.Queue(closeLocksSQL)
+	}
+	if n.Locks { // before anything that could be waited for: see closeLocksSQL
+		b.Queue(newestLocksSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Locks) })
+	}
 	if len(n.Counters) > 0 {
 		tenants, budgets, subjects, windows := counterColumns(n.Counters)
 		b.Queue(createCountersSQL, tenants, budgets, subjects, windows)
@@ -78,7 +84,7 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 		})
 	}
 	if n.Rollout {
-		b.Queue(versionSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rollout) })
+		b.Queue(newestRolloutSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rollout) })
 	}
 	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Size) })
 	queuePriors(b, s, n.Records)

@@ -101,9 +101,10 @@ func queueEffects(b *pgx.Batch, w *lane.Writes) {
 			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Ticket }),
 			columns(w.Redemptions, func(r *audit.Redemption) [16]byte { return r.Record }))
 	}
-	if len(w.Rollouts) > 0 {
-		b.Queue(insertRolloutsSQL,
-			columns(w.Rollouts, func(r *audit.RolloutRow) int64 { return r.Version }),
-			columns(w.Rollouts, func(r *audit.RolloutRow) [16]byte { return r.Record }))
+	for text, rows := range map[string][]audit.VersionRow{insertRolloutsSQL: w.Rollouts, insertLocksSQL: w.Locks} {
+		if len(rows) > 0 {
+			b.Queue(text, columns(rows, func(r *audit.VersionRow) int64 { return r.Version }),
+				columns(rows, func(r *audit.VersionRow) [16]byte { return r.Record }))
+		}
 	}
 }

@@ -27,7 +27,7 @@ import (
 )
 
 // Store is what stands behind a spool. Only this process may commit decisions to
-// it, and settlements; tickets and the rollout may be changed by others.
+// it, and settlements; tickets, the rollout and the locks may be changed by others.
 type Store interface {
 	Snapshot(context.Context, decision.Want) (decision.Facts, error)
 	Commit(context.Context, audit.Entry) (audit.Receipt, error)
@@ -221,7 +221,7 @@ func outcomeOf(o lane.Outcome) outcome {
 	switch {
 	case o.Err == nil && o.Receipt.Prior == nil:
 		return written
-	case o.Err == nil, errors.Is(o.Err, errNotTried), errors.Is(o.Err, audit.ErrStale), errors.Is(o.Err, audit.ErrReused),
+	case o.Err == nil, errors.Is(o.Err, errNotTried), errors.Is(o.Err, audit.ErrStale), errors.Is(o.Err, audit.ErrFenced), errors.Is(o.Err, audit.ErrReused),
 		errors.Is(o.Err, audit.ErrFull), errors.Is(o.Err, lane.ErrClosed):
 		return unwritten
 	}

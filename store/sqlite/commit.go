@@ -46,13 +46,15 @@ const (
 
 	insertRolloutsSQL = `INSERT INTO rollout (version, record)
 		SELECT value ->> 0, unhex(value ->> 1) FROM json_each(?)`
+	insertLocksSQL = `INSERT INTO lock_version (version, record)
+		SELECT value ->> 0, unhex(value ->> 1) FROM json_each(?)`
 
 	insertUsesSQL = `INSERT INTO ticket_use (tenant, ticket, record)
 		SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?)`
 )
 
 var hotStatements = []string{
-	"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", sizeSQL, priorsSQL, tokensSQL, horizonSQL, countersSQL, ticketsSQL,
+	"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", sizeSQL, priorsSQL, tokensSQL, horizonSQL, newestLocksSQL, countersSQL, ticketsSQL,
 	insertRecordSQL, insertPendingSQL, upsertCountersSQL, updateTicketSQL, insertUsesSQL,
 }
 
@@ -157,7 +159,12 @@ func (t tx) state(n lane.Needs) (*lane.State, error) {
 		}
 	}
 	if n.Rollout {
-		if err := t.each(func(scan func(...any) error) error { return scan(&s.Rollout) }, versionSQL); err != nil {
+		if err := t.each(func(scan func(...any) error) error { return scan(&s.Rollout) }, newestRolloutSQL); err != nil {
+			return nil, err
+		}
+	}
+	if n.Locks {
+		if err := t.each(func(scan func(...any) error) error { return scan(&s.Locks) }, newestLocksSQL); err != nil {
 			return nil, err
 		}
 	}
@@ -220,9 +227,8 @@ func (t tx) write(w *lane.Writes) error {
 		{insertUsesSQL, many(w.Redemptions, func(r audit.Redemption) any {
 			return []any{r.Tenant, r.Ticket, hex.EncodeToString(r.Record[:])}
 		})},
-		{insertRolloutsSQL, many(w.Rollouts, func(r audit.RolloutRow) any {
-			return []any{r.Version, hex.EncodeToString(r.Record[:])}
-		})},
+		{insertRolloutsSQL, many(w.Rollouts, versionItem)},
+		{insertLocksSQL, many(w.Locks, versionItem)},
 	} {
 		if step.keys == nil {
 			continue
@@ -245,6 +251,8 @@ func (t tx) write(w *lane.Writes) error {
 	}
 	return nil
 }
+
+func versionItem(r audit.VersionRow) any { return []any{r.Version, hex.EncodeToString(r.Record[:])} }
 
 func pendingItem(r audit.Row) any {
 	return []any{r.At.UnixMicro(), hex.EncodeToString(r.ID[:]), r.Tenant}

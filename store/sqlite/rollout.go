@@ -13,11 +13,15 @@ import (
 )
 
 const (
-	versionSQL = `SELECT coalesce(max(version), 0) FROM rollout`
+	newestRolloutSQL = `SELECT coalesce(max(version), 0) FROM rollout`
+	newestLocksSQL   = `SELECT coalesce(max(version), 0) FROM lock_version`
 
 	// One statement is one consistent read.
 	rolloutSQL = `SELECT ` + recordColumns + `
 		FROM (SELECT version, record FROM rollout WHERE ?1 = 0 OR version = ?1 ORDER BY version DESC LIMIT 1) AS v
+		LEFT JOIN record AS r ON r.tenant = ?2 AND r.id = v.record`
+	locksSQL = `SELECT ` + recordColumns + `
+		FROM (SELECT version, record FROM lock_version WHERE ?1 = 0 OR version = ?1 ORDER BY version DESC LIMIT 1) AS v
 		LEFT JOIN record AS r ON r.tenant = ?2 AND r.id = v.record`
 
 	insertArchiveSQL = `INSERT INTO bundle (digest, archive) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING`
@@ -32,6 +36,16 @@ func (s *Store) Rollout(ctx context.Context, version int64) (audit.Row, error) {
 	row, err := s.one(ctx, rolloutSQL, version, decision.System)
 	if err != nil {
 		return audit.Row{}, fmt.Errorf("reading the rollout: %w", err)
+	}
+	return row, nil
+}
+
+// Locks is the record of the change that made a version of the locks; 0: the
+// newest. The error is as for Rollout.
+func (s *Store) Locks(ctx context.Context, version int64) (audit.Row, error) {
+	row, err := s.one(ctx, locksSQL, version, decision.System)
+	if err != nil {
+		return audit.Row{}, fmt.Errorf("reading the locks: %w", err)
 	}
 	return row, nil
 }
@@ -61,12 +75,12 @@ func (s *Store) Archive(ctx context.Context, digest [32]byte) ([]byte, error) {
 	return archive, nil
 }
 
-// Rollouts yields every version of the rollout, the oldest first.
-func (r reader) Rollouts(ctx context.Context, yield func(audit.RolloutRow) error) error {
+// Versions yields every version of the chains, the oldest of each first.
+func (r reader) Versions(ctx context.Context, yield func(audit.VersionRow) error) error {
 	err := r.each(ctx, func(scan func(...any) error) error {
-		var row audit.RolloutRow
+		var row audit.VersionRow
 		var raw []byte
-		if err := scan(&row.Version, &raw); err != nil {
+		if err := scan(&row.Chain, &row.Version, &raw); err != nil {
 			return err
 		}
 		var err error
@@ -74,8 +88,8 @@ func (r reader) Rollouts(ctx context.Context, yield func(audit.RolloutRow) error
 			return err
 		}
 		return yield(row)
-	}, `SELECT version, record FROM rollout ORDER BY version`)
-	return reading("the rollout", err)
+	}, `SELECT 1 AS chain, version, record FROM rollout UNION ALL SELECT 2, version, record FROM lock_version ORDER BY chain, version`)
+	return reading("the versions", err)
 }
 
 // Archives yields every archive of a bundle, by its digest.

@@ -38,6 +38,18 @@ func changed(t *testing.T, version int64, name string, archive [32]byte) audit.E
 	return e
 }
 
+// versionsOf are the versions of one chain.
+func versionsOf(chain audit.Chain, s Store) func(context.Context, func(audit.VersionRow) error) error {
+	return func(ctx context.Context, yield func(audit.VersionRow) error) error {
+		return s.Versions(ctx, func(row audit.VersionRow) error {
+			if row.Chain != chain {
+				return nil
+			}
+			return yield(row)
+		})
+	}
+}
+
 // Each version follows the one before it, survives a restart, and is seen by
 // another replica as soon as it is committed.
 func rolloutVersions(t *testing.T, place Place) {
@@ -49,11 +61,11 @@ func rolloutVersions(t *testing.T, place Place) {
 	if _, err := s.Commit(t.Context(), changed(t, 2, "early", [32]byte{})); !errors.Is(err, audit.ErrStale) {
 		t.Errorf("version 2 first: %v", err)
 	}
-	var want []audit.RolloutRow
+	var want []audit.VersionRow
 	for version := range int64(3) {
 		e := changed(t, version+1, "a", [32]byte{})
 		commit(t, s, e)
-		want = append(want, audit.RolloutRow{Version: version + 1, Record: e.ID})
+		want = append(want, audit.VersionRow{Chain: audit.RolloutChain, Version: version + 1, Record: e.ID})
 		row, err := other.Rollout(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
@@ -73,7 +85,7 @@ func rolloutVersions(t *testing.T, place Place) {
 	}
 	s = open()
 	defer s.Close()
-	if diff := cmp.Diff(want, collect(t, s.Rollouts)); diff != "" {
+	if diff := cmp.Diff(want, collect(t, versionsOf(audit.RolloutChain, s))); diff != "" {
 		t.Errorf("versions (-want +got):\n%s", diff)
 	}
 	for _, r := range want {
@@ -104,7 +116,7 @@ func rolloutRace(t *testing.T, place Place) {
 			t.Errorf("version %d (-want +got):\n%s", version+1, diff)
 		}
 	}
-	if got, want := len(collect(t, stores[0].Rollouts)), 10; got != want {
+	if got, want := len(collect(t, versionsOf(audit.RolloutChain, stores[0]))), 10; got != want {
 		t.Errorf("%d versions, want %d", got, want)
 	}
 }

@@ -27,6 +27,7 @@ type Store interface {
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
+	Locks(ctx context.Context, version int64) (audit.Row, error)
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
@@ -50,7 +51,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

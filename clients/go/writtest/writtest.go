@@ -26,6 +26,7 @@ import (
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/store/sqlite"
 )
 
@@ -45,6 +46,7 @@ type Store interface {
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
+	Locks(ctx context.Context, version int64) (audit.Row, error)
 }
 
 // Config says what to run. The zero value runs the sample bundle.
@@ -52,7 +54,8 @@ type Config struct {
 	// Bundle is the policy bundle, for example os.DirFS("policies"); nil: the
 	// sample bundle.
 	Bundle fs.FS
-	// Now is the PDP's clock; nil: the real one.
+	// Now is the PDP's clock; nil: the real one. With a clock of the test's own, the
+	// PDP learns of locks by Lock and Look alone.
 	Now func() time.Time
 	// Tenant is the tenant that the caller works for, asked at each call; nil:
 	// always the constant of that name.
@@ -72,6 +75,7 @@ type PDP struct {
 
 	minter *identity.Minter
 	signer *audit.Signer
+	locks  *respond.Follower
 	key    note.Verifier
 	now    func() time.Time
 }
@@ -107,13 +111,15 @@ func Start(t testing.TB, c Config) *PDP {
 	tokens, err := p.trust()
 	must(err)
 	must(p.newLogKey())
+	p.locks, err = respond.Follow(t.Context(), respond.Config{Store: p.Store, Now: p.now, Report: func(decision.Locks, error) {}})
+	must(err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	httpListener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	p.Addr, p.BaseURL = grpcListener.Addr().String(), "http://"+httpListener.Addr().String()
 	s, err := server.New(server.Config{
-		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Locks: p.locks, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: Caller, Tenant: c.Tenant()}, nil
 		},
@@ -123,6 +129,9 @@ func Start(t testing.TB, c Config) *PDP {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, grpcListener, httpListener) }()
+	if c.Now == nil {
+		go p.locks.Run(ctx)
+	}
 	t.Cleanup(func() {
 		stop()
 		must(<-served)
@@ -190,6 +199,27 @@ func (p *PDP) Client(t testing.TB, a Agent, handlers writ.Handlers) *writ.Client
 		}
 	})
 	return c
+}
+
+// Lock puts a kill switch into force.
+func (p *PDP) Lock(t testing.TB, l decision.Lock) {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err == nil {
+		_, err = respond.Set(t.Context(), p.Store, l, respond.By{Actor: "a test", Reason: "To test.", At: p.now(), ID: id})
+	}
+	if err != nil {
+		t.Fatalf("setting a lock: %v", err)
+	}
+	p.Look(t)
+}
+
+// Look learns what others have changed of the locks, at once.
+func (p *PDP) Look(t testing.TB) {
+	t.Helper()
+	if err := p.locks.Look(t.Context()); err != nil {
+		t.Fatalf("looking at the locks: %v", err)
+	}
 }
 
 // AddTicket approves a change ticket.

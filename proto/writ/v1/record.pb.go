@@ -78,6 +78,67 @@ func (Disclosure) EnumDescriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
 }
 
+// LockEffect is what a lock does to what it hits.
+type LockEffect int32
+
+const (
+	// No lock has it.
+	LockEffect_LOCK_EFFECT_UNSPECIFIED LockEffect = 0
+	// Nothing takes effect.
+	LockEffect_LOCK_EFFECT_DENY LockEffect = 1
+	// No tool is called that is not of the class read-only.
+	LockEffect_LOCK_EFFECT_READ_ONLY LockEffect = 2
+	// As DENY, and the reasons tell it apart.
+	LockEffect_LOCK_EFFECT_QUARANTINE LockEffect = 3
+	// Nothing goes to a destination.
+	LockEffect_LOCK_EFFECT_BLOCK_EGRESS LockEffect = 4
+)
+
+// Enum value maps for LockEffect.
+var (
+	LockEffect_name = map[int32]string{
+		0: "LOCK_EFFECT_UNSPECIFIED",
+		1: "LOCK_EFFECT_DENY",
+		2: "LOCK_EFFECT_READ_ONLY",
+		3: "LOCK_EFFECT_QUARANTINE",
+		4: "LOCK_EFFECT_BLOCK_EGRESS",
+	}
+	LockEffect_value = map[string]int32{
+		"LOCK_EFFECT_UNSPECIFIED":  0,
+		"LOCK_EFFECT_DENY":         1,
+		"LOCK_EFFECT_READ_ONLY":    2,
+		"LOCK_EFFECT_QUARANTINE":   3,
+		"LOCK_EFFECT_BLOCK_EGRESS": 4,
+	}
+)
+
+func (x LockEffect) Enum() *LockEffect {
+	p := new(LockEffect)
+	*p = x
+	return p
+}
+
+func (x LockEffect) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (LockEffect) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x LockEffect) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LockEffect.Descriptor instead.
+func (LockEffect) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // NoticeKind is what was noticed.
 type NoticeKind int32
 
@@ -128,11 +189,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -141,7 +202,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // ChangeAction is the kind of a change.
@@ -186,11 +247,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -199,7 +260,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -239,11 +300,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -252,7 +313,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -281,6 +342,7 @@ type Record struct {
 	//	*Record_Settlement
 	//	*Record_Change
 	//	*Record_Notice
+	//	*Record_Lock
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -401,6 +463,15 @@ func (x *Record) GetNotice() *NoticeEvent {
 	return nil
 }
 
+func (x *Record) GetLock() *LockEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Lock); ok {
+			return x.Lock
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -425,6 +496,11 @@ type Record_Notice struct {
 	Notice *NoticeEvent `protobuf:"bytes,13,opt,name=notice,proto3,oneof"`
 }
 
+type Record_Lock struct {
+	// Other locks are in force from then on.
+	Lock *LockEvent `protobuf:"bytes,14,opt,name=lock,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -432,6 +508,8 @@ func (*Record_Settlement) isRecord_Event() {}
 func (*Record_Change) isRecord_Event() {}
 
 func (*Record_Notice) isRecord_Event() {}
+
+func (*Record_Lock) isRecord_Event() {}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -801,6 +879,12 @@ type SnapshotFacts struct {
 	Redact *Redact `protobuf:"bytes,6,opt,name=redact,proto3" json:"redact,omitempty"`
 	// More redacting policies matched than are here.
 	RedactionsCut bool `protobuf:"varint,7,opt,name=redactions_cut,json=redactionsCut,proto3" json:"redactions_cut,omitempty"`
+	// The version of the locks that it was decided by; 0: there never was a lock.
+	LockVersion int64 `protobuf:"varint,8,opt,name=lock_version,json=lockVersion,proto3" json:"lock_version,omitempty"`
+	// The locks that hit the request.
+	Locks []*LockFacts `protobuf:"bytes,9,rep,name=locks,proto3" json:"locks,omitempty"`
+	// It could not be learnt for too long whether there were newer locks.
+	LocksStale    bool `protobuf:"varint,10,opt,name=locks_stale,json=locksStale,proto3" json:"locks_stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -880,6 +964,27 @@ func (x *SnapshotFacts) GetRedact() *Redact {
 func (x *SnapshotFacts) GetRedactionsCut() bool {
 	if x != nil {
 		return x.RedactionsCut
+	}
+	return false
+}
+
+func (x *SnapshotFacts) GetLockVersion() int64 {
+	if x != nil {
+		return x.LockVersion
+	}
+	return 0
+}
+
+func (x *SnapshotFacts) GetLocks() []*LockFacts {
+	if x != nil {
+		return x.Locks
+	}
+	return nil
+}
+
+func (x *SnapshotFacts) GetLocksStale() bool {
+	if x != nil {
+		return x.LocksStale
 	}
 	return false
 }
@@ -1757,6 +1862,217 @@ func (x *ChangeEvent) GetRollout() *Rollout {
 	return nil
 }
 
+// LockEvent is a change of the locks. Its record belongs to the reserved tenant
+// `writ:system`.
+type LockEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who made it: a SPIFFE ID or a user of the operating system.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The lock that was set or lifted.
+	Lock *LockFacts `protobuf:"bytes,2,opt,name=lock,proto3" json:"lock,omitempty"`
+	// It was lifted; else it was set.
+	Lifted bool `protobuf:"varint,3,opt,name=lifted,proto3" json:"lifted,omitempty"`
+	// Why, in a sentence.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that approves it; empty: none was named.
+	TicketId string `protobuf:"bytes,5,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// 1, 2, 3, and so on: each change makes the next.
+	Version int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	// All locks after it, in the order of their ids, without those that have ended.
+	Locks         []*LockFacts `protobuf:"bytes,7,rep,name=locks,proto3" json:"locks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockEvent) Reset() {
+	*x = LockEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockEvent) ProtoMessage() {}
+
+func (x *LockEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
+func (*LockEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *LockEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *LockEvent) GetLock() *LockFacts {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+func (x *LockEvent) GetLifted() bool {
+	if x != nil {
+		return x.Lifted
+	}
+	return false
+}
+
+func (x *LockEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LockEvent) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *LockEvent) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *LockEvent) GetLocks() []*LockFacts {
+	if x != nil {
+		return x.Locks
+	}
+	return nil
+}
+
+// LockFacts is a kill switch.
+type LockFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, unique among those in force.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The one tenant whose requests it hits; empty: every tenant's.
+	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// What it hits: "all", or kind:value, of the kinds agent, caller, human,
+	// session, tool, server, class, vendor, host and purpose.
+	Target string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// What it does to what it hits.
+	Effect LockEffect `protobuf:"varint,4,opt,name=effect,proto3,enum=writ.v1.LockEffect" json:"effect,omitempty"`
+	// When it ends by itself.
+	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	// Who set it.
+	By string `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	// Why it was set.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What is told to whom it stops; empty: nothing.
+	Message       string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockFacts) Reset() {
+	*x = LockFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockFacts) ProtoMessage() {}
+
+func (x *LockFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
+func (*LockFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LockFacts) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LockFacts) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *LockFacts) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *LockFacts) GetEffect() LockEffect {
+	if x != nil {
+		return x.Effect
+	}
+	return LockEffect_LOCK_EFFECT_UNSPECIFIED
+}
+
+func (x *LockFacts) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *LockFacts) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *LockFacts) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LockFacts) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // NoticeEvent is what a server noticed about the source of its bundle. Its record
 // belongs to the reserved tenant `writ:system`. Control characters in what came
 // from the source are replaced by spaces.
@@ -1784,7 +2100,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +2112,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +2125,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -1897,7 +2213,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2225,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2238,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -1994,7 +2310,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2322,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2335,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -2040,7 +2356,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xd1\x03\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xfb\x03\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -2055,7 +2371,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"settlement\x18\v \x01(\v2\x18.writ.v1.SettlementEventH\x00R\n" +
 	"settlement\x12.\n" +
 	"\x06change\x18\f \x01(\v2\x14.writ.v1.ChangeEventH\x00R\x06change\x12.\n" +
-	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06noticeB\x0e\n" +
+	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06notice\x12(\n" +
+	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lockB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc5\n" +
 	"\n" +
 	"\rDecisionEvent\x125\n" +
@@ -2096,7 +2413,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\"M\n" +
 	"\x10RecordedDocument\x12\x1d\n" +
 	"\x04json\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x04json\x12\x1a\n" +
-	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd6\x02\n" +
+	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd8\x03\n" +
 	"\rSnapshotFacts\x12\x1d\n" +
 	"\n" +
 	"token_used\x18\x01 \x01(\bR\ttokenUsed\x12,\n" +
@@ -2107,7 +2424,12 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"redactions\x18\x05 \x03(\v2\x17.writ.v1.RedactionFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\n" +
 	"redactions\x12'\n" +
 	"\x06redact\x18\x06 \x01(\v2\x0f.writ.v1.RedactR\x06redact\x12%\n" +
-	"\x0eredactions_cut\x18\a \x01(\bR\rredactionsCut\"\x81\x03\n" +
+	"\x0eredactions_cut\x18\a \x01(\bR\rredactionsCut\x12*\n" +
+	"\flock_version\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vlockVersion\x123\n" +
+	"\x05locks\x18\t \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\x12\x1f\n" +
+	"\vlocks_stale\x18\n" +
+	" \x01(\bR\n" +
+	"locksStale\"\x81\x03\n" +
 	"\vTicketFacts\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\x12&\n" +
 	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12!\n" +
@@ -2177,7 +2499,28 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
 	"\tticket_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x122\n" +
-	"\arollout\x18\x05 \x01(\v2\x10.writ.v1.RolloutB\x06\xbaH\x03\xc8\x01\x01R\arollout\"\xce\x02\n" +
+	"\arollout\x18\x05 \x01(\v2\x10.writ.v1.RolloutB\x06\xbaH\x03\xc8\x01\x01R\arollout\"\x98\x02\n" +
+	"\tLockEvent\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12.\n" +
+	"\x04lock\x18\x02 \x01(\v2\x12.writ.v1.LockFactsB\x06\xbaH\x03\xc8\x01\x01R\x04lock\x12\x16\n" +
+	"\x06lifted\x18\x03 \x01(\bR\x06lifted\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12!\n" +
+	"\aversion\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x123\n" +
+	"\x05locks\x18\a \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\"\xbf\x02\n" +
+	"\tLockFacts\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x12 \n" +
+	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\x12\"\n" +
+	"\x06target\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80 R\x06target\x127\n" +
+	"\x06effect\x18\x04 \x01(\x0e2\x13.writ.v1.LockEffectB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06effect\x128\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x05until\x12\x18\n" +
+	"\x02by\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x02by\x12 \n" +
+	"\x06reason\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06reason\x12\"\n" +
+	"\amessage\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\xce\x02\n" +
 	"\vNoticeEvent\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x123\n" +
@@ -2205,7 +2548,14 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DISCLOSURE_ALLOWED\x10\x01\x12\x17\n" +
-	"\x13DISCLOSURE_OVERSIZE\x10\x02*\xac\x01\n" +
+	"\x13DISCLOSURE_OVERSIZE\x10\x02*\x94\x01\n" +
+	"\n" +
+	"LockEffect\x12\x1b\n" +
+	"\x17LOCK_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10LOCK_EFFECT_DENY\x10\x01\x12\x19\n" +
+	"\x15LOCK_EFFECT_READ_ONLY\x10\x02\x12\x1a\n" +
+	"\x16LOCK_EFFECT_QUARANTINE\x10\x03\x12\x1c\n" +
+	"\x18LOCK_EFFECT_BLOCK_EGRESS\x10\x04*\xac\x01\n" +
 	"\n" +
 	"NoticeKind\x12\x1b\n" +
 	"\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -2236,99 +2586,108 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(NoticeKind)(0),               // 1: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 2: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 3: writ.v1.RolloutMode
-	(*Record)(nil),                // 4: writ.v1.Record
-	(*DecisionEvent)(nil),         // 5: writ.v1.DecisionEvent
-	(*RecordedDocument)(nil),      // 6: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 7: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 8: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 9: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 10: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 11: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 12: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 13: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 14: writ.v1.EffectFacts
-	(*Charge)(nil),                // 15: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 16: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 17: writ.v1.ChangeEvent
-	(*NoticeEvent)(nil),           // 18: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 19: writ.v1.Rollout
-	(*BundleRef)(nil),             // 20: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(Phase)(0),                    // 22: writ.v1.Phase
-	(*Tool)(nil),                  // 23: writ.v1.Tool
-	(*Destination)(nil),           // 24: writ.v1.Destination
-	(*Cost)(nil),                  // 25: writ.v1.Cost
-	(*TraceContext)(nil),          // 26: writ.v1.TraceContext
-	(*Finding)(nil),               // 27: writ.v1.Finding
-	(*DecideResponse)(nil),        // 28: writ.v1.DecideResponse
-	(*Redact)(nil),                // 29: writ.v1.Redact
-	(Effect)(0),                   // 30: writ.v1.Effect
-	(*Reason)(nil),                // 31: writ.v1.Reason
-	(*Obligation)(nil),            // 32: writ.v1.Obligation
-	(Outcome)(0),                  // 33: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 34: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 35: writ.v1.SettleResponse
+	(LockEffect)(0),               // 1: writ.v1.LockEffect
+	(NoticeKind)(0),               // 2: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 3: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 4: writ.v1.RolloutMode
+	(*Record)(nil),                // 5: writ.v1.Record
+	(*DecisionEvent)(nil),         // 6: writ.v1.DecisionEvent
+	(*RecordedDocument)(nil),      // 7: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 8: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 9: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 10: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 11: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 12: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 13: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 14: writ.v1.PrincipalFacts
+	(*EffectFacts)(nil),           // 15: writ.v1.EffectFacts
+	(*Charge)(nil),                // 16: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 17: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 18: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 19: writ.v1.LockEvent
+	(*LockFacts)(nil),             // 20: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 21: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 22: writ.v1.Rollout
+	(*BundleRef)(nil),             // 23: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(Phase)(0),                    // 25: writ.v1.Phase
+	(*Tool)(nil),                  // 26: writ.v1.Tool
+	(*Destination)(nil),           // 27: writ.v1.Destination
+	(*Cost)(nil),                  // 28: writ.v1.Cost
+	(*TraceContext)(nil),          // 29: writ.v1.TraceContext
+	(*Finding)(nil),               // 30: writ.v1.Finding
+	(*DecideResponse)(nil),        // 31: writ.v1.DecideResponse
+	(*Redact)(nil),                // 32: writ.v1.Redact
+	(Effect)(0),                   // 33: writ.v1.Effect
+	(*Reason)(nil),                // 34: writ.v1.Reason
+	(*Obligation)(nil),            // 35: writ.v1.Obligation
+	(Outcome)(0),                  // 36: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 37: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 38: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	21, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	5,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	16, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	17, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	18, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	13, // 5: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	22, // 6: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	23, // 7: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	23, // 8: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	24, // 9: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	25, // 10: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	26, // 11: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	27, // 12: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	28, // 13: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	14, // 14: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	12, // 15: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	6,  // 16: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	6,  // 17: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	6,  // 18: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 19: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	7,  // 20: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	8,  // 21: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	9,  // 22: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	10, // 23: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	11, // 24: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	29, // 25: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	23, // 26: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	21, // 27: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	21, // 28: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	21, // 29: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	30, // 30: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	31, // 31: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	32, // 32: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	21, // 33: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	15, // 34: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	21, // 35: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	33, // 36: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	25, // 37: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	34, // 38: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	35, // 39: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	14, // 40: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	2,  // 41: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	19, // 42: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	1,  // 43: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	20, // 44: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	20, // 45: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	3,  // 46: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	24, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	6,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	17, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	18, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	21, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	19, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	14, // 6: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	25, // 7: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	26, // 8: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	26, // 9: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	27, // 10: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	28, // 11: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	29, // 12: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	30, // 13: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	31, // 14: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	15, // 15: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	13, // 16: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	7,  // 17: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	7,  // 18: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	7,  // 19: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 20: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	8,  // 21: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	9,  // 22: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	10, // 23: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	11, // 24: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	12, // 25: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	32, // 26: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	20, // 27: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	26, // 28: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	24, // 29: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	24, // 30: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	24, // 31: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	33, // 32: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	34, // 33: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	35, // 34: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	24, // 35: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	16, // 36: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	24, // 37: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	36, // 38: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	28, // 39: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	37, // 40: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	38, // 41: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	15, // 42: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	3,  // 43: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	22, // 44: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	20, // 45: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	20, // 46: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	1,  // 47: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	24, // 48: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	2,  // 49: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	23, // 50: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	23, // 51: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	4,  // 52: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	53, // [53:53] is the sub-list for method output_type
+	53, // [53:53] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -2343,6 +2702,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Settlement)(nil),
 		(*Record_Change)(nil),
 		(*Record_Notice)(nil),
+		(*Record_Lock)(nil),
 	}
 	file_writ_v1_record_proto_msgTypes[10].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
@@ -2354,8 +2714,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   17,
+			NumEnums:      5,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

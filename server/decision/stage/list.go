@@ -8,6 +8,7 @@ import (
 
 // visible are the stages that a tool must pass to be seen.
 var visible = decision.Pipeline{
+	{Name: "lock", Judge: Lock},
 	{Name: "purpose", Judge: Purpose},
 	{Name: "tool", Judge: Tool},
 	{Name: "policy", Judge: Policy},

@@ -30,7 +30,7 @@ func Route(req *decision.Request, snap *decision.Snapshot, d *decision.Decision)
 		return deny("route.vendor", fmt.Sprintf("The purpose %q does not grant the vendor %q.", req.Purpose, id),
 			"Act under a purpose that grants the vendor, or add the vendor to this one in the bundle.")
 	}
-	return choose(dest, vendor, purpose, d.Routes())
+	return choose(req, snap, vendor, purpose, d.Routes())
 }
 
 // maxListed bounds the endpoints that a reason lists.
@@ -39,12 +39,17 @@ const maxListed = 8
 // choose takes the endpoint that was asked for when it is eligible, else the
 // vendor's first eligible one in the region that was asked for, else its first
 // eligible one.
-func choose(dest decision.Destination, vendor *decision.Vendor, purpose *decision.Purpose, rules []decision.RouteRule) decision.Finding {
+func choose(req *decision.Request, snap *decision.Snapshot, vendor *decision.Vendor, purpose *decision.Purpose, rules []decision.RouteRule) decision.Finding {
+	dest := req.Destination
 	var failed []string
 	policy := ""
 	var eligible []decision.Endpoint
 	for _, e := range vendor.Endpoints {
-		if why, by := objection(e, vendor.ID, purpose, rules); why != "" {
+		why, by := objection(e, vendor.ID, purpose, rules)
+		if why == "" {
+			why = locked(req, snap, vendor.ID, e)
+		}
+		if why != "" {
 			if len(failed) < maxListed {
 				failed = append(failed, fmt.Sprintf("%s (%s)", e.Host, why))
 			}
@@ -74,6 +79,21 @@ func choose(dest decision.Destination, vendor *decision.Vendor, purpose *decisio
 			Text: fmt.Sprintf("The data goes to %s in the region %q.", chosen.Host, chosen.Region)}}
 	}
 	return f
+}
+
+// locked says which lock keeps data from an endpoint; empty: none does.
+func locked(req *decision.Request, snap *decision.Snapshot, vendor string, e decision.Endpoint) string {
+	if snap.Locks == nil {
+		return ""
+	}
+	there := *req
+	there.Destination = decision.Destination{Host: e.Host, Vendor: vendor, Region: e.Region}
+	for i := range snap.Locks.Locks {
+		if l := &snap.Locks.Locks[i]; l.Hits(&there, snap.Bundle.Tools[req.Tool.ToolName], vendor, snap.At) {
+			return "lock " + l.ID
+		}
+	}
+	return ""
 }
 
 // objection says why an endpoint may not be used and which policy says so.

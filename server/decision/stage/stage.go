@@ -11,6 +11,7 @@ import (
 // ticket that the policy stage shows to the policies, the policy stage finds
 // the constraints that the route stage meets, and comply sees every obligation.
 var All = decision.Pipeline{
+	{Name: "lock", Judge: Lock},
 	{Name: "token", Judge: Token},
 	{Name: "purpose", Judge: Purpose},
 	{Name: "tool", Judge: Tool},

@@ -1,0 +1,145 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/decision"
+)
+
+// LockFacts is a change of the locks, as its record has it.
+type LockFacts struct {
+	// At is when it was made.
+	At time.Time
+	// Actor is who made it: 1 to 2048 bytes.
+	Actor string
+	// Lock is the one that was set, or Lifted.
+	Lock   decision.Lock
+	Lifted bool
+	// Reason is why: 1 to 1024 bytes.
+	Reason string
+	// Ticket approves it: at most 128 bytes; empty: none was named.
+	Ticket string
+	// Locks are all of them after it.
+	Locks decision.Locks
+}
+
+// Locked is the entry of a change. id is the new record's UUIDv7. Committed, it
+// makes its locks the newest, or is ErrStale where another change was faster.
+func Locked(id [16]byte, c LockFacts) (Entry, error) {
+	event := &writv1.LockEvent{Actor: c.Actor, Lock: lockFacts(&c.Lock), Lifted: c.Lifted, Reason: c.Reason, TicketId: c.Ticket,
+		Version: c.Locks.Version, Locks: locksFacts(c.Locks.Locks)}
+	entry, err := enterSystem(id, c.At, event, &writv1.Record{Event: &writv1.Record_Lock{Lock: event}})
+	if err != nil {
+		return Entry{}, fmt.Errorf("encoding the change of the locks: %w", err)
+	}
+	return entry, nil
+}
+
+// LockFactsOf is the change that a body records. Another record's is ErrNotFound.
+func LockFactsOf(body []byte) (LockFacts, error) {
+	r, err := decode(body)
+	if err != nil {
+		return LockFacts{}, err
+	}
+	if r.lock == nil {
+		return LockFacts{}, fmt.Errorf("reading a change of the locks: %w", ErrNotFound)
+	}
+	locks, ok := r.effects[0].(decision.Locks)
+	if !ok {
+		return LockFacts{}, fmt.Errorf("reading a change of the locks: %w", ErrNotFound) // readLock lets none pass
+	}
+	lock, err := lockOf(r.lock.Lock)
+	return LockFacts{At: r.At, Actor: r.lock.Actor, Lock: lock, Lifted: r.lock.Lifted, Reason: r.lock.Reason,
+		Ticket: r.lock.TicketId, Locks: locks}, err
+}
+
+func lockFacts(l *decision.Lock) *writv1.LockFacts {
+	return &writv1.LockFacts{Id: l.ID, Tenant: l.Target.Tenant, Target: l.Target.String(), Effect: writv1.LockEffect(l.Effect),
+		Until: stamp(l.Until), By: l.By, Reason: l.Reason, Message: l.Message}
+}
+
+func locksFacts(locks []decision.Lock) []*writv1.LockFacts {
+	var facts []*writv1.LockFacts
+	for i := range locks {
+		facts = append(facts, lockFacts(&locks[i]))
+	}
+	return facts
+}
+
+// lockOf is the way back; it refuses what makes no sense, so that nothing has to
+// when it decides.
+func lockOf(facts *writv1.LockFacts) (decision.Lock, error) {
+	target, err := decision.ParseTarget(facts.GetTarget())
+	if err != nil {
+		return decision.Lock{}, fmt.Errorf("target: %w", err)
+	}
+	if target.String() != facts.Target {
+		return decision.Lock{}, errors.New("target is not in its one form")
+	}
+	target.Tenant = facts.Tenant
+	until, err := moment("until", facts.Until)
+	if err != nil {
+		return decision.Lock{}, err
+	}
+	if facts.Effect < writv1.LockEffect_LOCK_EFFECT_DENY || facts.Effect > writv1.LockEffect_LOCK_EFFECT_BLOCK_EGRESS {
+		return decision.Lock{}, errors.New("effect is unknown")
+	}
+	l := decision.Lock{ID: facts.Id, Target: target, Effect: decision.LockEffect(facts.Effect), Until: until,
+		By: facts.By, Reason: facts.Reason, Message: facts.Message}
+	return l, errors.Join(l.Check(), line("id", l.ID, 1, 64), line("target", facts.Target, 1, 4096), line("tenant", facts.Tenant, 0, 128),
+		line("by", l.By, 0, maxActor), line("reason", l.Reason, 0, maxReason), line("message", l.Message, 0, maxReason))
+}
+
+// locksOf are in order of their ids, each there once.
+func locksOf(facts []*writv1.LockFacts) ([]decision.Lock, error) {
+	if len(facts) > decision.MaxLocks {
+		return nil, fmt.Errorf("more than %d locks", decision.MaxLocks)
+	}
+	var locks []decision.Lock
+	for i, f := range facts {
+		l, err := lockOf(f)
+		if err != nil {
+			return nil, fmt.Errorf("lock %d: %w", i, err)
+		}
+		if i > 0 && strings.Compare(locks[i-1].ID, l.ID) >= 0 {
+			return nil, fmt.Errorf("lock %d is not in order, or is there twice", i)
+		}
+		locks = append(locks, l)
+	}
+	return locks, nil
+}
+
+func (r *record) readLock(id string, event *writv1.LockEvent) error {
+	r.lock, r.Kind = event, Lock
+	locks, err := locksOf(event.GetLocks())
+	if err != nil {
+		return err
+	}
+	if _, err := lockOf(event.GetLock()); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	switch {
+	case r.Tenant != decision.System:
+		return fmt.Errorf("a change of the locks is not of the tenant %q", decision.System)
+	case r.Caller != "":
+		return errors.New("a change of the locks has a caller")
+	case event.Version < 1:
+		return errors.New("version is not positive")
+	}
+	err = errors.Join(line("actor", event.Actor, 1, maxActor), line("reason", event.Reason, 1, maxReason), line("ticket_id", event.TicketId, 0, 128))
+	if err != nil {
+		return err
+	}
+	r.Key, r.Principal, r.Ticket = id, event.Actor, event.TicketId
+	r.effects = []decision.Effect{decision.Locks{Version: event.Version, Locks: locks}}
+	return nil
+}
+
+// lockSnapshot is what a decision's record keeps of the locks.
+func lockSnapshot(facts *writv1.SnapshotFacts, snap *decision.Snapshot, hits []decision.Lock) {
+	facts.LockVersion, facts.LocksStale, facts.Locks = snap.Locks.Version, snap.Locks.Stale, locksFacts(hits)
+}

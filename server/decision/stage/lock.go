@@ -1,0 +1,56 @@
+package stage
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Lock stops what a kill switch hits, whatever else would permit it. Where nobody
+// knows any more whether there are locks, everything is stopped but what the bundle
+// names.
+func Lock(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
+	if snap.Locks == nil {
+		return abstain() // a request outside of any server: there are none
+	}
+	if snap.Locks.Stale && !snap.Bundle.MayFailOpen(req) {
+		return deny("lock.stale", "Whether the action is stopped by a lock cannot be learnt: the store has not answered for too long.",
+			"Wait until the store answers again.")
+	}
+	tool, vendor := snap.Bundle.Tools[req.Tool.ToolName], snap.Bundle.Vendor(req.Destination)
+	f := abstain()
+	for i := range snap.Locks.Locks {
+		l := &snap.Locks.Locks[i]
+		if !l.Hits(req, tool, vendor, snap.At) {
+			continue
+		}
+		if f.Locks == nil {
+			f.Verdict = decision.Deny
+		}
+		f.Locks = append(f.Locks, *l)
+		f.Reasons = append(f.Reasons, decision.Reason{Code: lockCodes[l.Effect], Text: lockText(l), Lift: lockLift(l)})
+	}
+	return f
+}
+
+// lockCodes are the codes by effect.
+var lockCodes = map[decision.LockEffect]string{
+	decision.LockDeny: "lock.denied", decision.LockReadOnly: "lock.read_only",
+	decision.LockQuarantine: "lock.quarantined", decision.LockBlockEgress: "lock.egress_blocked",
+}
+
+func lockText(l *decision.Lock) string {
+	text := fmt.Sprintf("Stopped by the lock %s", l.ID)
+	if l.Effect == decision.LockReadOnly {
+		text = fmt.Sprintf("The lock %s leaves only tools that are read-only", l.ID)
+	}
+	if l.Message != "" {
+		return text + ": " + l.Message
+	}
+	return text + "."
+}
+
+func lockLift(l *decision.Lock) string {
+	return fmt.Sprintf("Wait until %s, or have the lock lifted.", l.Until.UTC().Format(time.RFC3339))
+}

@@ -1,0 +1,125 @@
+package respond
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+const (
+	// interval is how often to look for what others have changed.
+	interval = 100 * time.Millisecond
+	// Fresh is how long what was learnt may be relied upon: a replica that learns
+	// nothing for longer stops everything.
+	Fresh = time.Second
+)
+
+// Config is what a Follower needs. Every field is required.
+type Config struct {
+	Store Store
+	// Now is the clock.
+	Now func() time.Time
+	// Report is told when the store does not answer, once, and with nil when it
+	// does again; and of each change. It is called from one goroutine at a time.
+	Report func(decision.Locks, error)
+}
+
+// Follower knows the locks that the store has. Safe for concurrent use.
+type Follower struct {
+	config Config
+	seen   atomic.Pointer[seen]
+
+	mu     sync.Mutex // held while looking; guards failed
+	failed bool
+}
+
+// seen is what the store had, and when it was asked.
+type seen struct {
+	locks, stale *decision.Locks
+	at           time.Time
+}
+
+// Follow returns once it knows the locks: a process that cannot learn them must
+// not begin to decide.
+func Follow(ctx context.Context, c Config) (*Follower, error) {
+	f := &Follower{config: c}
+	if err := f.Look(ctx); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Locks are those in force, as far as is known; they are Stale once the store has
+// not answered for longer than Fresh.
+func (f *Follower) Locks() *decision.Locks {
+	s := f.seen.Load()
+	if age := f.config.Now().Sub(s.at); age > Fresh || age < -Fresh {
+		return s.stale
+	}
+	return s.locks
+}
+
+// Look asks the store, at once: for who has just learnt that there are newer locks.
+func (f *Follower) Look(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := f.config.Now() // what is read is at least as new
+	changed, err := f.look(ctx, at)
+	if ctx.Err() == nil && (changed || (err != nil) != f.failed) { // the end of the process is nothing to report
+		f.failed = err != nil
+		f.config.Report(f.known(), err)
+	}
+	return err
+}
+
+func (f *Follower) known() decision.Locks {
+	if s := f.seen.Load(); s != nil {
+		return *s.locks
+	}
+	return decision.Locks{}
+}
+
+func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, Fresh)
+	defer cancel()
+	c, err := Newest(ctx, f.config.Store)
+	if err != nil {
+		return false, fmt.Errorf("following the locks: %w", err)
+	}
+	next := &seen{locks: &c.Locks, at: at}
+	if last := f.seen.Load(); last != nil {
+		switch {
+		case c.Locks.Version < last.locks.Version:
+			return false, fmt.Errorf("following the locks: the store went back from version %d to %d", last.locks.Version, c.Locks.Version)
+		case c.Locks.Version == last.locks.Version:
+			next.locks, next.stale = last.locks, last.stale
+		default:
+			changed = true
+		}
+	}
+	if next.stale == nil {
+		stale := *next.locks
+		stale.Stale = true
+		next.stale = &stale
+	}
+	f.seen.Store(next)
+	return changed, nil
+}
+
+// Run follows the store until ctx is done.
+func (f *Follower) Run(ctx context.Context) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = f.Look(ctx) // it has reported the error
+		}
+	}
+}
