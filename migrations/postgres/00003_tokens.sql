@@ -34,9 +34,10 @@ INSERT INTO token_horizon (hour) VALUES (0);
 -- Moves the horizon to the hour before a time, by the server's clock at most, and
 -- empties the partition whose turn comes last. It is the owner's, so that who
 -- decides needs no right to empty tables. Who commits a token reads its partition
--- first and the horizon then, so that either waits for the other.
+-- first and the horizon then, so that either waits for the other. Where somebody
+-- reads the partition for long, this gives up soon: whoever waits behind it decides.
 -- +goose StatementBegin
-CREATE FUNCTION forget_tokens(until timestamptz) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION forget_tokens(until timestamptz) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '100ms' AS $$
 DECLARE
     now_hour constant bigint := floor(extract(epoch FROM least(until, clock_timestamp())) / 3600)::bigint - 1;
     was bigint;
