@@ -41,7 +41,7 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	b.Policies, b.Digest = set, f.digest()
 	if len(d.inForce()) < len(d.statements) {
 		shadow := *b
-		shadow.Policies = d.compile(d.statements)
+		shadow.Policies, shadow.Only = d.compile(d.statements), d.watching()
 		b.Shadow = &shadow
 	}
 	return b, nil
@@ -180,10 +180,24 @@ func (d *draft) inForce() []*statement {
 	return slices.DeleteFunc(slices.Clone(d.statements), func(s *statement) bool { return s.shadow })
 }
 
+// watching are the tenants for whom some policy is in shadow mode; nil: all.
+func (d *draft) watching() map[string]bool {
+	only := map[string]bool{}
+	for _, st := range d.statements {
+		switch {
+		case st.shadow && st.tenant == "":
+			return nil
+		case st.shadow:
+			only[st.tenant] = true
+		}
+	}
+	return only
+}
+
 // compile makes some of a draft's policies fit for being asked.
 func (d *draft) compile(statements []*statement) *Set {
 	s := &Set{schema: d.schema, extraType: extraType(d.schema), entities: d.entities, tools: map[decision.ToolName]cedar.Record{},
-		needs: needsOf(statements), index: newIndex(statements, d.entities), mask: newMask(d.bundle, d.facts, d.entities, d.statements)}
+		needs: needsOf(statements), index: newIndex(statements, d.entities), masks: newMasks(d.bundle, d.facts, d.entities, d.statements)}
 	for _, t := range d.facts {
 		s.tools[t.tool.ToolName] = toolRecord(t.tool)
 	}
@@ -197,13 +211,43 @@ func toolRecord(t *decision.Tool) cedar.Record {
 		"classes": stringSet(t.Classes), "labels": stringSet(t.Labels)})
 }
 
+// statements reads the policies: those of every tenant, and then each tenant's
+// own. An @id is unique among all of them, because reasons, records and tests name
+// a policy by it alone.
 func (f *files) statements() ([]*statement, error) {
-	names, err := f.list(dirCedar, ".cedar")
+	all, err := f.statementsIn(dirCedar, "")
+	if err != nil {
+		return nil, err
+	}
+	tenants, err := f.tenants(dirCedar)
+	if err != nil {
+		return nil, err
+	}
+	for _, tenant := range tenants {
+		own, err := f.statementsIn(TenantDirectory(dirCedar, tenant), tenant)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, own...)
+	}
+	where := map[string]string{}
+	for _, st := range all {
+		if other, twice := where[st.id]; twice {
+			return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
+		}
+		where[st.id] = st.at()
+	}
+	return all, nil
+}
+
+// statementsIn reads the policies of one directory, which are a tenant's or, with
+// none, every tenant's.
+func (f *files) statementsIn(dir, tenant string) ([]*statement, error) {
+	names, err := f.list(dir, ".cedar")
 	if err != nil {
 		return nil, err
 	}
 	var all []*statement
-	where := map[string]string{}
 	for _, name := range names {
 		text, err := f.read(name)
 		if err != nil {
@@ -214,10 +258,7 @@ func (f *files) statements() ([]*statement, error) {
 			return nil, err
 		}
 		for _, st := range statements {
-			if other, twice := where[st.id]; twice {
-				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
-			}
-			where[st.id] = st.at()
+			st.tenant = tenant
 		}
 		all = append(all, statements...)
 	}

@@ -24,8 +24,8 @@ type Set struct {
 	// needs are the attributes of context that the policies look at.
 	needs needs
 	index *Index
-	// mask is what an explanation may show.
-	mask mask
+	// masks are what an explanation may show.
+	masks masks
 	// around is a digest of all files that policies see the world through.
 	around string
 	// names are the ids that the bundle names, found when first asked for.
