@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,43 @@ func BenchmarkJudge(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkTenants asks one tenant's question of bundles of as many policies as
+// tenants times ten: they must not make it slower.
+func BenchmarkTenants(b *testing.B) {
+	for _, tenants := range []int{1, 1_000} {
+		b.Run(fmt.Sprintf("tenants=%d/policies=sample+%d", tenants, 10*tenants), func(b *testing.B) {
+			files := sample(b)
+			for i := range tenants {
+				files[fmt.Sprintf("cedar/tenants/tenant-%d/own.cedar", i)] = text(perTenant(i))
+			}
+			bundle := load(b, files)
+			query := typical(b, bundle)
+			query.Request.Caller.Tenant = "tenant-0"
+			if r := bundle.Policies.Judge(query); len(r.Permits) != 4 || len(r.Errors) > 0 {
+				b.Fatalf("got %+v", r)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				bundle.Policies.Judge(query)
+			}
+		})
+	}
+}
+
+// perTenant are ten policies of the i-th tenant, three of which permit the typical
+// call.
+func perTenant(i int) string {
+	var text strings.Builder
+	for j := range 10 {
+		purpose := "support"
+		if j > 2 {
+			purpose = fmt.Sprintf("purpose-%d", j)
+		}
+		fmt.Fprintf(&text, "@id(\"tenant-%d-%d\")\npermit (principal in Team::\"support\", action == Action::\"filesystem/read_text_file\", resource)\nwhen { context.purpose == %q && context.args.path like \"/srv/*\" };\n", i, j, purpose)
+	}
+	return text.String()
 }
 
 func BenchmarkLoad(b *testing.B) {
