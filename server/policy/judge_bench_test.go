@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/writpdp/writ/document"
@@ -50,11 +51,7 @@ func BenchmarkJudge(b *testing.B) {
 func BenchmarkTenants(b *testing.B) {
 	for _, tenants := range []int{1, 1_000} {
 		b.Run(fmt.Sprintf("tenants=%d/policies=sample+%d", tenants, 10*tenants), func(b *testing.B) {
-			files := sample(b)
-			for i := range tenants {
-				files[fmt.Sprintf("cedar/tenants/tenant-%d/own.cedar", i)] = text(perTenant(i))
-			}
-			bundle := load(b, files)
+			bundle := load(b, ofTenants(b, tenants))
 			query := typical(b, bundle)
 			query.Request.Caller.Tenant = "tenant-0"
 			if r := bundle.Policies.Judge(query); len(r.Permits) != 4 || len(r.Errors) > 0 {
@@ -66,6 +63,15 @@ func BenchmarkTenants(b *testing.B) {
 			}
 		})
 	}
+}
+
+// ofTenants is the sample bundle with ten policies more for each of some tenants.
+func ofTenants(b *testing.B, tenants int) fstest.MapFS {
+	files := sample(b)
+	for i := range tenants {
+		files[fmt.Sprintf("cedar/tenants/tenant-%d/own.cedar", i)] = text(perTenant(i))
+	}
+	return files
 }
 
 // perTenant are ten policies of the i-th tenant, three of which permit the typical
@@ -83,7 +89,7 @@ func perTenant(i int) string {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	for _, n := range []int{0, 1_000} {
+	for _, n := range []int{0, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("policies=sample+%d", n), func(b *testing.B) {
 			files := sample(b)
 			files["cedar/synthetic.cedar"] = text(perAgent(n))
@@ -92,4 +98,10 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		})
 	}
+	b.Run("tenants=1000/policies=sample+10000", func(b *testing.B) {
+		files := ofTenants(b, 1_000)
+		for b.Loop() {
+			load(b, files)
+		}
+	})
 }
