@@ -43,7 +43,7 @@ func (s *Set) matched(q decision.Query, ask *question) []decision.Matched {
 	add := func(effect string, decided bool, matches []decision.Match) {
 		for _, m := range matches {
 			all = append(all, decision.Matched{Policy: m.Policy, Effect: effect, Decided: decided,
-				Position: s.index.get(cedar.PolicyID(m.Policy)).at()})
+				Position: s.index.statements.get(cedar.PolicyID(m.Policy)).at()})
 		}
 	}
 	add("forbid", true, r.Forbids)
@@ -53,7 +53,7 @@ func (s *Set) matched(q decision.Query, ask *question) []decision.Matched {
 	_, obliging := cedar.Authorize(obligating, ask.entities, ask.request())
 	var duties []decision.Match
 	for _, m := range obliging.Reasons {
-		duties = append(duties, s.index.get(m.PolicyID).match())
+		duties = append(duties, obligating.get(m.PolicyID).match())
 	}
 	add("oblige", allowed, duties)
 	return all[:min(len(all), maxMatched)]
