@@ -13,15 +13,14 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// maxID bounds a SPIFFE ID, in bytes, as the standard has it.
-const maxID = 2048
+const maxID = 2048 // bytes of a SPIFFE ID, as the standard has it
 
 // CallerRule says which tenant a caller works for.
 type CallerRule struct {
 	// ID is a SPIFFE ID, or a prefix of SPIFFE IDs that ends in "/*": then it
 	// covers every ID with at least one more path segment.
 	ID string
-	// Tenant is the tenant's name, as decision.CheckTenant wants it.
+	// Tenant is the tenant's name, as decision.CheckTenant has it.
 	Tenant string
 }
 

@@ -101,7 +101,7 @@ func (f *files) draft() (*draft, error) {
 	if d.entities, err = f.entities(d.schema); err != nil {
 		return nil, err
 	}
-	d.statements, err = f.statements()
+	d.statements, err = f.deciding()
 	d.around = f.around()
 	return d, err
 }
@@ -211,43 +211,14 @@ func toolRecord(t *decision.Tool) cedar.Record {
 		"classes": stringSet(t.Classes), "labels": stringSet(t.Labels)})
 }
 
-// statements reads the policies: those of every tenant, and then each tenant's
-// own. An @id is unique among all of them, because reasons, records and tests name
-// a policy by it alone.
-func (f *files) statements() ([]*statement, error) {
-	all, err := f.statementsIn(dirCedar, "")
-	if err != nil {
-		return nil, err
-	}
-	tenants, err := f.tenants(dirCedar)
-	if err != nil {
-		return nil, err
-	}
-	for _, tenant := range tenants {
-		own, err := f.statementsIn(TenantDirectory(dirCedar, tenant), tenant)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, own...)
-	}
-	where := map[string]string{}
-	for _, st := range all {
-		if other, twice := where[st.id]; twice {
-			return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
-		}
-		where[st.id] = st.at()
-	}
-	return all, nil
-}
-
-// statementsIn reads the policies of one directory, which are a tenant's or, with
-// none, every tenant's.
-func (f *files) statementsIn(dir, tenant string) ([]*statement, error) {
+// statementsIn reads the policies of a directory.
+func (f *files) statementsIn(dir string) ([]*statement, error) {
 	names, err := f.list(dir, ".cedar")
 	if err != nil {
 		return nil, err
 	}
 	var all []*statement
+	where := map[string]string{}
 	for _, name := range names {
 		text, err := f.read(name)
 		if err != nil {
@@ -258,7 +229,10 @@ func (f *files) statementsIn(dir, tenant string) ([]*statement, error) {
 			return nil, err
 		}
 		for _, st := range statements {
-			st.tenant = tenant
+			if other, twice := where[st.id]; twice {
+				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
+			}
+			where[st.id] = st.at()
 		}
 		all = append(all, statements...)
 	}

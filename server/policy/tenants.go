@@ -70,6 +70,38 @@ func (f *files) tenants(dir string) ([]string, error) {
 	return names, nil
 }
 
+// deciding reads the policies that decide: those of every tenant, and then each
+// tenant's own. An @id is unique among all of them, because reasons, records and
+// tests name a policy by it alone.
+func (f *files) deciding() ([]*statement, error) {
+	all, err := f.statementsIn(dirCedar)
+	if err != nil {
+		return nil, err
+	}
+	where := map[string]string{}
+	for _, st := range all {
+		where[st.id] = st.at()
+	}
+	tenants, err := f.tenants(dirCedar)
+	if err != nil {
+		return nil, err
+	}
+	for _, tenant := range tenants {
+		own, err := f.statementsIn(TenantDirectory(dirCedar, tenant))
+		if err != nil {
+			return nil, err
+		}
+		for _, st := range own {
+			if other, twice := where[st.id]; twice {
+				return nil, fmt.Errorf("%s: the @id %q is taken by %s", st.at(), st.id, other)
+			}
+			st.tenant, where[st.id] = tenant, st.at()
+		}
+		all = append(all, own...)
+	}
+	return all, nil
+}
+
 func checkTenantDirectory(name string) error {
 	if err := decision.CheckTenant(name); err != nil {
 		return err
