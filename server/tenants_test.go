@@ -16,6 +16,7 @@ import (
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/rollout"
 )
 
 // withTenant puts policies into the directory of one tenant of the sample bundle.
@@ -88,4 +89,42 @@ func list(t *testing.T, p *pdp) *writv1.DecideRequest {
 		request.Candidates = append(request.Candidates, &writv1.Tool{Server: "filesystem", Name: name, DefinitionDigest: tool.Digest})
 	}
 	return request
+}
+
+// Activated bundles come back from the store with their tenants' policies; and where
+// one is tried out beside the live one, it is beside every tenant's requests, also
+// if the live one watches a policy for one tenant alone.
+func TestTenantsOfActivatedBundles(t *testing.T) {
+	other := decision.Caller{SPIFFEID: gateway.SPIFFEID, Tenant: "other"}
+	watched := sampleWith(t, fstest.MapFS{
+		"cedar/tenants/other/watched.cedar": {Data: []byte("@id(\"other-watched\") @mode(\"shadow\") forbid (principal, action, resource);")},
+		"cedar/tenants/acme/own.cedar":      {Data: []byte(strings.ReplaceAll(noLists, "no-lists", "acme-no-lists"))},
+	})
+	p, follower := following(t)
+	ask := func(caller decision.Caller) (writv1.Effect, *writv1.ShadowFacts) {
+		answer, err := p.Decide(t.Context(), caller, p.listing(t))
+		must(t, err)
+		row, err := p.store.Record(t.Context(), caller.Tenant, uuid.FromStringOrNil(answer.DecisionId))
+		must(t, err)
+		var record writv1.Record
+		must(t, proto.Unmarshal(row.Body, &record))
+		return answer.Effect, record.GetDecision().Shadow
+	}
+	p.activate(t, watched, rollout.Trial{})
+	must(t, follower.Look(t.Context()))
+	if effect, shadow := ask(gateway); effect != writv1.Effect_EFFECT_DENY || shadow != nil {
+		t.Errorf("the tenant with a forbid of its own: %s, beside it %v", effect, shadow)
+	}
+	if effect, shadow := ask(other); effect != writv1.Effect_EFFECT_ALLOW || shadow.GetEffect() != writv1.Effect_EFFECT_DENY {
+		t.Errorf("the tenant with a forbid in shadow mode: %s, beside it %v", effect, shadow)
+	}
+	p.activate(t, sampleWith(t, nil), rollout.Trial{Mode: decision.Shadow})
+	must(t, follower.Look(t.Context()))
+	if effect, shadow := ask(gateway); effect != writv1.Effect_EFFECT_DENY || shadow.GetEffect() != writv1.Effect_EFFECT_ALLOW {
+		t.Errorf("beside a candidate: %s, beside it %v", effect, shadow)
+	}
+	if effect, shadow := ask(other); effect != writv1.Effect_EFFECT_ALLOW || shadow.GetEffect() != writv1.Effect_EFFECT_ALLOW {
+		t.Errorf("beside a candidate: %s, beside it %v", effect, shadow)
+	}
+	p.verify(t)
 }
