@@ -14,8 +14,7 @@ import (
 
 // Alike are the policies that match in two bundles on the same requests: they are
 // the same but for their annotations, of the same tenant, and so is all that they
-// see. nil: what they
-// see differs, or a bundle was not loaded by this package.
+// see. nil: what they see differs, or a bundle was not loaded by this package.
 func Alike(a, b *decision.Bundle) map[string]decision.PolicyKind {
 	one, ok := a.Policies.(*Set)
 	other, too := b.Policies.(*Set)

@@ -97,7 +97,7 @@ func (f *files) list(dir, ext string) ([]string, error) {
 	var names []string
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
-		if entry.IsDir() && entry.Name() == below && (dir == dirCedar || dir == DirTests) {
+		if entry.IsDir() && entry.Name() == dirTenants && (dir == dirCedar || dir == DirTests) {
 			continue
 		}
 		if entry.IsDir() {

@@ -45,9 +45,9 @@ type mask struct {
 // masks are the masks of the tenants that have policies of their own, and of all
 // others under "". What one tenant's policies hold must neither be shown nor be
 // found out by asking for another.
-type masks map[string]mask
+type masks map[string]*mask
 
-func (m masks) of(tenant string) mask {
+func (m masks) of(tenant string) *mask {
 	if own, ok := m[tenant]; ok {
 		return own
 	}
@@ -58,32 +58,23 @@ func newMasks(b *decision.Bundle, facts []toolFacts, entities cedar.EntityMap, s
 	common := newMask(b, facts, entities)
 	all := masks{"": common}
 	for _, st := range statements {
-		if _, ok := all[st.tenant]; !ok {
-			all[st.tenant] = mask{strings: map[string]bool{}}
+		if all[st.tenant] == nil {
+			all[st.tenant] = &mask{under: common, strings: map[string]bool{}}
 		}
-		m := all[st.tenant]
-		m.hold(st)
-		all[st.tenant] = m
-	}
-	common = all[""]
-	for tenant, m := range all {
-		if tenant != "" {
-			m.under = &common
-			all[tenant] = m
-		}
+		all[st.tenant].hold(st)
 	}
 	return all
 }
 
-func (m mask) add(all ...string) {
+func (m *mask) add(all ...string) {
 	for _, s := range all {
 		m.strings[s] = true
 	}
 }
 
 // newMask is that of a bundle without policies.
-func newMask(b *decision.Bundle, facts []toolFacts, entities cedar.EntityMap) mask {
-	m := mask{strings: map[string]bool{"": true}}
+func newMask(b *decision.Bundle, facts []toolFacts, entities cedar.EntityMap) *mask {
+	m := &mask{strings: map[string]bool{"": true}}
 	add := m.add
 	for _, phase := range []decision.Phase{decision.List, decision.Prompt, decision.Call, decision.Result, decision.Connect} {
 		add(phase.String())
@@ -137,7 +128,7 @@ func (m *mask) hold(st *statement) {
 }
 
 // holds reports whether a string is one that the bundle holds.
-func (m mask) holds(s string) bool {
+func (m *mask) holds(s string) bool {
 	return m.strings[s] || m.under != nil && m.under.holds(s)
 }
 
@@ -165,7 +156,7 @@ func enumerated(schema any, depth int, add func(...string)) {
 }
 
 // saw is what a clause looked at, as far as it may be shown.
-func (m mask) saw(c clause.Clause, env eval.Env) []decision.Seen {
+func (m *mask) saw(c clause.Clause, env eval.Env) []decision.Seen {
 	var all []decision.Seen
 	for _, leaf := range c.Leaves() {
 		seen := decision.Seen{Expression: cut(leaf.String(), maxShownValue), Value: absent}
@@ -178,7 +169,7 @@ func (m mask) saw(c clause.Clause, env eval.Env) []decision.Seen {
 }
 
 // redacts reports whether a path is, holds or is part of a redacted field.
-func (m mask) redacts(path []string) bool {
+func (m *mask) redacts(path []string) bool {
 	if len(path) < 2 || path[0] != "context" || path[1] != "args" {
 		return false
 	}
@@ -193,7 +184,7 @@ func (m mask) redacts(path []string) bool {
 }
 
 // show writes a value in Cedar, with a word in brackets for what is masked.
-func (m mask) show(v cedar.Value, redacted bool) (text string, masked bool) {
+func (m *mask) show(v cedar.Value, redacted bool) (text string, masked bool) {
 	if redacted {
 		return "(redacted)", true
 	}
@@ -217,7 +208,7 @@ func (m mask) show(v cedar.Value, redacted bool) (text string, masked bool) {
 }
 
 // set writes the elements that may be shown in order, and counts the others.
-func (m mask) set(s cedar.Set) (text string, masked bool) {
+func (m *mask) set(s cedar.Set) (text string, masked bool) {
 	if s.Len() > maxSeenElements {
 		return fmt.Sprintf("(a set of %d)", s.Len()), true
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// below is the directory, within that of the policies and that of the tests, whose
-// directories are each a tenant's.
-const below = "tenants"
+// dirTenants is the directory, within that of the policies and that of the tests,
+// whose directories are each a tenant's.
+const dirTenants = "tenants"
 
 // tenantForm is what a tenant's directory can be called: what every file system,
 // every source of bundles and every place of a mistake, file:line:column, holds as
@@ -31,13 +31,13 @@ func TenantDirectories(fsys fs.FS, dir string) (names []string, err error) {
 }
 
 // TenantDirectory is where a directory of a bundle holds what is one tenant's.
-func TenantDirectory(dir, tenant string) string { return path.Join(dir, below, tenant) }
+func TenantDirectory(dir, tenant string) string { return path.Join(dir, dirTenants, tenant) }
 
 // tenants are the names of the tenants that have a directory of their own in one
 // of the bundle's, in order. Whatever is there and is no tenant's is an error: it
 // would silently be no part of the bundle.
 func (f *files) tenants(dir string) ([]string, error) {
-	at := path.Join(dir, below)
+	at := path.Join(dir, dirTenants)
 	for _, name := range []string{dir, at} {
 		if err := f.directory(name); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil

@@ -115,10 +115,10 @@ func (s *Set) Agents(tenant string) []string {
 	return slices.Sorted(maps.Keys(known))
 }
 
-// Authorize puts a request of Cedar's own to all policies of the tenant that its
-// context names, with entities in the place of the bundle's. As everywhere, a policy that fails denies and one that
-// obliges permits nothing. The error says that request or entities do not fit
-// the schema.
+// Authorize puts a request of Cedar's own to all policies of every tenant and of
+// the one that its context names, with entities in the place of the bundle's. As
+// everywhere, a policy that fails denies and one that obliges permits nothing. The
+// error says that request or entities do not fit the schema.
 func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decision.Ruling, error) {
 	all := s.With(entities)
 	validator := validate.New(s.schema)

@@ -210,7 +210,7 @@ func TestMaskRedacts(t *testing.T) {
 			t.Errorf("%s: %t", path, got)
 		}
 	}
-	if !(mask{redacted: [][]string{nil}}).redacts([]string{"context", "args", "x"}) {
+	if m := (&mask{redacted: [][]string{nil}}); !m.redacts([]string{"context", "args", "x"}) {
 		t.Error("a field of a document that is redacted whole is shown")
 	}
 }

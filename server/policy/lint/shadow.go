@@ -38,8 +38,8 @@ func position(p *ast.Policy) string {
 	return fmt.Sprintf("%s:%d:%d", p.Position.Filename, p.Position.Line, p.Position.Column)
 }
 
-// shelf holds policies by their tenants, by what their scopes ask of the principal and by their
-// actions, so that only those are compared that could cover one another.
+// shelf holds policies by their tenants, by what their scopes ask of the principal
+// and by their actions, so that only those are compared that could cover one another.
 type shelf map[slot][]*covering
 
 type slot struct {
