@@ -30,7 +30,7 @@ func withTenant(t *testing.T, tenant, cedar string) func(*pdp, *server.Config) {
 
 // What one tenant's directory says is neither in the answers nor in the records nor
 // in the explanations of another, and is in all of them for its own.
-func TestTenantsAreApart(t *testing.T) {
+func TestTenantPoliciesAreApart(t *testing.T) {
 	const all = "(principal, action, resource)"
 	now := time.Now()
 	told := func(t *testing.T, caller decision.Caller, adjust ...func(*pdp, *server.Config)) []proto.Message {
