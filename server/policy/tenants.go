@@ -53,6 +53,9 @@ func (f *files) tenants(dir string) ([]string, error) {
 	folded := map[string]string{}
 	for _, entry := range entries {
 		name := entry.Name()
+		if !entry.IsDir() && name[0] == '.' {
+			continue // as sources do
+		}
 		if !entry.IsDir() {
 			return nil, fmt.Errorf("%s: not the directory of a tenant, and would not be read", path.Join(at, name))
 		}

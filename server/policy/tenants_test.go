@@ -274,6 +274,7 @@ func TestTenantsRefuse(t *testing.T) {
 		{"a file beside the tenants", map[string]string{"cedar/tenants/README.md": "x"}, "cedar/tenants/README.md: not the directory of a tenant"},
 		{"another name for tenants", map[string]string{"cedar/tenant/a/x.cedar": "@id(\"x\")" + rest}, "cedar/tenant: a directory, whose files would not be read"},
 		{"tenants in capitals", map[string]string{"cedar/Tenants/a/x.cedar": "@id(\"x\")" + rest}, "cedar/Tenants: a directory, whose files would not be read"},
+		{"a hidden tenant", map[string]string{"cedar/tenants/.a/x.cedar": "@id(\"x\")" + rest}, "cedar/tenants/.a: the directory of a tenant is not of the form"},
 		{"a file in place of tenants", map[string]string{"cedar/tenants": "x"}, "cedar/tenants: not a directory"},
 		{"names that differ in case", map[string]string{"cedar/tenants/acme/x.cedar": "@id(\"x\")" + rest, "cedar/tenants/Acme/y.cedar": "@id(\"y\")" + rest},
 			"cedar/tenants/acme: differs from cedar/tenants/Acme in upper and lower case alone"},
@@ -329,8 +330,11 @@ func TestTenantsFromDisk(t *testing.T) {
 			}
 		})
 	}
-	// A tenant without policies is none.
+	// A tenant without policies is none, and a hidden file is no tenant.
 	dir := write(t)
+	if err := os.WriteFile(filepath.Join(dir, "cedar/tenants/.gitkeep"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "cedar/tenants/b"), 0o700); err != nil {
 		t.Fatal(err)
 	}
