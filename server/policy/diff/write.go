@@ -145,18 +145,18 @@ func (d *Diff) Markdown() string {
 	if len(d.Data) > 0 || d.Schema {
 		b.WriteString("\n")
 	}
-	if len(d.Table) > 0 {
-		fmt.Fprintf(&b, "### What is permitted\n\n")
-	}
 	tenants := slices.ContainsFunc(d.Table, func(c table.Change) bool { return c.Tenant != "" })
-	for i, c := range d.Table {
-		cells := []string{c.Agent, c.Tool, c.Purpose, c.Old, c.New}
-		head := "| agent | tool | purpose | old | new |\n|---|---|---|---|---|\n"
+	if len(d.Table) > 0 {
+		head, rule := "| agent | tool | purpose | old | new |", "|---|---|---|---|---|"
 		if tenants {
-			cells, head = append([]string{c.Tenant}, cells...), "| tenant "+strings.ReplaceAll(head, "\n|-", "\n|---|-")
+			head, rule = "| tenant "+head, "|---"+rule
 		}
-		if i == 0 {
-			b.WriteString(head)
+		fmt.Fprintf(&b, "### What is permitted\n\n%s\n%s\n", head, rule)
+	}
+	for _, c := range d.Table {
+		cells := []string{c.Agent, c.Tool, c.Purpose, c.Old, c.New}
+		if tenants {
+			cells = append([]string{c.Tenant}, cells...)
 		}
 		row(cells...)
 	}
