@@ -26,6 +26,8 @@ const DirTests = "tests"
 // Statement is one policy as the tools of its author see it.
 type Statement struct {
 	ID string
+	// Tenant is whose requests it is asked for; empty: everybody's.
+	Tenant string
 	// Effect is "permit", "forbid" or "oblige".
 	Effect string
 	// Annotations are all of them, by name.
@@ -44,7 +46,7 @@ func (s Statement) At() string { return place(s.Position) }
 func (s *Set) Statements() []Statement {
 	all := make([]Statement, len(s.index.statements))
 	for i, st := range s.index.statements {
-		all[i] = Statement{ID: st.id, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(st.ast),
+		all[i] = Statement{ID: st.id, Tenant: st.tenant, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(st.ast),
 			Clauses: clause.Of(st.ast), Position: st.policy.Position()}
 		for _, a := range st.ast.Annotations {
 			all[i].Annotations[string(a.Key)] = string(a.Value)
@@ -81,9 +83,13 @@ func (s *Set) Resources(t decision.ToolName) []string {
 	return all
 }
 
+// Tenants are those that have policies of their own, in order.
+func (s *Set) Tenants() []string { return slices.Sorted(maps.Keys(s.index.tenants)) }
+
 // Agents are the ids of the agents that the bundle knows, in order: those that it
-// declares, and those that policies name.
-func (s *Set) Agents() []string {
+// declares, and those that a tenant's policies and those of every tenant name; of
+// no tenant, the latter alone.
+func (s *Set) Agents(tenant string) []string {
 	known := map[string]bool{}
 	add := func(uid cedar.EntityUID) {
 		if uid.Type == typeAgent && uid.ID != "" {
@@ -93,7 +99,7 @@ func (s *Set) Agents() []string {
 	for uid := range s.entities {
 		add(uid)
 	}
-	for _, st := range s.index.statements {
+	for _, st := range s.index.of(tenant) {
 		add(anchorsOf(st.ast.Principal)[0].uid)
 		for _, c := range st.ast.Conditions {
 			ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
@@ -109,10 +115,10 @@ func (s *Set) Agents() []string {
 	return slices.Sorted(maps.Keys(known))
 }
 
-// Authorize puts a request of Cedar's own to all policies, with entities in the
-// place of the bundle's. As everywhere, a policy that fails denies and one that
-// obliges permits nothing. The error says that request or entities do not fit
-// the schema.
+// Authorize puts a request of Cedar's own to all policies of every tenant and of
+// the one that its context names, with entities in the place of the bundle's. As
+// everywhere, a policy that fails denies and one that obliges permits nothing. The
+// error says that request or entities do not fit the schema.
 func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decision.Ruling, error) {
 	all := s.With(entities)
 	validator := validate.New(s.schema)
@@ -123,7 +129,7 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 		return decision.Ruling{}, err
 	}
 	var r decision.Ruling
-	for _, st := range s.index.statements {
+	for _, st := range s.index.of(TenantOf(request)) {
 		one := cedar.NewPolicySet()
 		one.Add(cedar.PolicyID(st.id), cedar.NewPolicyFromAST((*publicast.Policy)(st.ast)))
 		verdict, diagnostic := cedar.Authorize(one, all, request)
@@ -138,6 +144,13 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 		}
 	}
 	return r, nil
+}
+
+// TenantOf is whose request of Cedar's own it is: what context.tenant says.
+func TenantOf(request cedar.Request) string {
+	tenant, _ := request.Context.Get("tenant")
+	name, _ := tenant.(cedar.String)
+	return string(name)
 }
 
 // With are entities together with the schema's actions.

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -26,12 +27,28 @@ func (d *Diff) Text() string {
 		fmt.Fprintln(&b, "schema.cedarschema: changed")
 	}
 	for _, c := range d.Table {
-		fmt.Fprintf(&b, "%s  %s  for %s: %s → %s\n", c.Agent, c.Tool, c.Purpose, c.Old, c.New)
+		fmt.Fprintf(&b, "%s%s  %s  for %s: %s → %s\n", ofTenant(c.Tenant), c.Agent, c.Tool, c.Purpose, c.Old, c.New)
 	}
 	if d.Same() {
 		fmt.Fprintln(&b, "The bundles are the same.")
 	}
 	return b.String()
+}
+
+// ofTenant begins a line about one tenant.
+func ofTenant(tenant string) string {
+	if tenant == "" {
+		return ""
+	}
+	return "tenant " + tenant + ": "
+}
+
+// whose says whose requests a policy is asked for.
+func whose(tenant string) string {
+	if tenant == "" {
+		return "for every tenant"
+	}
+	return "for the tenant " + tenant
 }
 
 func (f Field) arrow() string {
@@ -47,6 +64,9 @@ func (f Field) arrow() string {
 // changed is what differs of a policy, in lines with + and -.
 func changed(p Policy) string {
 	var b strings.Builder
+	if p.Moved != nil {
+		fmt.Fprintf(&b, "  - // %s\n  + // %s\n", whose(p.Moved.Old), whose(p.Moved.New))
+	}
 	for _, f := range p.Annotations {
 		if f.Old != "" {
 			fmt.Fprintf(&b, "  - @%s(%q)\n", f.Name, f.Old)
@@ -125,11 +145,20 @@ func (d *Diff) Markdown() string {
 	if len(d.Data) > 0 || d.Schema {
 		b.WriteString("\n")
 	}
+	tenants := slices.ContainsFunc(d.Table, func(c table.Change) bool { return c.Tenant != "" })
 	if len(d.Table) > 0 {
-		fmt.Fprintf(&b, "### What is permitted\n\n| agent | tool | purpose | old | new |\n|---|---|---|---|---|\n")
+		head, rule := "| agent | tool | purpose | old | new |", "|---|---|---|---|---|"
+		if tenants {
+			head, rule = "| tenant "+head, "|---"+rule
+		}
+		fmt.Fprintf(&b, "### What is permitted\n\n%s\n%s\n", head, rule)
 	}
 	for _, c := range d.Table {
-		row(c.Agent, c.Tool, c.Purpose, c.Old, c.New)
+		cells := []string{c.Agent, c.Tool, c.Purpose, c.Old, c.New}
+		if tenants {
+			cells = append([]string{c.Tenant}, cells...)
+		}
+		row(cells...)
 	}
 	return b.String()
 }
