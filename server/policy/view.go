@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	publicast "github.com/cedar-policy/cedar-go/ast"
@@ -15,6 +16,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/access"
 	"github.com/writpdp/writ/server/policy/clause"
 )
 
@@ -46,18 +48,38 @@ func (s Statement) At() string { return place(s.Position) }
 func (s *Set) Statements() []Statement {
 	all := make([]Statement, len(s.index.statements))
 	for i, st := range s.index.statements {
-		all[i] = Statement{ID: st.id, Tenant: st.tenant, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(st.ast),
-			Clauses: clause.Of(st.ast), Position: st.policy.Position()}
-		for _, a := range st.ast.Annotations {
-			all[i].Annotations[string(a.Key)] = string(a.Value)
-		}
-		switch {
-		case st.forbid:
-			all[i].Effect = "forbid"
-		case st.obligate != nil:
+		all[i] = written(st.id, st.ast, st.policy.Position())
+		all[i].Tenant = st.tenant
+		if st.obligate != nil {
 			all[i].Effect = "oblige"
 		}
 	}
+	return all
+}
+
+func written(id string, p *ast.Policy, at cedar.Position) Statement {
+	s := Statement{ID: id, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(p), Clauses: clause.Of(p), Position: at}
+	for _, a := range p.Annotations {
+		s.Annotations[string(a.Key)] = string(a.Value)
+	}
+	if p.Effect == ast.EffectForbid {
+		s.Effect = "forbid"
+	}
+	return s
+}
+
+// AccessStatements are the policies that say who may call, in the order of their
+// ids; of a bundle that has none, those that hold then.
+func AccessStatements(b *decision.Bundle) []Statement {
+	policies, ok := b.Access.(*access.Policies)
+	if !ok {
+		return nil // not loaded by this package
+	}
+	var all []Statement
+	for id, p := range policies.All() {
+		all = append(all, written(string(id), (*ast.Policy)(p.AST()), p.Position()))
+	}
+	slices.SortFunc(all, func(a, b Statement) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }
 

@@ -18,6 +18,8 @@ import (
 type Diff struct {
 	// Policies are those that were added, removed or changed, by id.
 	Policies []Policy `json:"policies"`
+	// Access are those that say who may call, likewise.
+	Access []Policy `json:"access"`
 	// Data are the bundle's name, purposes, vendors, budgets, tools and entities,
 	// in that order.
 	Data []Datum `json:"data"`
@@ -87,11 +89,14 @@ func (b Bundle) statements() []policy.Statement {
 }
 
 // Same reports whether nothing differs.
-func (d *Diff) Same() bool { return len(d.Policies)+len(d.Data)+len(d.Table) == 0 && !d.Schema }
+func (d *Diff) Same() bool {
+	return len(d.Policies)+len(d.Access)+len(d.Data)+len(d.Table) == 0 && !d.Schema
+}
 
 // Of compares two bundles.
 func Of(old, new Bundle) (*Diff, error) {
-	d := &Diff{Policies: policies(old.statements(), new.statements()), Schema: old.Schema != new.Schema}
+	d := &Diff{Policies: policies(old.statements(), new.statements()), Schema: old.Schema != new.Schema,
+		Access: policies(policy.AccessStatements(old.Bundle), policy.AccessStatements(new.Bundle))}
 	before, after := data(old), data(new)
 	for i, kind := range kinds {
 		d.Data = append(d.Data, compare(kind, before[i], after[i])...)
@@ -240,6 +245,7 @@ func patterns(all []decision.ToolPattern) string {
 func (d *Diff) JSON() ([]byte, error) {
 	out := *d // in which an empty list is a list
 	out.Policies, out.Data = append([]Policy{}, d.Policies...), append([]Datum{}, d.Data...)
+	out.Access = append([]Policy{}, d.Access...)
 	out.Table = append([]table.Change{}, d.Table...)
 	return json.MarshalIndent(out, "", "  ")
 }

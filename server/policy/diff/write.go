@@ -17,6 +17,10 @@ func (d *Diff) Text() string {
 		fmt.Fprintf(&b, "policy %s: %s  %s\n", p.ID, p.Change, p.Position)
 		b.WriteString(changed(p))
 	}
+	for _, p := range d.Access {
+		fmt.Fprintf(&b, "access %s: %s  %s\n", p.ID, p.Change, p.Position)
+		b.WriteString(changed(p))
+	}
 	for _, one := range d.Data {
 		fmt.Fprintf(&b, "%s %s: %s\n", one.Kind, one.ID, one.Change)
 		for _, f := range one.Fields {
@@ -106,22 +110,28 @@ func text(s string) []byte {
 	return []byte(s + "\n")
 }
 
+// section writes policies under a title, if there are any.
+func section(b *strings.Builder, title string, policies []Policy) {
+	if len(policies) > 0 {
+		fmt.Fprintf(b, "### %s\n\n", title)
+	}
+	for _, p := range policies {
+		body, fence := changed(p), "```"
+		for strings.Contains(body, fence) { // a policy may hold one itself
+			fence += "`"
+		}
+		fmt.Fprintf(b, "**%s** %s (%s)\n\n%sdiff\n%s%s\n\n", table.Cell(p.ID), p.Change, table.Cell(p.Position), fence, body, fence)
+	}
+}
+
 // Markdown is the difference for a page, such as a pull request's.
 func (d *Diff) Markdown() string {
 	if d.Same() {
 		return "The bundles are the same.\n"
 	}
 	var b strings.Builder
-	if len(d.Policies) > 0 {
-		fmt.Fprintf(&b, "### Policies\n\n")
-	}
-	for _, p := range d.Policies {
-		body, fence := changed(p), "```"
-		for strings.Contains(body, fence) { // a policy may hold one itself
-			fence += "`"
-		}
-		fmt.Fprintf(&b, "**%s** %s (%s)\n\n%sdiff\n%s%s\n\n", table.Cell(p.ID), p.Change, table.Cell(p.Position), fence, body, fence)
-	}
+	section(&b, "Policies", d.Policies)
+	section(&b, "Who may call", d.Access)
 	if len(d.Data) > 0 || d.Schema {
 		fmt.Fprintf(&b, "### Data\n\n| what | change | field | old | new |\n|---|---|---|---|---|\n")
 	}
