@@ -106,7 +106,7 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 // record ever depends.
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
-	if shadow := snap.Bundle.Shadow; shadow != nil {
+	if shadow := snap.Bundle.Beside(req.Caller.Tenant); shadow != nil {
 		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Locks: snap.Locks, Facts: snap.Facts})
 	}
 	return d

@@ -87,12 +87,12 @@ type policyCheckCmd struct{ bundleArg }
 
 // Run checks the bundle.
 func (c policyCheckCmd) Run(to streams) error {
-	b, err := policy.Load(c.files())
+	b, set, err := loadBundle(c.files())
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(to.out, "%s: ok\n  digest    %s\n  tools     %d\n  purposes  %d\n  vendors   %d\n  budgets   %d\n",
-		b.Name, b.Digest, len(b.Tools), len(b.Purposes), len(b.Vendors), len(b.Budgets))
+	fmt.Fprintf(to.out, "%s: ok\n  digest    %s\n  tools     %d\n  purposes  %d\n  vendors   %d\n  budgets   %d\n  tenants   %d\n",
+		b.Name, b.Digest, len(b.Tools), len(b.Purposes), len(b.Vendors), len(b.Budgets), len(set.Tenants()))
 	return nil
 }
 

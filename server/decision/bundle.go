@@ -38,6 +38,16 @@ type Bundle struct {
 	// Shadow is what is decided by beside this bundle, and recorded, and never
 	// answered; nil: nothing is. It has no shadow of its own.
 	Shadow *Bundle
+	// Only are, of a shadow, the tenants whose requests it is asked; nil: all.
+	Only map[string]bool
+}
+
+// Beside is the shadow that is asked a tenant's requests; nil: none is.
+func (b *Bundle) Beside(tenant string) *Bundle {
+	if b.Shadow == nil || b.Shadow.Only != nil && !b.Shadow.Only[tenant] {
+		return nil
+	}
+	return b.Shadow
 }
 
 // MayAnswerEarly reports whether an allowed request may be answered before its

@@ -62,8 +62,8 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 	for _, rule := range counting {
 		w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
 	}
-	if b.Shadow != nil {
-		w.Budgets = b.Shadow.besides(w.Budgets, req, at)
+	if shadow := b.Beside(req.Caller.Tenant); shadow != nil {
+		w.Budgets = shadow.besides(w.Budgets, req, at)
 	}
 	return w
 }

@@ -5,6 +5,7 @@ package access
 
 import (
 	_ "embed"
+	"iter"
 	"slices"
 	"sync"
 
@@ -103,6 +104,9 @@ func New(policies map[string]*cedar.Policy) *Policies {
 	}
 	return p
 }
+
+// All are the policies by their ids, in no order.
+func (p *Policies) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] { return p.set.All() }
 
 // Admits reports whether a caller may do something for a tenant. A policy that
 // cannot be evaluated refuses. The answer depends on the arguments alone.
