@@ -91,7 +91,7 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 	bundle, at := s.bundle(req), s.now().UTC().Truncate(time.Microsecond)
 	var locks *decision.Locks
 	if s.locks != nil {
-		locks = s.locks.Locks()
+		locks = s.locks.Locks(ctx)
 	}
 	want := bundle.Want(req, at)
 	want.Remembered = remembered

@@ -47,6 +47,7 @@ type pdp struct {
 	store  *sqlite.Store
 	bundle *decision.Bundle
 	log    *output
+	locks  away
 
 	minter *identity.Minter
 	signer *audit.Signer

@@ -48,8 +48,8 @@ type Tokens interface {
 
 // Locks are the kill switches. Safe for concurrent use.
 type Locks interface {
-	// Locks are those in force, as far as is known.
-	Locks() *decision.Locks
+	// Locks are those in force; Stale where that could not be learnt for too long.
+	Locks(context.Context) *decision.Locks
 	// Look learns what others have changed.
 	Look(context.Context) error
 }

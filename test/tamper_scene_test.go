@@ -127,6 +127,8 @@ func newScene(t *testing.T, engine string) *scene {
 	play(sealedCases)
 	s.change(t, 1)
 	s.change(t, 2)
+	p.Lock(t, sceneLock("first", s.now))
+	p.Lock(t, sceneLock("second", s.now))
 	checkpoints := 0
 	for s.seal(t, sceneChunk) > 0 {
 		if checkpoints++; checkpoints == 2 {
@@ -135,6 +137,7 @@ func newScene(t *testing.T, engine string) *scene {
 	}
 	play(pendingCases)
 	s.change(t, 3)
+	p.Lock(t, sceneLock("third", s.now))
 	s.read(t)
 	s.raw.keep(t, "kept")
 	return s
@@ -155,6 +158,7 @@ func (s *scene) play(t *testing.T, p *writtest.PDP, c *Case) {
 	var calls, tokens []string
 	for i := range c.Steps {
 		s.now = s.now.Add(time.Second)
+		p.Look(t)
 		step := &c.Steps[i]
 		token, err := p.Token(writtest.Agent{Subject: step.Agent, OnBehalfOf: step.OnBehalfOf, Purposes: step.Carries})
 		if err != nil {
@@ -202,6 +206,11 @@ func (s *scene) change(t *testing.T, version int64) {
 	if _, err := s.store.Commit(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// sceneLock is a lock that stops nobody of the scene.
+func sceneLock(id string, now time.Time) decision.Lock {
+	return decision.Lock{ID: id, Target: decision.Target{Kind: decision.OfSession, Value: "nobody's"}, Effect: decision.LockDeny, Until: now.Add(24 * time.Hour)}
 }
 
 func (s *scene) archive(t *testing.T, text string) decision.BundleRef {
@@ -272,6 +281,9 @@ func (s *scene) kinds() string {
 		case audit.Change:
 			seen["a change"] = true
 			continue
+		case audit.Lock:
+			seen["a lock"] = true
+			continue
 		}
 		seen["phase "+row.Phase.String()] = true
 		seen["effect "+writv1.Effect(row.Outcome).String()] = true
@@ -282,7 +294,7 @@ func (s *scene) kinds() string {
 		seen["pending"] = seen["pending"] || row.Kind == audit.Settlement
 	}
 	var missing []string
-	for _, want := range []string{"a settlement", "a change", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
+	for _, want := range []string{"a settlement", "a change", "a lock", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
 		"phase LIST", "phase PROMPT", "phase CALL", "phase RESULT", "phase CONNECT",
 		"effect EFFECT_DENY", "effect EFFECT_ALLOW", "effect EFFECT_REDACT", "effect EFFECT_ROUTE"} {
 		if !seen[want] {

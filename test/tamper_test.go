@@ -71,6 +71,9 @@ var covered = map[string]fault{
 	"rollout.version": {what: "rollout", changes: apart},
 	"rollout.record":  {what: "rollout"},
 
+	"lock_version.version": {what: "locks", changes: apart},
+	"lock_version.record":  {what: "locks"},
+
 	"bundle.digest":  {what: "archive", changes: cuts},
 	"bundle.archive": {what: "archive", changes: flips},
 
@@ -96,6 +99,8 @@ var exempt = map[string]string{
 
 	"token_horizon.hour": "it can only make the store refuse tokens, or accept what has expired by every right clock",
 	"token_horizon.one":  "it says nothing",
+
+	"lock_fence.one": "it says nothing: it is there to be waited for",
 
 	"goose_db_version.*": "the migrations' own bookkeeping: the store refuses a version that is not its own",
 	"sqlite_sequence.*":  "SQLite's own, for goose_db_version",
@@ -328,7 +333,7 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 	case "ticket_use", "used_token":
 		right = named && (tenant || p.Tenant == "")
 		index = p.Index
-	case "rollout":
+	case "rollout", "lock_version":
 		right, index = s.changed(p, before["version"].(int64), after["version"].(int64)), p.Index
 	case "bundle":
 		names := func(of values) bool { return strings.Contains(p.Detail, fmt.Sprintf("%x", of["digest"])) }
@@ -357,7 +362,7 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 	return ""
 }
 
-// changed reports whether a problem names a version of the rollout, or the record
+// changed reports whether a problem names a version of a chain, or the record
 // of the change that made it.
 func (s *scene) changed(p *audit.Problem, versions ...int64) bool {
 	return slices.ContainsFunc(versions, func(v int64) bool { return strings.Contains(p.Detail, fmt.Sprint("version ", v)) }) &&

@@ -21,6 +21,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
 )
 
@@ -91,6 +92,10 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 		return nil
 	})
 	group.Go(func() error {
+		d.locks.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		d.store.forgetTokens(ctx, log)
 		return nil
 	})
@@ -111,6 +116,7 @@ type dev struct {
 	server     *server.Server
 	minter     *identity.Minter
 	rollout    *rollout.Follower
+	locks      *respond.Follower
 	grpc, http string // addresses
 }
 
@@ -140,11 +146,14 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err == nil {
 		d.rollout, err = followRollout(ctx, d.store, configured, log)
 	}
+	if err == nil {
+		d.locks, err = followLocks(ctx, d.store, log)
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.store.close())
 	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
+		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Locks: d.locks, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},

@@ -26,6 +26,7 @@ import (
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy/follow"
+	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
 )
 
@@ -101,7 +102,11 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := conf.server(store, source, bundles, log)
+	locks, err := followLocks(ctx, store, log)
+	if err != nil {
+		return err
+	}
+	s, err := conf.server(store, source, bundles, locks, log)
 	if err != nil {
 		return err
 	}
@@ -123,6 +128,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if source != nil {
 		group.Go(func() error { return source.Run(ctx) })
 	}
+	group.Go(func() error {
+		locks.Run(ctx)
+		return nil
+	})
 	group.Go(func() error {
 		store.forgetTokens(ctx, log)
 		return nil
@@ -223,7 +232,7 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
+func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, locks *respond.Follower, log *slog.Logger) (*server.Server, error) {
 	routes, err := c.Bundle.routes(source)
 	if err != nil {
 		return nil, err
@@ -249,7 +258,7 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Live: bundles.Live, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
+		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Live: bundles.Live, Locks: locks, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: store.sealer(signer, log),
 		Now:    time.Now, Random: rand.Reader, Log: log,

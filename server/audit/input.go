@@ -118,11 +118,11 @@ func snapshotFacts(req *decision.Request, snap *decision.Snapshot, d *decision.D
 	if call := snap.Call; call != nil && req.Phase == decision.Result {
 		some().Call = &writv1.CallFacts{Allowed: call.Allowed, Fits: call.Fits(req), SameToken: call.Token == req.Principal.Token}
 	}
+	if locks := snap.Locks; locks != nil && (locks.Version > 0 || locks.Stale) {
+		lockSnapshot(some(), snap, d.Locks())
+	}
 	for i := range d.Findings {
 		f := &d.Findings[i]
-		if locks := snap.Locks; f.Stage == "lock" && locks != nil && (locks.Version > 0 || locks.Stale) {
-			lockSnapshot(some(), snap, f.Locks)
-		}
 		for _, r := range f.Redactions {
 			for _, field := range r.Fields {
 				room -= len(field)

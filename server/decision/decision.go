@@ -7,6 +7,7 @@ package decision
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -50,7 +51,7 @@ type Finding struct {
 	Ticket *Ticket
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
-	// Locks are those that hit the request.
+	// Locks are those that hit the request, or kept something out of its answer.
 	Locks []Lock
 	// Withheld is what an Undetermined finding would have to know.
 	Withheld []string
@@ -112,6 +113,16 @@ func (d *Decision) Undetermined() bool {
 		}
 	}
 	return found
+}
+
+// Locks are those that made a difference, in the order of their ids.
+func (d *Decision) Locks() []Lock {
+	var all []Lock
+	for i := range d.Findings {
+		all = append(all, d.Findings[i].Locks...)
+	}
+	slices.SortFunc(all, func(a, b Lock) int { return strings.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b Lock) bool { return a.ID == b.ID })
 }
 
 // Withheld is what would have to be known to determine the decision.

@@ -114,6 +114,9 @@ func (r *run) read(ctx context.Context, todo, ordered chan<- *batch) error {
 		return nil
 	}
 	err := r.Records(ctx, func(row audit.Row) error {
+		if row.Kind != audit.Decision && row.Kind != audit.Settlement {
+			return nil // nothing was asked
+		}
 		if row.At.Before(r.From) || !r.To.IsZero() && !row.At.Before(r.To) {
 			return nil
 		}

@@ -33,8 +33,9 @@ type Follower struct {
 	config Config
 	seen   atomic.Pointer[seen]
 
-	mu     sync.Mutex // held while looking; guards failed
-	failed bool
+	mu     sync.Mutex // held while looking; guards the rest
+	failed bool       // the last look
+	ended  time.Time  // when it ended
 }
 
 // seen is what the store had, and when it was asked.
@@ -53,12 +54,32 @@ func Follow(ctx context.Context, c Config) (*Follower, error) {
 	return f, nil
 }
 
-// Locks are those in force, as far as is known; they are Stale once the store has
-// not answered for longer than Fresh.
-func (f *Follower) Locks() *decision.Locks {
+// Locks are those in force. What is known for longer than Fresh is asked for anew;
+// they are Stale where the store does not tell.
+func (f *Follower) Locks(ctx context.Context) *decision.Locks {
+	if locks := f.fresh(); locks != nil {
+		return locks
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if locks := f.fresh(); locks != nil {
+		return locks // somebody else has asked
+	}
+	// Where it failed a moment ago, nobody waits for it to fail again.
+	if age := f.config.Now().Sub(f.ended); !f.failed || age > interval || age < 0 {
+		_ = f.ask(ctx) // it has reported the error
+	}
+	if locks := f.fresh(); locks != nil {
+		return locks
+	}
+	return f.seen.Load().stale
+}
+
+// fresh are the locks as they are known, if that may be relied upon; else nil.
+func (f *Follower) fresh() *decision.Locks {
 	s := f.seen.Load()
 	if age := f.config.Now().Sub(s.at); age > Fresh || age < -Fresh {
-		return s.stale
+		return nil
 	}
 	return s.locks
 }
@@ -67,12 +88,18 @@ func (f *Follower) Locks() *decision.Locks {
 func (f *Follower) Look(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.ask(ctx)
+}
+
+// ask looks. Called with mu held.
+func (f *Follower) ask(ctx context.Context) error {
 	at := f.config.Now() // what is read is at least as new
 	changed, err := f.look(ctx, at)
+	f.ended = f.config.Now()
 	if ctx.Err() == nil && (changed || (err != nil) != f.failed) { // the end of the process is nothing to report
-		f.failed = err != nil
 		f.config.Report(f.known(), err)
 	}
+	f.failed = err != nil
 	return err
 }
 

@@ -881,7 +881,7 @@ type SnapshotFacts struct {
 	RedactionsCut bool `protobuf:"varint,7,opt,name=redactions_cut,json=redactionsCut,proto3" json:"redactions_cut,omitempty"`
 	// The version of the locks that it was decided by; 0: there never was a lock.
 	LockVersion int64 `protobuf:"varint,8,opt,name=lock_version,json=lockVersion,proto3" json:"lock_version,omitempty"`
-	// The locks that hit the request.
+	// The locks that hit the request, or kept something out of its answer.
 	Locks []*LockFacts `protobuf:"bytes,9,rep,name=locks,proto3" json:"locks,omitempty"`
 	// It could not be learnt for too long whether there were newer locks.
 	LocksStale    bool `protobuf:"varint,10,opt,name=locks_stale,json=locksStale,proto3" json:"locks_stale,omitempty"`

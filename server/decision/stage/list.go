@@ -22,11 +22,14 @@ func List(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 		return abstain()
 	}
 	keep := []int{}
+	var locks []decision.Lock
 	var withheld []string
 	for i, candidate := range req.Candidates {
 		one := *req
 		one.Tool, one.Candidates = candidate, nil
-		if d := visible.Decide(&one, snap); d.Allowed() {
+		d := visible.Decide(&one, snap)
+		locks = append(locks, d.Locks()...)
+		if d.Allowed() {
 			keep = append(keep, i)
 		} else if d.Undetermined() {
 			withheld = append(withheld, d.Withheld()...)
@@ -36,7 +39,7 @@ func List(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 		return undetermined(withheld)
 	}
 	text := fmt.Sprintf("The agent may see %d of %d tools.", len(keep), len(req.Candidates))
-	return decision.Finding{Verdict: decision.Permit,
+	return decision.Finding{Verdict: decision.Permit, Locks: locks,
 		Obligations: []decision.Obligation{{Duty: decision.FilterTools{Keep: keep}}},
 		Reasons:     []decision.Reason{{Code: "list.filtered", Text: text}}}
 }

@@ -44,10 +44,11 @@ func choose(req *decision.Request, snap *decision.Snapshot, vendor *decision.Ven
 	var failed []string
 	policy := ""
 	var eligible []decision.Endpoint
+	var locks []decision.Lock
 	for _, e := range vendor.Endpoints {
 		why, by := objection(e, vendor.ID, purpose, rules)
-		if why == "" {
-			why = locked(req, snap, vendor.ID, e)
+		if l := locked(req, snap, vendor.ID, e); why == "" && l != nil {
+			why, locks = "lock "+l.ID, append(locks, *l)
 		}
 		if why != "" {
 			if len(failed) < maxListed {
@@ -63,7 +64,7 @@ func choose(req *decision.Request, snap *decision.Snapshot, vendor *decision.Ven
 	if len(eligible) == 0 {
 		f := deny("route.no_eligible", fmt.Sprintf("No endpoint of the vendor %q is eligible: %s.", vendor.ID, strings.Join(failed, "; ")),
 			"Use a vendor with an endpoint where the data may go, or add one to the bundle.")
-		f.Reasons[0].Policy = policy
+		f.Reasons[0].Policy, f.Locks = policy, locks
 		return f
 	}
 	asked := func(e decision.Endpoint) bool { return dest.Region == "" || e.Region == dest.Region }
@@ -73,6 +74,7 @@ func choose(req *decision.Request, snap *decision.Snapshot, vendor *decision.Ven
 	}
 	chosen := eligible[max(0, i)]
 	f := abstain()
+	f.Locks = locks
 	if chosen.Host != dest.Host || dest.Region != "" && chosen.Region != dest.Region {
 		f.Obligations = []decision.Obligation{{Policy: policy, Duty: decision.Route{Vendor: vendor.ID, Region: chosen.Region, Host: chosen.Host}}}
 		f.Reasons = []decision.Reason{{Code: "route.changed", Policy: policy,
@@ -81,19 +83,19 @@ func choose(req *decision.Request, snap *decision.Snapshot, vendor *decision.Ven
 	return f
 }
 
-// locked says which lock keeps data from an endpoint; empty: none does.
-func locked(req *decision.Request, snap *decision.Snapshot, vendor string, e decision.Endpoint) string {
+// locked is the first lock that keeps data from an endpoint; nil: none does.
+func locked(req *decision.Request, snap *decision.Snapshot, vendor string, e decision.Endpoint) *decision.Lock {
 	if snap.Locks == nil {
-		return ""
+		return nil
 	}
 	there := *req
 	there.Destination = decision.Destination{Host: e.Host, Vendor: vendor, Region: e.Region}
 	for i := range snap.Locks.Locks {
 		if l := &snap.Locks.Locks[i]; l.Hits(&there, snap.Bundle.Tools[req.Tool.ToolName], vendor, snap.At) {
-			return "lock " + l.ID
+			return l
 		}
 	}
-	return ""
+	return nil
 }
 
 // objection says why an endpoint may not be used and which policy says so.

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+
+	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/respond"
+)
+
+// followLocks knows the locks that a store has.
+func followLocks(ctx context.Context, store respond.Store, log *slog.Logger) (*respond.Follower, error) {
+	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(l decision.Locks, err error) {
+		if err != nil {
+			log.Error("the locks", "in_force", l.Version, "error", err)
+			return
+		}
+		log.Info("the locks", "in_force", l.Version, "locks", len(l.Locks))
+	}})
+}
+
+// lockFlags are those of every change of the locks.
+type lockFlags struct {
+	storeFlags `embed:""`
+	Reason     string `required:"" placeholder:"TEXT" help:"Why, in a sentence; it is in the log for good."`
+	Ticket     string `placeholder:"ID" help:"The ticket that approves it; it is recorded, not looked up."`
+}
+
+// by is who makes the change.
+func (f lockFlags) by() (respond.By, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return respond.By{}, fmt.Errorf("making an id: %w", err)
+	}
+	return respond.By{Actor: actor(), Reason: f.Reason, Ticket: f.Ticket, At: time.Now(), ID: id}, nil
+}
+
+type lockCmd struct {
+	Target    string `arg:"" help:"What to stop: all, or agent:, caller:, human:, session:, tool:, server:, class:, vendor:, host: or purpose: with a value."`
+	lockFlags `embed:""`
+	Effect    string        `default:"deny" enum:"deny,read-only,quarantine,block-egress" help:"What happens to it: ${enum}."`
+	For       time.Duration `required:"" help:"How long, at the most 720h: then it ends by itself." placeholder:"DURATION"`
+	Tenant    string        `placeholder:"TENANT" help:"Only this tenant's. Without: every tenant's."`
+	Message   string        `placeholder:"TEXT" help:"What is told to whom it stops."`
+	ID        string        `name:"id" help:"The lock's id. Without: a new one." placeholder:"ID"`
+}
+
+// Help is what the command's help says besides.
+func (lockCmd) Help() string {
+	return "The lock is in force on every server of the store when the command returns: nothing that it stops is allowed any more. " +
+		"A caller is a SPIFFE ID, or the beginning of some that ends in a slash; a host stands for all below it."
+}
+
+// Run sets a lock.
+func (c lockCmd) Run(ctx context.Context, to streams) error {
+	target, err := decision.ParseTarget(c.Target)
+	if err != nil {
+		return usageError(err.Error())
+	}
+	effect, err := decision.ParseLockEffect(c.Effect)
+	if err != nil {
+		return usageError(err.Error())
+	}
+	by, err := c.by()
+	if err != nil {
+		return err
+	}
+	if c.ID == "" {
+		c.ID = "L-" + hex.EncodeToString(by.ID[11:])
+	}
+	target.Tenant = c.Tenant
+	l := decision.Lock{ID: c.ID, Target: target, Effect: effect, Until: by.At.Add(c.For), Message: c.Message}
+	return c.use(ctx, true, func(store dataStore) error {
+		made, err := respond.Set(ctx, store, l, by)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(to.out, "%s: %s %s until %s (version %d)\n", l.ID, effect, targetText(target), made.Lock.Until.Format(time.RFC3339), made.Locks.Version)
+		return nil
+	})
+}
+
+// targetText is a target with its tenant.
+func targetText(t decision.Target) string {
+	if t.Tenant == "" {
+		return t.String()
+	}
+	return t.String() + " of " + t.Tenant
+}
+
+type unlockCmd struct {
+	ID        string `arg:"" help:"The lock's id."`
+	lockFlags `embed:""`
+}
+
+// Run lifts a lock.
+func (c unlockCmd) Run(ctx context.Context, to streams) error {
+	by, err := c.by()
+	if err != nil {
+		return err
+	}
+	return c.use(ctx, true, func(store dataStore) error {
+		made, err := respond.Lift(ctx, store, c.ID, by)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(to.out, "%s: lifted (version %d)\n", c.ID, made.Locks.Version)
+		return nil
+	})
+}
+
+type locksCmd struct {
+	storeFlags `embed:""`
+	History    bool   `help:"Every change, the newest first, in the place of what is in force."`
+	Limit      int    `default:"100" help:"How many changes."`
+	Output     string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
+}
+
+// Run lists the locks.
+func (c locksCmd) Run(ctx context.Context, to streams) error {
+	if c.Limit < 1 {
+		return usageError("--limit must be positive")
+	}
+	if !c.History {
+		c.Limit = 1
+	}
+	var changes []audit.LockFacts
+	err := c.use(ctx, false, func(store dataStore) (err error) {
+		changes, err = respond.History(ctx, store, c.Limit)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if c.History {
+		return printLockHistory(to, c.Output, changes)
+	}
+	var locks []decision.Lock
+	if len(changes) > 0 {
+		locks = respond.InForce(changes[0].Locks.Locks, time.Now())
+	}
+	if c.Output == "json" {
+		all := []map[string]any{}
+		for i := range locks {
+			all = append(all, lockJSON(&locks[i]))
+		}
+		return printJSON(to, all)
+	}
+	if len(locks) == 0 {
+		fmt.Fprintln(to.out, "no lock is in force")
+		return nil
+	}
+	w := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tEFFECT\tTARGET\tUNTIL\tBY\tREASON")
+	for i := range locks {
+		l := &locks[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Effect, targetText(l.Target), l.Until.Format(time.RFC3339), l.By, l.Reason)
+	}
+	return w.Flush()
+}
+
+func printLockHistory(to streams, output string, changes []audit.LockFacts) error {
+	if output == "json" {
+		all := []map[string]any{}
+		for i := range changes {
+			h := &changes[i]
+			all = append(all, map[string]any{"version": h.Locks.Version, "at": h.At, "action": lockAction(h), "lock": lockJSON(&h.Lock),
+				"actor": h.Actor, "reason": h.Reason, "ticket": h.Ticket, "in_force": len(h.Locks.Locks)})
+		}
+		return printJSON(to, all)
+	}
+	w := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "VERSION\tAT\tACTION\tID\tEFFECT\tTARGET\tBY\tTICKET\tREASON")
+	for i := range changes {
+		h := &changes[i]
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Locks.Version, h.At.Format(time.RFC3339), lockAction(h), h.Lock.ID,
+			h.Lock.Effect, targetText(h.Lock.Target), h.Actor, or(h.Ticket, "-"), h.Reason)
+	}
+	return w.Flush()
+}
+
+func lockAction(h *audit.LockFacts) string {
+	if h.Lifted {
+		return "LIFT"
+	}
+	return "SET"
+}
+
+func lockJSON(l *decision.Lock) map[string]any {
+	return map[string]any{"id": l.ID, "effect": l.Effect.String(), "target": l.Target.String(), "tenant": l.Target.Tenant,
+		"until": l.Until, "by": l.By, "reason": l.Reason, "message": l.Message}
+}
+
+func printJSON(to streams, what any) error {
+	text, err := json.MarshalIndent(what, "", "  ")
+	if err != nil {
+		return fmt.Errorf("printing the answer: %w", err)
+	}
+	fmt.Fprintln(to.out, string(text))
+	return nil
+}
