@@ -218,6 +218,7 @@ func (p *pdp) verify(t testing.TB) int64 {
 type failure struct {
 	Code    codes.Code
 	Reason  string
+	Rule    string // that a token breaks
 	Message string
 }
 
@@ -226,7 +227,7 @@ func failureOf(err error) failure {
 	f := failure{Code: st.Code(), Message: st.Message()}
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == "writ" {
-			f.Reason = info.Reason
+			f.Reason, f.Rule = info.Reason, info.Metadata["code"]
 		}
 	}
 	return f

@@ -12,7 +12,8 @@ import (
 )
 
 // effectFacts is what a record keeps of effects. A consumed token is the
-// principal's: its expiry stands with the principal.
+// principal's, or its proof: both expire with the token, which stands with the
+// principal.
 func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*writv1.EffectFacts, error) {
 	facts := make([]*writv1.EffectFacts, len(effects))
 	for i, effect := range effects {
@@ -22,8 +23,8 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 		case decision.Redeem:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
 		case decision.Consume:
-			if principal == nil || e.Token != principal.Token || !e.Expires.Equal(principal.Expires) {
-				return nil, errors.New("the consumed token is not the principal's")
+			if principal == nil || e.Token != principal.Token && e.Token != principal.Proof || !e.Expires.Equal(principal.Expires) {
+				return nil, errors.New("the consumed token is neither the principal's nor its proof")
 			}
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: e.Token[:]}}
 		default:

@@ -41,6 +41,9 @@ type Caller struct {
 	SPIFFEID string
 	// Tenant is whose budgets, tickets and log the caller works with.
 	Tenant string
+	// Certificate is the SHA-256 of the certificate that proved it; zero: none
+	// did.
+	Certificate [32]byte
 }
 
 // Principal is the agent, proved by its token.
@@ -55,8 +58,11 @@ type Principal struct {
 	Purposes []string
 	// Token identifies the token: a digest of issuer, key and `jti`.
 	Token [32]byte
+	// Proof identifies the proof that a key was held that the token is bound to;
+	// zero: there is none. It is of no use without the token.
+	Proof [32]byte
 	// Expires is when no clock within the leeway accepts the token any more:
-	// until then its digest is remembered.
+	// until then its digest is remembered, and that of the proof.
 	Expires time.Time
 }
 

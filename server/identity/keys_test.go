@@ -56,7 +56,7 @@ func TestReadKeysRefuses(t *testing.T) {
 		{"keys an object", `{"keys":{}}`, `"keys" is not an array`},
 		{"no keys", `{"keys":[]}`, `"keys" is not an array of 1 to 256 keys`},
 		{"too many keys", `{"keys":[` + strings.Repeat("{},", 256) + `{}]}`, `"keys" is not an array of 1 to 256 keys`},
-		{"too large", strings.Repeat(" ", maxKeySet+1), "larger than"},
+		{"too large", strings.Repeat(" ", MaxKeySet+1), "larger than"},
 		{"duplicate key in JSON", with(`"kid":"b"`), "duplicate key"},
 		{"key not an object", `{"keys":["x"]}`, "key 0 of the key set: it is not an object"},
 		{"same kid", `{"keys":[` + rfc8037 + `,` + rfc8037 + `]}`, `key 1 of the key set: its "kid" is that of an earlier key`},
@@ -128,7 +128,7 @@ func FuzzReadKeys(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = v.Verify(token, now)
+		_, _ = verify(v, token, now)
 		for id, k := range keys.byID {
 			if len(k.methods) == 0 || k.public == nil {
 				t.Errorf("key %q has no algorithm", id)

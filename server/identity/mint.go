@@ -91,7 +91,7 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 		lifetime = defaultLifetime
 	}
 	if lifetime < time.Second || lifetime > MaxLifetime {
-		return "", unclaimed("a token's lifetime is one second to %s", MaxLifetime)
+		return "", unclaimed("token.lifetime", "a token's lifetime is one second to %s", MaxLifetime)
 	}
 	from := at.Unix()
 	members := jwt.MapClaims{
@@ -111,7 +111,7 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}
 	// Read back, the claims meet the rules that they will be held to.
-	t, err := split(signed)
+	t, err := split("token", signed, MaxToken)
 	if err != nil {
 		return "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
+	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/quick"
 	"github.com/writpdp/writ/test/bench/workload"
@@ -60,7 +61,7 @@ func BenchmarkIdentify(b *testing.B) {
 	b.Run("token", func(b *testing.B) {
 		at := time.Now() // the token lives longer than a benchmark need
 		each(b, func() error {
-			_, err := k.tokens.Verify(request.PrincipalToken, at)
+			_, err := k.tokens.Verify(identity.Presented{Token: request.PrincipalToken}, at)
 			return err
 		})
 	})
