@@ -24,7 +24,7 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
 		case decision.Consume:
 			if principal == nil || e.Token != principal.Token && e.Token != principal.Proof || !e.Expires.Equal(principal.Expires) {
-				return nil, errors.New("the consumed token is neither the principal's nor its proof")
+				return nil, errors.New("the consumed token is not the principal's")
 			}
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: e.Token[:]}}
 		default:
