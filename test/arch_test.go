@@ -29,6 +29,7 @@ var lattice = map[string]string{
 	"server/policy":             "document server/content server/decision server/policy/clause server/policy/partial",
 	"server/audit":              "document proto/writ/v1 server/decision",
 	"server/identity":           "document proto/writ/v1 server/decision",
+	"server/identity/jwks":      "server/identity",
 	"server/face/authzen":       "document proto/writ/v1 server/decision",
 	"server/quick":              "proto/writ/v1",
 	"server":                    "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity server/quick",
