@@ -69,6 +69,13 @@ var figures = []figure{
 	{"bundle_memory_10k_mib", "MiB", []load{{policies10k, 0}},
 		func(r *results) float64 { return r.bundleHeap[policies10k] / (1 << 20) }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
+	tokenFigure("token_verify_us_eddsa"), tokenFigure("token_verify_us_es256"), tokenFigure("token_verify_us_es384"),
+	tokenFigure("token_verify_us_rs256"), tokenFigure("token_verify_us_ps256"), tokenFigure(warmFigure),
+}
+
+// tokenFigure is one of tokenFigures.
+func tokenFigure(name string) figure {
+	return figure{name, "us", nil, func(r *results) float64 { return r.tokens[name] }}
 }
 
 // choose is the figures of these names; without names every figure that can be
