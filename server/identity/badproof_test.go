@@ -18,8 +18,8 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 )
 
-// holder has the key that tokens are bound to.
-var holder = sync.OnceValue(func() signer {
+// keyHolder has the key that tokens are bound to.
+var keyHolder = sync.OnceValue(func() signer {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -50,7 +50,7 @@ func thumbprintOf(s signer) string {
 // badProof is a good proof for a good token with one thing wrong.
 type badProof struct {
 	name   string
-	by     func() signer // nil: holder
+	by     func() signer // nil: keyHolder
 	token  func(map[string]any)
 	header func(map[string]any)
 	claims func(map[string]any)
@@ -62,7 +62,7 @@ type badProof struct {
 }
 
 func (b badProof) presented(signers map[string]signer) Presented {
-	s := holder()
+	s := keyHolder()
 	claims := goodClaims()
 	claims["aud"], claims["cnf"] = mailServer, map[string]any{"jkt": thumbprintOf(s)}
 	if b.token != nil {
@@ -131,7 +131,7 @@ func TestGoodProof(t *testing.T) {
 		"for this PDP":      {token: set("aud", []string{"https://writ.example", mailServer}), claims: set("htu", mailServer)},
 		"with a certificate too": {token: func(c map[string]any) {
 			cnf := boundTo('p')
-			cnf["jkt"] = thumbprintOf(holder())
+			cnf["jkt"] = thumbprintOf(keyHolder())
 			c["cnf"] = cnf
 		}, with: func(p *Presented) { p.Certificate = certificate('p') }},
 		"of an issuer that binds": {token: set("iss", bindsIssuer)},

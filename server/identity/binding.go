@@ -90,7 +90,7 @@ func (v *Verifier) checkBinding(c *claims, required bool, p *Presented, audience
 // checkProof verifies a DPoP proof (RFC 9449): that the holder of a key wants to
 // use this token, now, for one of the audiences.
 func (v *Verifier) checkProof(p *Presented, want [sha256.Size]byte, audience []string, at time.Time) (used [sha256.Size]byte, err error) {
-	proof, err := split("proof", p.Proof, MaxProof)
+	proof, err := splitAs("proof", p.Proof, MaxProof)
 	if err != nil {
 		return used, err
 	}

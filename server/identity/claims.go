@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"slices"
@@ -32,7 +33,7 @@ type claims struct {
 // readClaims reads every claim that a decision needs and ignores the others, as
 // RFC 7519 asks. The error is an *Error.
 func readClaims(members map[string]any) (claims, error) {
-	r := reader{about: "token", members: members}
+	r := reader{members: members}
 	c := claims{
 		issuer:    r.name("iss", maxName),
 		subject:   r.name("sub", maxName),
@@ -54,7 +55,7 @@ func readClaims(members map[string]any) (claims, error) {
 
 // reader reads claims and keeps the first problem.
 type reader struct {
-	about   string // "token" or "proof"
+	about   string // what codes speak of; empty: "token"
 	members map[string]any
 	err     error
 }
@@ -63,7 +64,7 @@ type reader struct {
 // wrong with it.
 func (r *reader) fail(claim, defect, format string, args ...any) {
 	if r.err == nil {
-		r.err = unclaimed(r.about+"."+claim+"_"+defect, format, args...)
+		r.err = unclaimed(cmp.Or(r.about, "token")+"."+claim+"_"+defect, format, args...)
 	}
 }
 

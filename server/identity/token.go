@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/writpdp/writ/document"
@@ -25,7 +26,10 @@ func (p *parts) fail(defect, format string, args ...any) error {
 	return invalid(p.about+"."+defect, "the "+p.about+format, args...)
 }
 
-func split(about, text string, limit int) (parts, error) {
+// split takes a token apart.
+func split(token string) (parts, error) { return splitAs("token", token, MaxToken) }
+
+func splitAs(about, text string, limit int) (parts, error) {
 	p := parts{about: about}
 	if len(text) > limit {
 		return p, p.fail("too_large", " is larger than %d bytes", limit)
@@ -91,10 +95,10 @@ func decode64(s string) ([]byte, error) {
 	return strict64.DecodeString(s)
 }
 
-// refused are header members with which nothing is accepted, whatever they hold:
+// banned are header members with which nothing is accepted, whatever they hold:
 // a key that comes along or is to be fetched, rules that are not these, and
 // contents that are not the claims.
-var refused = []struct{ member, code, problem string }{
+var banned = []struct{ member, code, problem string }{
 	{"crit", "crit", "'s header has \"crit\": no extension is understood"},
 	{"b64", "b64", "'s header has \"b64\""},
 	{"jku", "jku", "'s header has \"jku\": keys are configured"},
@@ -107,12 +111,12 @@ var refused = []struct{ member, code, problem string }{
 }
 
 // checkHeader holds a header to all rules that are not about its key. except is
-// a member of refused that is wanted; types are the values that "typ" may have,
+// a member of banned that is wanted; types are the values that "typ" may have,
 // and it must have one where must is set.
 func (p *parts) checkHeader(except string, must bool, types ...string) error {
-	for _, r := range refused {
-		if _, ok := p.header[r.member]; ok && r.member != except {
-			return p.fail(r.code, "%s", r.problem)
+	for _, b := range banned {
+		if _, ok := p.header[b.member]; ok && b.member != except {
+			return p.fail(b.code, "%s", b.problem)
 		}
 	}
 	value, ok := p.header["typ"]
@@ -142,21 +146,40 @@ func (p *parts) algorithm() (string, error) {
 	return alg, nil
 }
 
-// find is the key that the header names.
-func (p *parts) find(keys Keys) (key, bool, error) {
+// pick is the key of a token's issuer that its header names, and the algorithm,
+// which is one for this key.
+func (p *parts) pick(from KeySource, at time.Time) (key, string, error) {
+	if err := p.checkHeader("", false, "JWT", "JOSE", "at+jwt", "application/at+jwt"); err != nil {
+		return key{}, "", err
+	}
+	alg, err := p.algorithm()
+	if err != nil {
+		return key{}, "", err
+	}
 	value, ok := p.header["kid"]
 	if !ok {
-		return key{}, false, p.fail("kid_missing", `'s header has no "kid"`)
+		return key{}, "", p.fail("kid_missing", `'s header has no "kid"`)
 	}
 	id, ok := value.(string)
 	switch {
 	case !ok:
-		return key{}, false, p.fail("kid_type", `'s "kid" is not a string`)
+		return key{}, "", p.fail("kid_type", `'s "kid" is not a string`)
 	case id == "" || len(id) > maxKeyID || strings.ContainsFunc(id, func(c rune) bool { return !unicode.IsPrint(c) }):
-		return key{}, false, p.fail("kid_form", `'s "kid" is not 1 to %d bytes that can be printed`, maxKeyID)
+		return key{}, "", p.fail("kid_form", `'s "kid" is not 1 to %d bytes that can be printed`, maxKeyID)
+	}
+	keys, ok := from.At(at)
+	if !ok {
+		return key{}, "", p.fail("keys_stale", "'s issuer has no keys that may be trusted: they could not be fetched for too long")
 	}
 	k, ok := keys.byID[id]
-	return k, ok, nil
+	if !ok {
+		from.Missed()
+		return key{}, "", p.fail("kid_unknown", "'s issuer has no such key")
+	}
+	if _, ok := k.method(alg); !ok {
+		return key{}, "", p.fail("alg_key", `'s "alg" is not one for its key`)
+	}
+	return k, alg, nil
 }
 
 // prove verifies the signature with a key, which must be for the algorithm.
