@@ -57,8 +57,8 @@ type KeySource interface {
 	// At is the keys that may be trusted at a time; ok is false when there are
 	// none, because the issuer could not be asked for too long.
 	At(time.Time) (keys Keys, ok bool)
-	// Missed tells that a token names a key that is not among them. It comes as
-	// often as strangers want.
+	// Missed tells that a token names a key that is not among them, or that there
+	// are none. It comes as often as strangers want.
 	Missed()
 }
 

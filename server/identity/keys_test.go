@@ -2,8 +2,10 @@ package identity
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/hex"
 	"strings"
 	"testing"
 )
@@ -28,6 +30,48 @@ func TestThumbprints(t *testing.T) {
 		if got := b64(sum[:]); got != want {
 			t.Errorf("thumbprint of %s is %s, want %s", id, got, want)
 		}
+	}
+}
+
+// smallOrder are points to which a multiple of eight times any number is nothing,
+// in each way to write them.
+var smallOrder = []string{
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000080",
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0000000000000000000000000000000000000000000000000000000000000080",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+}
+
+// A key of small order is refused, for under it a signature that nobody made is
+// good for whatever is signed.
+func TestSmallOrderKeys(t *testing.T) {
+	for _, point := range smallOrder {
+		public, err := hex.DecodeString(point)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ReadKeys([]byte(`{"keys":[` + jwkOf(map[string]any{"kid": "k"}, ed25519.PublicKey(public)) + `]}`))
+		if err == nil || !strings.Contains(err.Error(), "small order") {
+			t.Errorf("%s: got %v", point, err)
+		}
+	}
+	neutral, err := hex.DecodeString(smallOrder[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := append(neutral[:32:32], make([]byte, 32)...)
+	if !ed25519.Verify(neutral, []byte("whatever"), forged) {
+		t.Error("the forgery is not good: there is nothing to be refused")
 	}
 }
 
@@ -80,6 +124,7 @@ func TestReadKeysRefuses(t *testing.T) {
 		{"x padded", swap(rfc8037, `HURo"`, `HURo="`), `"x" is not base64url`},
 		{"x with stray bits", swap(rfc8037, `HURo"`, `HURp"`), `"x" is not base64url`},
 		{"x with a line break", swap(rfc8037, `HURo"`, `HU\nRo"`), `"x" is not base64url`},
+		{"x no point", `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"` + b64(append([]byte{2}, make([]byte, 31)...)) + `"}]}`, "not on the curve"},
 		{"x missing", swap(rfc8037, `"x"`, `"z"`), `"x" is missing`},
 		{"P-521", swap(jwkOf(map[string]any{"kid": "e"}, p521.Public()), "{", "{"), `"crv" is not "P-256" or "P-384"`},
 		{"P-256 called P-384", swap(ec, "P-256", "P-384"), `"x" and "y" are not 48 bytes long`},

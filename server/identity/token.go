@@ -169,6 +169,7 @@ func (p *parts) pick(from KeySource, at time.Time) (key, string, error) {
 	}
 	keys, ok := from.At(at)
 	if !ok {
+		from.Missed() // they may be there by now
 		return key{}, "", p.fail("keys_stale", "'s issuer has no keys that may be trusted: they could not be fetched for too long")
 	}
 	k, ok := keys.byID[id]
