@@ -375,7 +375,7 @@ type DecideRequest struct {
 	// Proof that the agent holds the key that its token is bound to (`cnf.jkt`): a
 	// DPoP proof as RFC 9449 has it, accepted once. Never recorded; only its digest
 	// is. Empty: none.
-	PrincipalProof string `protobuf:"bytes,18,opt,name=principal_proof,json=principalProof,proto3" json:"principal_proof,omitempty"`
+	PrincipalProof string `protobuf:"bytes,19,opt,name=principal_proof,json=principalProof,proto3" json:"principal_proof,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2429,7 +2429,7 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\x11 \x03(\v2\r.writ.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\n" +
 	"candidates\x121\n" +
-	"\x0fprincipal_proof\x18\x12 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof:\xa5\x05\xbaH\xa1\x05\x1al\n" +
+	"\x0fprincipal_proof\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof:\xa5\x05\xbaH\xa1\x05\x1al\n" +
 	"\x0fphase.call.tool\x12.tool is required in the phases CALL and RESULT\x1a)!(this.phase in [3, 4]) || has(this.tool)\x1a\x8d\x01\n" +
 	"\x15phase.list.candidates\x12Bcandidates are required in the phase LIST and refused in any other\x1a0(this.phase == 1) == (size(this.candidates) > 0)\x1a\x92\x01\n" +
 	"\x11phase.result.call\x12Icall_decision_id is required in the phase RESULT and refused in any other\x1a2(this.phase == 4) == (this.call_decision_id != '')\x1a\x8a\x01\n" +
