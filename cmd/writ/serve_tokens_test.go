@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
@@ -129,6 +132,72 @@ func TestServeTokens(t *testing.T) {
 	if got := ask(mine, old); got != "token.kid_unknown" {
 		t.Errorf("with the key that is gone: got %q", got)
 	}
+	if code := p.stop(t, os.Interrupt); code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+// bundles is a Workload API that tells the keys of a trust domain, as a channel
+// has them.
+type bundles struct {
+	workload.UnimplementedSpiffeWorkloadAPIServer
+	sets chan map[string][]byte
+}
+
+func (b *bundles) FetchJWTBundles(_ *workload.JWTBundlesRequest, to grpc.ServerStreamingServer[workload.JWTBundlesResponse]) error {
+	for {
+		select {
+		case <-to.Context().Done():
+			return to.Context().Err()
+		case set := <-b.sets:
+			if err := to.Send(&workload.JWTBundlesResponse{Bundles: set}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// An issuer whose keys are those of a trust domain: tokens are accepted when the
+// Workload API has told them, and no more once it tells others.
+func TestServeTrustDomain(t *testing.T) {
+	s := newSite(t)
+	socket := s.path("agent.sock")
+	listener, err := net.Listen("unix", socket)
+	must(t, err)
+	api, told := grpc.NewServer(), &bundles{sets: make(chan map[string][]byte)}
+	workload.RegisterSpiffeWorkloadAPIServer(api, told)
+	go func() { _ = api.Serve(listener) }()
+	t.Cleanup(api.Stop)
+	t.Setenv("SPIFFE_ENDPOINT_SOCKET", "unix://"+socket)
+	s.write(t, "writ.yaml", strings.NewReplacer("database_file: database", "data_dir: data", "jwks_file: issuer.json", "trust_domain: example.org").Replace(goodConfig))
+	p := s.serve(t)
+	with := credentials.NewTLS(s.client(s.ca.issue(t, nil, testGateway)))
+	client := p.dial(t, with)
+	ask := func() string {
+		_, err := client.Decide(t.Context(), s.listing(t))
+		return codeOf(t, err)
+	}
+	until := func(want string) {
+		t.Helper()
+		for tick := time.NewTicker(20 * time.Millisecond); ask() != want; {
+			select {
+			case <-tick.C:
+			case <-t.Context().Done():
+				t.Fatalf("it never says %q", want)
+			}
+		}
+	}
+	if got := ask(); got != "token.keys_stale" {
+		t.Errorf("before the Workload API said anything: got %q", got)
+	}
+	told.sets <- map[string][]byte{"spiffe://example.org": s.minter.JWKS()}
+	until("")
+	other, err := identity.NewMinter(strings.NewReader(strings.Repeat("o", 32)))
+	must(t, err)
+	told.sets <- map[string][]byte{"spiffe://example.org": other.JWKS()}
+	until("token.kid_unknown")
+	told.sets <- map[string][]byte{"spiffe://other.example.org": s.minter.JWKS()}
+	until("token.kid_unknown")
 	if code := p.stop(t, os.Interrupt); code != exitOK {
 		t.Errorf("exit code %d: %s", code, p.stderr)
 	}

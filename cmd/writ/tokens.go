@@ -7,8 +7,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/identity/jwks"
@@ -31,9 +35,11 @@ type tokensConfig struct {
 
 type issuerConfig struct {
 	Issuer string `yaml:"issuer"`
-	// JWKSFile or JWKSURL is where its keys are.
-	JWKSFile string `yaml:"jwks_file"`
-	JWKSURL  string `yaml:"jwks_url"`
+	// JWKSFile, JWKSURL or TrustDomain is where its keys are; the last, those
+	// that the Workload API of SPIFFE_ENDPOINT_SOCKET tells of this trust domain.
+	JWKSFile    string `yaml:"jwks_file"`
+	JWKSURL     string `yaml:"jwks_url"`
+	TrustDomain string `yaml:"trust_domain"`
 	// JWKSCAFile has the authorities of the URL's certificate; empty: the
 	// system's.
 	JWKSCAFile string `yaml:"jwks_ca_file"`
@@ -48,8 +54,9 @@ type issuerConfig struct {
 func (c *tokensConfig) resolve(dir string) error {
 	for i := range c.Issuers {
 		issuer := &c.Issuers[i]
-		if (issuer.JWKSFile == "") == (issuer.JWKSURL == "") {
-			return fmt.Errorf("tokens: issuer %q: one of jwks_file and jwks_url says where its keys are", issuer.Issuer)
+		places := slices.DeleteFunc([]string{issuer.JWKSFile, issuer.JWKSURL, issuer.TrustDomain}, func(p string) bool { return p == "" })
+		if len(places) != 1 {
+			return fmt.Errorf("tokens: issuer %q: one of jwks_file, jwks_url and trust_domain says where its keys are", issuer.Issuer)
 		}
 		if issuer.JWKSCAFile != "" && issuer.JWKSURL == "" {
 			return fmt.Errorf("tokens: issuer %q: jwks_ca_file is for a jwks_url", issuer.Issuer)
@@ -66,23 +73,29 @@ func (c *tokensConfig) resolve(dir string) error {
 	return nil
 }
 
-// keySources are the keys of all issuers, followed.
-type keySources struct {
-	sources []*jwks.Source
-	next    []time.Duration // when each is read next
+// followed are keys that change while the server runs.
+type followed interface {
+	identity.KeySource
+	// look reads them once; a broken configuration is an error.
+	look(context.Context) error
+	// run follows them until ctx is done.
+	run(context.Context)
 }
+
+// keySources are the keys of all issuers.
+type keySources []followed
 
 // tokens makes the verifier, and reads all keys once. A file that cannot be used
 // is a broken configuration; an issuer that does not answer may come back.
-func (c *tokensConfig) tokens(ctx context.Context, log *slog.Logger) (*identity.Verifier, *keySources, error) {
+func (c *tokensConfig) tokens(ctx context.Context, log *slog.Logger) (*identity.Verifier, keySources, error) {
 	conf := identity.Config{Audience: c.Audience, Servers: c.ServerAudiences, MaxLifetime: c.MaxLifetime, LongLifetimes: c.AllowLongerLifetimes}
-	keys := &keySources{}
+	var keys keySources
 	for _, i := range c.Issuers {
 		source, err := i.source(log)
 		if err != nil {
 			return nil, nil, fmt.Errorf("tokens: issuer %q: %w", i.Issuer, err)
 		}
-		keys.sources = append(keys.sources, source)
+		keys = append(keys, source)
 		conf.Issuers = append(conf.Issuers, identity.Issuer{ID: i.Issuer, Keys: source, RequireBinding: i.RequireCNF})
 	}
 	v, err := identity.NewVerifier(conf)
@@ -93,39 +106,84 @@ func (c *tokensConfig) tokens(ctx context.Context, log *slog.Logger) (*identity.
 		log.Warn("tokens may live longer than they should: a stolen one is worth something for as long",
 			"max_lifetime", c.MaxLifetime.String(), "should", identity.MaxLifetime.String())
 	}
-	return v, keys, keys.look(ctx, c.Issuers)
+	return v, keys, keys.look(ctx)
 }
 
-func (i *issuerConfig) source(log *slog.Logger) (*jwks.Source, error) {
+func (i *issuerConfig) source(log *slog.Logger) (followed, error) {
 	conf := jwks.Config{Issuer: i.Issuer, MaxAge: i.KeysMaxAge, Now: time.Now, Jitter: rand.Float64, Log: log}
-	if i.JWKSURL != "" {
-		return jwks.URL(i.JWKSURL, i.JWKSCAFile, conf)
+	switch {
+	case i.TrustDomain != "":
+		return newDomainKeys(i.TrustDomain, conf)
+	case i.JWKSURL != "":
+		source, err := jwks.URL(i.JWKSURL, i.JWKSCAFile, conf)
+		return &readKeys{Source: source}, err
 	}
-	return jwks.File(i.JWKSFile, conf)
+	source, err := jwks.File(i.JWKSFile, conf)
+	return &readKeys{Source: source, file: i.JWKSFile}, err
+}
+
+// readKeys are read again and again.
+type readKeys struct {
+	*jwks.Source
+	file string        // empty: a URL, which may be away
+	next time.Duration // to the next read
+}
+
+func (k *readKeys) look(ctx context.Context) (err error) {
+	if k.next, err = k.Look(ctx); err != nil && k.file != "" {
+		return fmt.Errorf("%s: %w", k.file, err)
+	}
+	return nil
+}
+
+func (k *readKeys) run(ctx context.Context) { k.Run(ctx, k.next) }
+
+// domainKeys are told by the Workload API.
+type domainKeys struct {
+	identity.KeySource
+	workload *jwks.Workload
+}
+
+func newDomainKeys(name string, conf jwks.Config) (*domainKeys, error) {
+	td, err := spiffeid.TrustDomainFromString(name)
+	if err != nil {
+		return nil, fmt.Errorf("trust_domain: %w", err)
+	}
+	if _, ok := workloadapi.GetDefaultAddress(); !ok {
+		return nil, fmt.Errorf("trust_domain: %s says where the Workload API is", workloadapi.SocketEnv)
+	}
+	w, err := jwks.NewWorkload(conf, td)
+	if err != nil {
+		return nil, err
+	}
+	return &domainKeys{w.Domain(td), w}, nil
+}
+
+// look does nothing: the Workload API tells once it is watched.
+func (*domainKeys) look(context.Context) error { return nil }
+
+func (k *domainKeys) run(ctx context.Context) {
+	if err := k.workload.Run(ctx); err != nil {
+		k.workload.Log.Error("the trust domain's keys are not followed", "error", err)
+	}
 }
 
 // look reads all keys at once.
-func (k *keySources) look(ctx context.Context, issuers []issuerConfig) error {
-	k.next = make([]time.Duration, len(k.sources))
-	errs := make([]error, len(k.sources))
+func (k keySources) look(ctx context.Context) error {
+	errs := make([]error, len(k))
 	var group sync.WaitGroup
-	for i, source := range k.sources {
-		group.Go(func() {
-			var err error
-			if k.next[i], err = source.Look(ctx); err != nil && issuers[i].JWKSFile != "" {
-				errs[i] = fmt.Errorf("%s: %w", issuers[i].JWKSFile, err)
-			}
-		})
+	for i, source := range k {
+		group.Go(func() { errs[i] = source.look(ctx) })
 	}
 	group.Wait()
 	return errors.Join(errs...)
 }
 
 // run follows all keys until ctx is done.
-func (k *keySources) run(ctx context.Context) {
+func (k keySources) run(ctx context.Context) {
 	var group sync.WaitGroup
-	for i, source := range k.sources {
-		group.Go(func() { source.Run(ctx, k.next[i]) })
+	for _, source := range k {
+		group.Go(func() { source.run(ctx) })
 	}
 	group.Wait()
 }

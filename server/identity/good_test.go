@@ -209,3 +209,30 @@ func TestPublishedSignatures(t *testing.T) {
 		}
 	}
 }
+
+// Whatever single character of a token is changed, into whatever class of
+// character, it is refused; also where the token itself was accepted before.
+func TestEveryCharacterCounts(t *testing.T) {
+	v := newTestVerifier(t)
+	signers, _ := testKeys()
+	for alg, s := range signers {
+		token := s.good()
+		if _, err := verify(v, token, now); err != nil {
+			t.Fatal(err)
+		}
+		for i := range len(token) {
+			for _, c := range []byte{token[i] ^ 1, 'A', '_', '.', ' ', 0} {
+				changed := token[:i] + string(rune(c)) + token[i+1:]
+				if changed == token {
+					continue
+				}
+				if p, err := verify(v, changed, now); err == nil {
+					t.Fatalf("%s: with character %d changed it is accepted as %+v", alg, i, p)
+				}
+			}
+			if _, err := verify(v, token[:i]+token[i+1:], now); err == nil {
+				t.Fatalf("%s: without character %d it is accepted", alg, i)
+			}
+		}
+	}
+}
