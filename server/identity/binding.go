@@ -40,18 +40,20 @@ func (r *reader) binding() binding {
 		r.fail("cnf", "type", `the claim "cnf" is not an object`)
 		return b
 	}
-	for name, value := range members {
-		switch name {
-		case "x5t#S256":
-			b.certificate, b.hasCertificate = r.thumbprint(name, value), true
-		case "jkt":
-			b.key, b.hasKey = r.thumbprint(name, value), true
-		default:
-			r.fail("cnf", "unknown", `the claim "cnf" binds the token in a way that cannot be checked`)
-		}
+	known := 0
+	if value, ok := members["x5t#S256"]; ok {
+		b.certificate, b.hasCertificate = r.thumbprint("x5t#S256", value), true
+		known++
 	}
-	if len(members) == 0 {
+	if value, ok := members["jkt"]; ok {
+		b.key, b.hasKey = r.thumbprint("jkt", value), true
+		known++
+	}
+	switch {
+	case len(members) == 0:
 		r.fail("cnf", "empty", `the claim "cnf" is empty`)
+	case known < len(members):
+		r.fail("cnf", "unknown", `the claim "cnf" binds the token in a way that cannot be checked`)
 	}
 	return b
 }
