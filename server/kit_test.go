@@ -218,7 +218,6 @@ func (p *pdp) verify(t testing.TB) int64 {
 type failure struct {
 	Code    codes.Code
 	Reason  string
-	Rule    string // that a token breaks
 	Message string
 }
 
@@ -227,7 +226,7 @@ func failureOf(err error) failure {
 	f := failure{Code: st.Code(), Message: st.Message()}
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == "writ" {
-			f.Reason, f.Rule = info.Reason, info.Metadata["code"]
+			f.Reason = info.Reason
 		}
 	}
 	return f
