@@ -10,20 +10,22 @@ import (
 	"testing"
 )
 
-// rfc7638 is the key of RFC 7638, section 3.1, and rfc8037 that of RFC 8037,
-// appendix A.2.
+// rfc7638 is the key of RFC 7638, section 3.1, rfc8037 that of RFC 8037, appendix
+// A.2, and rfc9449 that of RFC 9449's proofs.
 const (
+	rfc9449 = `{"kty":"EC","kid":"dpop","crv":"P-256","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}`
 	rfc7638 = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`
 	rfc8037 = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"ed"}`
 )
 
 func TestThumbprints(t *testing.T) {
-	keys, err := ReadKeys([]byte(`{"keys":[` + rfc7638 + `,` + rfc8037 + `]}`))
+	keys, err := ReadKeys([]byte(`{"keys":[` + rfc7638 + `,` + rfc8037 + `,` + rfc9449 + `]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]string{
 		"2011-04-29": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+		"dpop":       "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
 		"ed":         "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
 	} {
 		sum := keys.byID[id].thumbprint
