@@ -1,6 +1,6 @@
 // Package migrations owns the schemas of Writ's stores: numbered SQL files, one
 // folder per engine, embedded, in the format of goose. They only go forward, and
-// each is safe while the release before it still runs.
+// each is safe while the release before it still runs, or says what that release then does.
 package migrations
 
 import (

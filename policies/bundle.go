@@ -6,5 +6,5 @@ import "embed"
 
 // Files are the sample bundle's files, and its tests.
 //
-//go:embed writ.yaml *.yaml schema.cedarschema entities.json cedar tests tools/*.json
+//go:embed writ.yaml *.yaml schema.cedarschema entities.json access cedar tests tools/*.json
 var Files embed.FS

@@ -23,7 +23,7 @@ const attempts = 8
 // an answer leaves only after its record is durable, or, for classes of actions
 // that the bundle names, in the ledger's spool.
 func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (*writv1.DecideResponse, error) {
-	req, err := s.identify(caller, in)
+	req, err := s.identify(caller, decision.ToDecide, in)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 // record ever depends.
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
-	if shadow := snap.Bundle.Shadow; shadow != nil {
+	if shadow := snap.Bundle.Beside(req.Caller.Tenant); shadow != nil {
 		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Facts: snap.Facts})
 	}
 	return d
@@ -117,7 +117,7 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 	if in.GetRequest() == nil {
 		return nil, invalidField("request", "value is required")
 	}
-	req, err := s.identify(caller, in.Request)
+	req, err := s.identify(caller, decision.ToExplain, in.Request)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ const (
 	errDeadline     = writv1.ErrorReason_ERROR_REASON_DEADLINE
 	errOverloaded   = writv1.ErrorReason_ERROR_REASON_OVERLOADED
 	errInternal     = writv1.ErrorReason_ERROR_REASON_INTERNAL
+	errForbidden    = writv1.ErrorReason_ERROR_REASON_CALLER_FORBIDDEN
 )
 
 // code is the gRPC code of each reason, as error.proto says. A reason that is
@@ -49,6 +50,7 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errNotRecorded: codes.Unavailable,
 	errDeadline:    codes.DeadlineExceeded,
 	errOverloaded:  codes.ResourceExhausted,
+	errForbidden:   codes.PermissionDenied,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

@@ -17,9 +17,14 @@ import (
 )
 
 // identify turns what came over a wire into a decision.Request: every field
-// within its bounds, every document parsed, the principal proved.
-func (s *Server) identify(caller decision.Caller, in *writv1.DecideRequest) (*decision.Request, error) {
+// within its bounds, the caller admitted, every document parsed, the principal
+// proved.
+func (s *Server) identify(caller decision.Caller, action decision.Action, in *writv1.DecideRequest) (*decision.Request, error) {
 	if err := s.validate(in); err != nil {
+		return nil, err
+	}
+	caller, err := s.admit(caller, action, in.Tenant)
+	if err != nil {
 		return nil, err
 	}
 	principal, err := s.tokens.Verify(identity.Presented{
@@ -140,8 +145,9 @@ func readContent(c *writv1.Content) (*document.Document, error) {
 }
 
 // requestDigest covers all that an answer depends on: the message, but for the
-// token's bytes, its proof's and the trace, and who sent it for whom. So a retry
-// may bring a fresh token of the same agent, and nobody else can fetch the answer.
+// token's bytes, its proof's and the trace, and who sent it for whom and for which
+// tenant. So a retry may bring a fresh token of the same agent, and nobody else can
+// fetch the answer.
 func requestDigest(in *writv1.DecideRequest, caller decision.Caller, p decision.Principal) ([32]byte, error) {
 	// It shares what it holds with the request, which others may read, and a
 	// test finds the field that is missing here.

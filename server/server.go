@@ -55,6 +55,8 @@ type Config struct {
 	// Bundle is the policy bundle that decides a request; called once for each
 	// decision.
 	Bundle func(*decision.Request) *decision.Bundle
+	// Live is the bundle in force, whose access policies say who may call.
+	Live func() *decision.Bundle
 	// Recorded is told each decision that was recorded as new, with the bundle
 	// that made it, before it is answered; nil: nobody is. It must not keep them.
 	Recorded func(*decision.Bundle, *decision.Decision)
@@ -97,6 +99,7 @@ const GCPercent = 400
 type Server struct {
 	ledger Ledger
 	bundle func(*decision.Request) *decision.Bundle
+	live   func() *decision.Bundle
 	told   func(*decision.Bundle, *decision.Decision)
 	stages decision.Pipeline
 	tokens Tokens
@@ -137,12 +140,15 @@ func New(c Config) (*Server, error) {
 		c.InFlight = 1024
 	}
 	s := &Server{
-		ledger: c.Ledger, bundle: c.Bundle, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight),
 	}
 	s.grpc = s.newGRPC(c.TLS)
+	if err := checkRules(s.grpc.GetServiceInfo()); err != nil {
+		return nil, err
+	}
 	if s.http, err = s.newHTTP(c); err != nil {
 		return nil, err
 	}

@@ -19,7 +19,12 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 	if err := s.validate(in); err != nil {
 		return nil, err
 	}
+	caller, err := s.admit(caller, decision.ToSettle, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
 	in = proto.CloneOf(in)
+	in.Tenant = ""                                               // the caller has it
 	in.DecisionId = uuid.FromStringOrNil(in.DecisionId).String() // its form was validated; records have it in lower case
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(in)
 	if err != nil {

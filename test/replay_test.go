@@ -216,6 +216,32 @@ func TestReplayOfAnotherBundle(t *testing.T) {
 	}
 }
 
+// What a tenant's own policies would have changed is of its records alone: each case
+// is a tenant of its own. With the old bundle at hand the others are as determined
+// as if nothing had changed.
+func TestReplayOfTenants(t *testing.T) {
+	s, old, _, _ := recorded(t, "sqlite", nil)
+	same := replayed(t, s, old, old)
+	in := func(tenant, cedar string) *replay.Report {
+		return replayed(t, s, loaded(t, edited(t, func(files fstest.MapFS) {
+			files["cedar/tenants/"+tenant+"/own.cedar"] = &fstest.MapFile{Mode: 0o444, Data: []byte(cedar)}
+		})), old)
+	}
+	const forbid = `@id("own") forbid (principal, action, resource);`
+	r := in("allow_small_refund", forbid)
+	if got := r.Total[replay.WouldDeny]; got == 0 || r.Because[replay.WouldDeny]["policy.forbid own"] != got || r.Total.Changed() != got || r.Total[replay.Undetermined] != same.Total[replay.Undetermined] {
+		t.Errorf("of one tenant: %v because of %v; as it was: %v", r.Total, r.Because, same.Total)
+	}
+	for tenant, cedar := range map[string]string{
+		"nobody":  forbid + `@id("all") permit (principal, action, resource); @id("fails") forbid (principal, action, resource) when { context.cost.calls + 9223372036854775807 > 0 };`,
+		"nobody2": `@id("own") @obligate("redact") @fields("/path /content/0/text") permit (principal, action, resource); @id("tell") @obligate("notify") @to("us") @body("b") permit (principal, action, resource);`,
+	} {
+		if r := in(tenant, cedar); r.Total != same.Total {
+			t.Errorf("of a tenant without records: %v because of %v; as it was: %v", r.Total, r.Because, same.Total)
+		}
+	}
+}
+
 // plant puts texts that no record may hold in every place of a request that has
 // any.
 func plant(t *testing.T, req *decision.Request) {

@@ -56,7 +56,7 @@ func openRaw(t *testing.T, driver, dsn string) raw {
 func (r raw) dropChecks(t *testing.T) {
 	t.Helper()
 	for _, c := range r.query(t, `SELECT conrelid::regclass::text AS relation, conname AS name FROM pg_constraint
-		WHERE contype = 'c' AND connamespace = current_schema()::regnamespace`) {
+		WHERE contype = 'c' AND coninhcount = 0 AND connamespace = current_schema()::regnamespace`) {
 		r.exec(t, fmt.Sprintf(`ALTER TABLE %s DROP CONSTRAINT %q`, c["relation"], c["name"]))
 	}
 }
@@ -74,7 +74,10 @@ func (r raw) columns(t *testing.T) {
 				ON p.table_schema = c.table_schema AND p.table_name = c.table_name AND p.constraint_type = 'PRIMARY KEY'
 			LEFT JOIN information_schema.key_column_usage AS k
 				ON k.constraint_schema = p.constraint_schema AND k.constraint_name = p.constraint_name AND k.column_name = c.column_name
-			WHERE c.table_schema = current_schema() ORDER BY c.table_name, c.ordinal_position`
+			WHERE c.table_schema = current_schema() AND NOT EXISTS (
+				SELECT 1 FROM pg_inherits AS i JOIN pg_class AS p ON p.oid = i.inhrelid
+				WHERE p.relname = c.table_name AND p.relnamespace = current_schema()::regnamespace)
+			ORDER BY c.table_name, c.ordinal_position`
 	}
 	for _, c := range r.query(t, text) {
 		name := c["relation"].(string)
@@ -83,6 +86,32 @@ func (r raw) columns(t *testing.T) {
 	if len(r.tables) < 9 {
 		t.Fatalf("found only the tables %v", r.names())
 	}
+}
+
+// partition is the table of one of a name's partitions that holds a row with
+// values, and the row: PostgreSQL has one table over them, SQLite has not.
+func (r raw) partition(t *testing.T, name string, with values) (string, values) {
+	t.Helper()
+	for _, table := range r.own() {
+		if whole(table) != name {
+			continue
+		}
+		for _, one := range r.all(t, table) {
+			if same(one["record"], with["record"]) {
+				return table, r.find(t, table, with)
+			}
+		}
+	}
+	t.Fatalf("no partition of %s has a row with %v", name, with)
+	return "", nil
+}
+
+// whole is the name that a table and its partitions share.
+func whole(table string) string {
+	if name, ok := strings.CutPrefix(table, "used_token_"); ok && len(name) == 1 {
+		return "used_token"
+	}
+	return table
 }
 
 func (r raw) names() []string { return slices.Sorted(maps.Keys(r.tables)) }

@@ -43,6 +43,9 @@ const (
 type Call struct {
 	// Phase is set by Decide's caller; Enforce and its kin set it themselves.
 	Phase Phase
+	// Tenant is whose budgets, tickets and policies decide; empty: the client's
+	// own. For another's, the bundle must admit the client to it.
+	Tenant string
 	// Session is the agent's run that the action belongs to.
 	Session string
 	// Purpose is why the agent acts, one of its token's purposes. Required.
@@ -73,7 +76,7 @@ type Call struct {
 	// FilterTools sets them.
 	Candidates []Tool
 	// Token returns a fresh token of this call's agent, once for each question
-	// about it. Nil: the client's Config.Token.
+	// about it; for the result it may be the same. Nil: the client's Config.Token.
 	Token func(context.Context) (string, error)
 	// Proof returns a fresh DPoP proof (RFC 9449) for a token that is bound to a
 	// key, once for each question. Nil: none is given.
@@ -152,6 +155,7 @@ func (c Call) encode() (*writv1.DecideRequest, error) {
 	}
 	req := &writv1.DecideRequest{
 		Phase:          writv1.Phase(c.Phase),
+		Tenant:         c.Tenant,
 		SessionId:      c.Session,
 		Purpose:        c.Purpose,
 		Arguments:      c.Arguments,

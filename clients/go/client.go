@@ -38,8 +38,8 @@ type Config struct {
 	// closing it. Nil: the client connects to Addr.
 	Conn grpc.ClientConnInterface
 	// Token returns a fresh token of the agent. It is called once for each
-	// decision, because Writ accepts a token once; its time counts against
-	// Timeout. Nil: every Call brings its own.
+	// decision, because Writ accepts a token once; only for the result of a call
+	// it may be the call's. Its time counts against Timeout. Nil: every Call brings its own.
 	Token func(context.Context) (string, error)
 	// Timeout bounds one question or one report: token, attempts and the pauses
 	// between them. Zero: 5 seconds.

@@ -77,7 +77,7 @@ func (c *Client) refuse(ctx context.Context, req *writv1.DecideRequest, resp *wr
 	if effect := resp.GetEffect(); effect == writv1.Effect_EFFECT_UNSPECIFIED || effect == writv1.Effect_EFFECT_DENY {
 		return broken
 	}
-	report := Report{DecisionID: broken.DecisionID, Outcome: OutcomeNotRun}
+	report := Report{DecisionID: broken.DecisionID, Tenant: req.GetTenant(), Outcome: OutcomeNotRun}
 	for _, o := range resp.GetObligations() {
 		// An id that Writ could not have sent would spoil the report.
 		if id := o.GetId(); id != "" && len(id) <= 64 {

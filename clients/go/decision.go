@@ -33,6 +33,8 @@ func (e Effect) String() string {
 type Decision struct {
 	// ID is Writ's id of the decision, a UUID; its record has the same.
 	ID string
+	// Tenant is the one that the call named; empty: none.
+	Tenant string
 	// Effect is the summary; the obligations are the authority.
 	Effect Effect
 	// Reasons are why.
@@ -149,6 +151,7 @@ func decode(req *writv1.DecideRequest, resp *writv1.DecideResponse) (Decision, e
 	}
 	d := Decision{
 		ID:            resp.GetDecisionId(),
+		Tenant:        req.GetTenant(),
 		Reasons:       decodeReasons(resp.GetReasons()),
 		Budgets:       decodeBudgets(resp.GetBudgets()),
 		AccessRequest: decodeAccess(resp.GetAccessRequest()),

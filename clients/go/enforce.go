@@ -56,7 +56,7 @@ type Next func(context.Context, Permitted) (Result, error)
 //
 // The question about the result repeats what was asked about the call, the
 // arguments as they were before any redaction included, because Writ compares
-// them with the call's. It takes a second token.
+// them with the call's. It may bring the call's token.
 func (c *Client) Enforce(ctx context.Context, call Call, next Next) (Result, error) {
 	call.Phase = PhaseCall
 	return c.enforce(ctx, call, next)

@@ -31,7 +31,9 @@ func (o Outcome) String() string {
 type Report struct {
 	// DecisionID is the decision that allowed it.
 	DecisionID string
-	Outcome    Outcome
+	// Tenant is the one that the decision's call named; empty: none.
+	Tenant  string
+	Outcome Outcome
 	// Actual is what it cost; here 0 calls are none. The zero value: nothing
 	// when it never ran, else what was reserved.
 	Actual Cost
@@ -63,7 +65,7 @@ type Settlement struct {
 func (c *Client) Settle(ctx context.Context, r Report) (Settlement, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req := &writv1.SettleRequest{DecisionId: r.DecisionID, Outcome: writv1.Outcome(r.Outcome), Actual: r.Actual.encode()}
+	req := &writv1.SettleRequest{DecisionId: r.DecisionID, Outcome: writv1.Outcome(r.Outcome), Actual: r.Actual.encode(), Tenant: r.Tenant}
 	for _, o := range r.Obligations {
 		req.Obligations = append(req.Obligations, &writv1.ObligationReport{Id: o.ID, Met: o.Met})
 	}
@@ -100,7 +102,7 @@ type tally struct{ Report }
 // newTally starts with nothing run and nothing met, which is what a report says
 // if something breaks on the way.
 func newTally(d Decision) *tally {
-	t := &tally{Report{DecisionID: d.ID, Outcome: OutcomeNotRun}}
+	t := &tally{Report{DecisionID: d.ID, Tenant: d.Tenant, Outcome: OutcomeNotRun}}
 	for _, o := range d.Obligations {
 		t.Obligations = append(t.Obligations, ObligationReport{ID: o.ID})
 	}

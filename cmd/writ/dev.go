@@ -90,6 +90,10 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 		d.rollout.Run(ctx)
 		return nil
 	})
+	group.Go(func() error {
+		d.store.forgetTokens(ctx, log)
+		return nil
+	})
 	if len(command) == 0 {
 		d.greet(to, c.Data)
 	} else {
@@ -140,7 +144,7 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		return nil, errors.Join(err, d.store.close())
 	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
+		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},

@@ -22,7 +22,9 @@ type servedStore struct {
 	// flush brings what the ledger answered early into the store; nil: nothing
 	// is.
 	flush func(context.Context) error
-	close func() error
+	// forget forgets tokens that expired long before a time.
+	forget func(ctx context.Context, at time.Time) error
+	close  func() error
 }
 
 // openEmbedded opens the store of a data directory with its spool, for one
@@ -37,7 +39,7 @@ func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*servedSto
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &servedStore{dataStore: store, ledger: front, flush: front.Flush,
+	return &servedStore{dataStore: store, ledger: front, flush: front.Flush, forget: front.ForgetTokens,
 		close: func() error { return errors.Join(front.Close(), store.Close()) }}, nil
 }
 
@@ -54,7 +56,27 @@ func (c *config) openServed(ctx context.Context, log *slog.Logger) (*servedStore
 	if err != nil {
 		return nil, err
 	}
-	return &servedStore{dataStore: store, ledger: store, close: store.Close}, nil
+	return &servedStore{dataStore: store, ledger: store, forget: store.ForgetTokens, close: store.Close}, nil
+}
+
+// forgetEvery is how often tokens are forgotten: each time those of one hour, if
+// it is time.
+const forgetEvery = 10 * time.Minute
+
+// forgetTokens forgets tokens until ctx ends. A failure costs only space.
+func (s *servedStore) forgetTokens(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	for {
+		if err := s.forget(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			log.Error("the store remembers tokens that it need not", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // sealer seals a store's log.

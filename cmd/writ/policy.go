@@ -20,6 +20,7 @@ type policyCmd struct {
 	Test    policyTestCmd    `cmd:"" help:"Run a bundle's tests, and say what they cover."`
 	Table   policyTableCmd   `cmd:"" help:"Print what the policies permit: agent by tool by purpose."`
 	Diff    policyDiffCmd    `cmd:"" help:"Say what differs between two bundles. Exits with 1 when something does."`
+	Access  policyAccessCmd  `cmd:"" help:"Say what a caller may ask Writ for, and by which policies."`
 	Explain policyExplainCmd `cmd:"" help:"Decide one request on a bundle, without a PDP, and say why. Exits with 3 when denied."`
 	Replay  policyReplayCmd  `cmd:"" help:"Decide recorded requests again with another bundle and say what would have changed."`
 
@@ -86,12 +87,12 @@ type policyCheckCmd struct{ bundleArg }
 
 // Run checks the bundle.
 func (c policyCheckCmd) Run(to streams) error {
-	b, err := policy.Load(c.files())
+	b, set, err := loadBundle(c.files())
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(to.out, "%s: ok\n  digest    %s\n  tools     %d\n  purposes  %d\n  vendors   %d\n  budgets   %d\n",
-		b.Name, b.Digest, len(b.Tools), len(b.Purposes), len(b.Vendors), len(b.Budgets))
+	fmt.Fprintf(to.out, "%s: ok\n  digest    %s\n  tools     %d\n  purposes  %d\n  vendors   %d\n  budgets   %d\n  tenants   %d\n",
+		b.Name, b.Digest, len(b.Tools), len(b.Purposes), len(b.Vendors), len(b.Budgets), len(set.Tenants()))
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
@@ -25,7 +26,7 @@ type policyTestCmd struct {
 	Cover     bool    `help:"Say which clauses of the policies were seen true and false."`
 	Threshold float64 `placeholder:"PERCENT" help:"Fail when fewer of the clauses' outcomes were seen."`
 	HTML      string  `name:"html" type:"path" placeholder:"FILE" help:"Write the coverage as a page, with the sources marked."`
-	Update    bool    `help:"Rewrite tests/golden.csv to what the policies permit now."`
+	Update    bool    `help:"Rewrite tests/golden.csv, and that of each tenant, to what the policies permit now."`
 }
 
 // Run runs the bundle's tests.
@@ -59,13 +60,11 @@ func (c policyTestCmd) Run(to streams) error {
 		r.Tests = append(r.Tests, report.Test{Suite: result.Suite, Name: result.Name, File: c.place(result.File),
 			Line: result.Line, Column: result.Column, Failures: result.Failures})
 	}
-	if only.MatchString("golden/table") {
-		test, err := c.golden(b, set)
-		if err != nil {
-			return err
-		}
-		r.Tests = append(r.Tests, test...)
+	golden, err := c.goldens(b, set, only)
+	if err != nil {
+		return err
 	}
+	r.Tests = append(r.Tests, golden...)
 	if len(r.Tests) == 0 {
 		return errors.New("no test matches: tests stand in tests/*.yaml and tests/*.json of the bundle")
 	}
@@ -84,28 +83,51 @@ func (c policyTestCmd) Run(to streams) error {
 // maxChanges bounds the effects that a failure lists.
 const maxChanges = 100
 
-// golden holds the bundle's table against what its policies permit. A bundle
-// without a table has no such test.
-func (c policyTestCmd) golden(b *decision.Bundle, set *policy.Set) ([]report.Test, error) {
-	is, err := table.Of(b, set)
+// goldens hold the bundle's tables against what its policies permit: that of every
+// tenant, and those of the tenants that have policies or tests of their own.
+func (c policyTestCmd) goldens(b *decision.Bundle, set *policy.Set, only *regexp.Regexp) ([]report.Test, error) {
+	tested, err := policy.TenantDirectories(c.files(), policy.DirTests)
 	if err != nil {
 		return nil, err
 	}
-	test := report.Test{Suite: "golden", Name: "table", File: c.place(table.File)}
-	kept, err := policy.ReadFile(c.files(), table.File)
+	tenants := append(slices.Sorted(slices.Values(append(tested, set.Tenants()...))), "")
+	var all []report.Test
+	for _, tenant := range slices.Compact(tenants) {
+		test := report.Test{Suite: "golden", Name: strings.TrimSpace("table " + tenant), File: c.place(table.File(tenant))}
+		if !only.MatchString(test.Suite + "/" + test.Name) {
+			continue
+		}
+		one, err := c.golden(test, b, set, tenant)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one...)
+	}
+	return all, nil
+}
+
+// golden holds one table. A tenant that has no such file has no such test, unless
+// the file is to be written.
+func (c policyTestCmd) golden(test report.Test, b *decision.Bundle, set *policy.Set, tenant string) ([]report.Test, error) {
+	file := table.File(tenant)
+	kept, err := policy.ReadFile(c.files(), file)
+	switch missing := errors.Is(err, fs.ErrNotExist); {
+	case missing && !c.Update:
+		return nil, nil
+	case err != nil && !missing:
+		return nil, err
+	}
+	is, err := table.Of(b, set, tenant)
+	if err != nil {
+		return nil, err
+	}
 	if c.Update {
-		if err := replaceFile(filepath.Join(c.Bundle, table.File), is.CSV()); err != nil {
+		if err := replaceFile(filepath.Join(c.Bundle, file), is.CSV()); err != nil {
 			return nil, err
 		}
 		return []report.Test{test}, nil
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	was, err := table.Read(table.File, kept)
+	was, err := table.Read(file, tenant, kept)
 	if err != nil {
 		return nil, err
 	}

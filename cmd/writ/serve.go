@@ -120,6 +120,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		group.Go(func() error { return source.Run(ctx) })
 	}
 	group.Go(func() error {
+		store.forgetTokens(ctx, log)
+		return nil
+	})
+	group.Go(func() error {
 		bundles.Run(ctx)
 		return nil
 	})
@@ -238,7 +242,7 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
+		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Live: bundles.Live, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
 		Sealer: store.sealer(signer, log),
 		Now:    time.Now, Random: rand.Reader, Log: log,

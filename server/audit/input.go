@@ -116,7 +116,7 @@ func snapshotFacts(req *decision.Request, snap *decision.Snapshot, d *decision.D
 		some().Ticket = ticketFacts(snap.Ticket)
 	}
 	if call := snap.Call; call != nil && req.Phase == decision.Result {
-		some().Call = &writv1.CallFacts{Allowed: call.Allowed, Fits: call.Fits(req)}
+		some().Call = &writv1.CallFacts{Allowed: call.Allowed, Fits: call.Fits(req), SameToken: call.Token == req.Principal.Token}
 	}
 	for i := range d.Findings {
 		f := &d.Findings[i]

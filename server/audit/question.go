@@ -225,6 +225,9 @@ func (q *Question) facts(r *record) error {
 			f.Call.Caller, f.Call.Principal, f.Call.Session = req.Caller.SPIFFEID, req.Principal.Subject, req.Session
 			f.Call.Purpose, f.Call.Tool, f.Call.ArgumentsDigest = req.Purpose, req.Tool.ToolName, req.Arguments.Digest()
 		}
+		if call.SameToken {
+			f.Call.Token = q.Request.Principal.Token
+		}
 		if f.Ticket != nil {
 			f.Call.Ticket = f.Ticket.ID
 		}

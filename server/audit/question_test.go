@@ -87,7 +87,7 @@ func factual(t testing.TB) Entry {
 	req.Context = parsed(t, `{"hot":true,"word":"secret","foreign":1}`)
 	req.Resource.Properties = parsed(t, `{"hot":true}`)
 	req.Content = decision.Content{Document: parsed(t, `{"card":"secret"}`), Digest: [32]byte{1}, Size: 17}
-	snap.Call = &decision.CallFacts{Allowed: true}
+	snap.Call = &decision.CallFacts{Allowed: true, Token: req.Principal.Token}
 	d := deny("policy.forbid")
 	d.Findings[1].Redactions = []decision.RedactRule{{Policy: "mask", Fields: []string{"/card", "/phone"}}}
 	d.Findings[1].Obligations = []decision.Obligation{{Policy: "mask", Duty: decision.Redact{Content: true, Edits: []document.Edit{{Pointer: "/card"}}}}}
@@ -118,7 +118,7 @@ func TestFactsOfADenial(t *testing.T) {
 	if _, err := q.Request.Content.Document.Expand("/other"); !errors.Is(err, document.ErrWithheld) {
 		t.Errorf("another pattern: %v", err)
 	}
-	if call := q.Facts.Call; call == nil || !call.Allowed || call.Fits(q.Request) || call.Ticket != "CHG-3" {
+	if call := q.Facts.Call; call == nil || !call.Allowed || call.Fits(q.Request) || call.Ticket != "CHG-3" || call.Token != q.Request.Principal.Token {
 		t.Errorf("call %+v", call)
 	}
 	if matched, known := q.Ruled.Of(map[string]decision.PolicyKind{"mask": decision.Redacts})("mask"); !matched || !known {

@@ -50,6 +50,7 @@ func CallFactsOf(row Row) (decision.CallFacts, error) {
 		Session: r.Session, Purpose: r.Purpose, Tool: decision.ToolName{Server: r.Server, Name: r.Tool},
 	}
 	copy(facts.ArgumentsDigest[:], r.decision.ArgumentsDigest)
+	copy(facts.Token[:], r.decision.Principal.GetTokenDigest())
 	for _, effect := range r.effects {
 		if redeem, ok := effect.(decision.Redeem); ok {
 			facts.Ticket = redeem.Ticket

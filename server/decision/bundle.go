@@ -23,6 +23,8 @@ type Bundle struct {
 	Hosts    map[string]string
 	Budgets  []BudgetRule
 	Policies Policies
+	// Access says who may call.
+	Access Access
 	// RecordContext and RecordResources say what of a request's context, and of
 	// a resource's properties by its type, may stand in a record; nil: nothing.
 	RecordContext   *content.Disclosure
@@ -33,6 +35,16 @@ type Bundle struct {
 	// Shadow is what is decided by beside this bundle, and recorded, and never
 	// answered; nil: nothing is. It has no shadow of its own.
 	Shadow *Bundle
+	// Only are, of a shadow, the tenants whose requests it is asked; nil: all.
+	Only map[string]bool
+}
+
+// Beside is the shadow that is asked a tenant's requests; nil: none is.
+func (b *Bundle) Beside(tenant string) *Bundle {
+	if b.Shadow == nil || b.Shadow.Only != nil && !b.Shadow.Only[tenant] {
+		return nil
+	}
+	return b.Shadow
 }
 
 // MayAnswerEarly reports whether an allowed request may be answered before its

@@ -39,7 +39,8 @@ func (p Phase) String() string {
 type Caller struct {
 	// SPIFFEID is the caller's SPIFFE ID.
 	SPIFFEID string
-	// Tenant is whose budgets, tickets and log the caller works with.
+	// Tenant is whose budgets, tickets and log the caller works with: its own, or
+	// the one that it named and was admitted to.
 	Tenant string
 	// Certificate is the SHA-256 of the certificate that proved it; zero: none
 	// did.

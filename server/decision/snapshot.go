@@ -19,7 +19,8 @@ type Snapshot struct {
 
 // Facts are what the store knows about a request.
 type Facts struct {
-	// TokenUsed says that the token was accepted for another request.
+	// TokenUsed says that the token was accepted for another request, or expired
+	// so long ago that the store may have forgotten it.
 	TokenUsed bool
 	// Ticket is the ticket that the request names, or, for a RESULT, the one
 	// that its call redeemed; nil: there is none.
@@ -37,9 +38,11 @@ type Want struct {
 	Tenant    string
 	RequestID [16]byte
 	Token     [32]byte
-	Ticket    string   // empty: none
-	CallID    [16]byte // zero: none
-	Budgets   []BudgetKey
+	// TokenExpires is when the token is forgotten, at the earliest.
+	TokenExpires time.Time
+	Ticket       string   // empty: none
+	CallID       [16]byte // zero: none
+	Budgets      []BudgetKey
 	// Remembered allows facts that may be older than the store: good enough to
 	// allow, because the commit has guards, and never to deny.
 	Remembered bool
@@ -48,7 +51,7 @@ type Want struct {
 // Want is what the store must be asked for a request.
 func (b *Bundle) Want(req *Request, at time.Time) Want {
 	w := Want{
-		Tenant: req.Caller.Tenant, RequestID: req.ID, Token: req.Principal.Token,
+		Tenant: req.Caller.Tenant, RequestID: req.ID, Token: req.Principal.Token, TokenExpires: req.Principal.Expires,
 		Ticket: req.Ticket, CallID: req.CallID,
 	}
 	vendor := b.Vendor(req.Destination)
@@ -57,8 +60,8 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 	for _, rule := range counting {
 		w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
 	}
-	if b.Shadow != nil {
-		w.Budgets = b.Shadow.besides(w.Budgets, req, at)
+	if shadow := b.Beside(req.Caller.Tenant); shadow != nil {
+		w.Budgets = shadow.besides(w.Budgets, req, at)
 	}
 	return w
 }
@@ -116,6 +119,8 @@ type CallFacts struct {
 	ArgumentsDigest [32]byte
 	// Ticket is the ticket that the call redeemed; empty: none.
 	Ticket string
+	// Token is the token that the call was asked with.
+	Token [32]byte
 }
 
 // Fits reports whether a result agrees with its call in all that it must.

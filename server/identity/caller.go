@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
@@ -14,19 +13,14 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// Bounds of what a record can hold, in bytes.
-const (
-	maxTenant = 128
-	maxID     = 2048 // of a SPIFFE ID, as the standard has it
-)
+const maxID = 2048 // bytes of a SPIFFE ID, as the standard has it
 
 // CallerRule says which tenant a caller works for.
 type CallerRule struct {
 	// ID is a SPIFFE ID, or a prefix of SPIFFE IDs that ends in "/*": then it
 	// covers every ID with at least one more path segment.
 	ID string
-	// Tenant is the tenant's name: 1 to 128 bytes, without spaces and control
-	// characters, and not decision.System.
+	// Tenant is the tenant's name, as decision.CheckTenant has it.
 	Tenant string
 }
 
@@ -60,12 +54,8 @@ func (c *Callers) add(r CallerRule) error {
 	if _, err := spiffeid.FromString(name); err != nil {
 		return fmt.Errorf("parsing the SPIFFE ID: %w", err)
 	}
-	blank := func(c rune) bool { return c <= ' ' || c == 0x7f }
-	if r.Tenant == "" || len(r.Tenant) > maxTenant || !utf8.ValidString(r.Tenant) || strings.ContainsFunc(r.Tenant, blank) {
-		return fmt.Errorf("the tenant is not 1 to %d bytes without spaces and control characters", maxTenant)
-	}
-	if r.Tenant == decision.System {
-		return fmt.Errorf("the tenant %q is reserved", decision.System)
+	if err := decision.CheckTenant(r.Tenant); err != nil {
+		return err
 	}
 	if _, twice := into[name]; twice {
 		return errors.New("there are two rules for it")

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	publicast "github.com/cedar-policy/cedar-go/ast"
@@ -12,8 +13,8 @@ import (
 )
 
 // Alike are the policies that match in two bundles on the same requests: they are
-// the same but for their annotations, and so is all that they see. nil: what they
-// see differs, or a bundle was not loaded by this package.
+// the same but for their annotations, of the same tenant, and so is all that they
+// see. nil: what they see differs, or a bundle was not loaded by this package.
 func Alike(a, b *decision.Bundle) map[string]decision.PolicyKind {
 	one, ok := a.Policies.(*Set)
 	other, too := b.Policies.(*Set)
@@ -23,10 +24,10 @@ func Alike(a, b *decision.Bundle) map[string]decision.PolicyKind {
 	alike := map[string]decision.PolicyKind{}
 	texts := map[string]string{}
 	for _, st := range one.index.statements {
-		texts[st.id] = st.bare()
+		texts[st.id] = st.tenant + "/" + st.bare() // no tenant's name has a slash
 	}
 	for _, st := range other.index.statements {
-		if text, ok := texts[st.id]; ok && text == st.bare() {
+		if text, ok := texts[st.id]; ok && text == st.tenant+"/"+st.bare() {
 			alike[st.id] = st.kind()
 		}
 	}
@@ -60,6 +61,6 @@ func (s *statement) kind() decision.PolicyKind {
 func (f *files) around() string {
 	names := slices.Sorted(maps.Keys(f.sums))
 	return f.digestOf(slices.DeleteFunc(names, func(name string) bool {
-		return path.Dir(name) == dirCedar || path.Dir(name) == dirTools || name == fileManifest || name == filePurposes || name == fileBudgets
+		return path.Dir(name) == dirAccess || strings.HasPrefix(name, dirCedar+"/") || path.Dir(name) == dirTools || name == fileManifest || name == filePurposes || name == fileBudgets
 	}))
 }

@@ -43,7 +43,7 @@ func (s *Set) matched(q decision.Query, ask *question) []decision.Matched {
 	add := func(effect string, decided bool, matches []decision.Match) {
 		for _, m := range matches {
 			all = append(all, decision.Matched{Policy: m.Policy, Effect: effect, Decided: decided,
-				Position: s.index.get(cedar.PolicyID(m.Policy)).at()})
+				Position: s.index.statements.get(cedar.PolicyID(m.Policy)).at()})
 		}
 	}
 	add("forbid", true, r.Forbids)
@@ -53,7 +53,7 @@ func (s *Set) matched(q decision.Query, ask *question) []decision.Matched {
 	_, obliging := cedar.Authorize(obligating, ask.entities, ask.request())
 	var duties []decision.Match
 	for _, m := range obliging.Reasons {
-		duties = append(duties, s.index.get(m.PolicyID).match())
+		duties = append(duties, obligating.get(m.PolicyID).match())
 	}
 	add("oblige", allowed, duties)
 	return all[:min(len(all), maxMatched)]
@@ -68,10 +68,10 @@ func (s *Set) near(ask *question) []decision.Near {
 		failed    clause.Clause
 	}
 	var all []found
-	env, line := ask.env(), s.index.lineage(ask.action)
-	for _, st := range s.index.statements {
-		if st.obligate != nil || !s.index.applies(st, line) {
-			continue // no policy for another action is near
+	env := ask.env()
+	for _, st := range s.index.about(ask) {
+		if st.obligate != nil {
+			continue
 		}
 		f := found{statement: st, Near: decision.Near{Policy: st.id, Forbid: st.forbid}}
 		for _, c := range clause.Of(st.ast) {
@@ -94,8 +94,9 @@ func (s *Set) near(ask *question) []decision.Near {
 		return cmp.Or(cmp.Compare(b.Held*a.Clauses, a.Held*b.Clauses), cmp.Compare(min(0, b.failed.Condition), min(0, a.failed.Condition)))
 	})
 	var near []decision.Near
+	mask := s.masks.of(ask.tenant)
 	for _, f := range all[:min(len(all), maxNear)] {
-		f.Failed, f.Saw, f.Position = short(f.failed.Text()), s.saw(f.failed, env), f.statement.at()
+		f.Failed, f.Saw, f.Position = short(f.failed.Text()), mask.saw(f.failed, env), f.statement.at()
 		near = append(near, f.Near)
 	}
 	return near

@@ -12,8 +12,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Deciding over the candidates is deciding over all policies as they are written:
-// the same decision, reasons and errors, for any policies, entities and requests.
+// Deciding over the candidates is deciding over all policies as they are written,
+// of a tenant and of everybody: the same decision, reasons and errors, for any
+// policies, tenants, entities and requests, whether their resource is known or not.
 // That is 100,000 requests for rapid's hundred draws; it prints its seed.
 func TestIndexIsExact(t *testing.T) {
 	worlds, requests := 20, 50
@@ -25,17 +26,26 @@ func TestIndexIsExact(t *testing.T) {
 		for range worlds {
 			entities, statements := randomEntities(t), randomPolicies(t)
 			x, all := newIndex(statements, entities), map[cedar.PolicyID]*cedar.Policy{}
-			whole := cedar.NewPolicySet()
+			whole, tenants := cedar.NewPolicySet(), map[string]*cedar.PolicySet{}
+			for _, tenant := range []string{"", "a", "b", "c"} {
+				tenants[tenant] = cedar.NewPolicySet()
+			}
 			for _, s := range statements {
 				all[cedar.PolicyID(s.id)] = cedar.NewPolicyFromAST((*publicast.Policy)(s.ast))
 				whole.Add(cedar.PolicyID(s.id), all[cedar.PolicyID(s.id)])
+				for tenant, set := range tenants {
+					if s.tenant == "" || s.tenant == tenant {
+						set.Add(cedar.PolicyID(s.id), all[cedar.PolicyID(s.id)])
+					}
+				}
 			}
 			bare := NewIndex(all, entities)
 			for range requests {
 				q := question{principal: entity(t, "P"), action: entity(t, "Action"), resource: entity(t, "R"), entities: overlay{bundle: entities}}
 				request := cedar.Request{Principal: q.principal, Action: q.action, Resource: q.resource,
 					Context: cedar.NewRecord(cedar.RecordMap{"n": cedar.Long(rapid.Int64Range(0, 2).Draw(t, "n"))})}
-				want := answer(cedar.Authorize(whole, q.entities, request))
+				q.tenant = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "tenant")
+				want := answer(cedar.Authorize(tenants[q.tenant], q.entities, request))
 				deciding, obligating := x.candidates(&q)
 				if len(obligating) > 0 {
 					t.Fatalf("%d policies oblige", len(obligating))
@@ -43,6 +53,14 @@ func TestIndexIsExact(t *testing.T) {
 				if diff := cmp.Diff(want, answer(cedar.Authorize(deciding, q.entities, request))); diff != "" {
 					t.Fatalf("as a bundle's policies are asked: %s", diff)
 				}
+				// One that is not known can be any, this one too.
+				open := q
+				open.resource = cedar.EntityUID{}
+				wider, _ := x.candidates(&open)
+				if diff := cmp.Diff(want, answer(cedar.Authorize(scoped(wider), q.entities, request))); diff != "" {
+					t.Fatalf("as they are asked of an unknown resource: %s", diff)
+				}
+				want = answer(cedar.Authorize(whole, q.entities, request))
 				if diff := cmp.Diff(want, answer(bare.Authorize(q.entities, request))); diff != "" {
 					t.Fatalf("as bare policies are asked: %s", diff)
 				}
@@ -51,6 +69,15 @@ func TestIndexIsExact(t *testing.T) {
 		}
 	})
 	t.Logf("%d requests", cases)
+}
+
+// scoped are policies with the scopes that an index tests.
+func scoped(all candidates) *cedar.PolicySet {
+	set := cedar.NewPolicySet()
+	for _, s := range all {
+		set.Add(cedar.PolicyID(s.id), cedar.NewPolicyFromAST((*publicast.Policy)(s.ast)))
+	}
+	return set
 }
 
 // A request may leave its resource empty, which is then of no type and no name:
@@ -115,6 +142,9 @@ func randomPolicies(t *rapid.T) []*statement {
 	statements, err := parse("random.cedar", []byte(text.String()))
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text.String())
+	}
+	for _, s := range statements {
+		s.tenant = rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "tenant")
 	}
 	return statements
 }

@@ -2,7 +2,9 @@ package policy_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/writpdp/writ/document"
@@ -44,8 +46,50 @@ func BenchmarkJudge(b *testing.B) {
 	}
 }
 
+// BenchmarkTenants asks one tenant's question of bundles of as many policies as
+// tenants times ten: they must not make it slower.
+func BenchmarkTenants(b *testing.B) {
+	for _, tenants := range []int{1, 1_000} {
+		b.Run(fmt.Sprintf("tenants=%d/policies=sample+%d", tenants, 10*tenants), func(b *testing.B) {
+			bundle := load(b, ofTenants(b, tenants))
+			query := typical(b, bundle)
+			query.Request.Caller.Tenant = "tenant-0"
+			if r := bundle.Policies.Judge(query); len(r.Permits) != 4 || len(r.Errors) > 0 {
+				b.Fatalf("got %+v", r)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				bundle.Policies.Judge(query)
+			}
+		})
+	}
+}
+
+// ofTenants is the sample bundle with ten policies more for each of some tenants.
+func ofTenants(b *testing.B, tenants int) fstest.MapFS {
+	files := sample(b)
+	for i := range tenants {
+		files[fmt.Sprintf("cedar/tenants/tenant-%d/own.cedar", i)] = text(perTenant(i))
+	}
+	return files
+}
+
+// perTenant are ten policies of the i-th tenant, three of which permit the typical
+// call.
+func perTenant(i int) string {
+	var text strings.Builder
+	for j := range 10 {
+		purpose := "support"
+		if j > 2 {
+			purpose = fmt.Sprintf("purpose-%d", j)
+		}
+		fmt.Fprintf(&text, "@id(\"tenant-%d-%d\")\npermit (principal in Team::\"support\", action == Action::\"filesystem/read_text_file\", resource)\nwhen { context.purpose == %q && context.args.path like \"/srv/*\" };\n", i, j, purpose)
+	}
+	return text.String()
+}
+
 func BenchmarkLoad(b *testing.B) {
-	for _, n := range []int{0, 1_000} {
+	for _, n := range []int{0, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("policies=sample+%d", n), func(b *testing.B) {
 			files := sample(b)
 			files["cedar/synthetic.cedar"] = text(perAgent(n))
@@ -54,4 +98,10 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		})
 	}
+	b.Run("tenants=1000/policies=sample+10000", func(b *testing.B) {
+		files := ofTenants(b, 1_000)
+		for b.Loop() {
+			load(b, files)
+		}
+	})
 }

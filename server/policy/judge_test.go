@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,11 +27,13 @@ func things(t testing.TB, policies string) *decision.Bundle {
 	return b
 }
 
-func thingsOf(policies string) (*decision.Bundle, error) {
-	return Load(broken(map[string]string{"cedar/a.cedar": policies + "\n", fileTools: "s: { t: { classes: [read-only], resources: [Thing] } }\n",
+func thingsOf(policies string) (*decision.Bundle, error) { return Load(thingsWith(policies)) }
+
+func thingsWith(policies string) fstest.MapFS {
+	return broken(map[string]string{"cedar/a.cedar": policies + "\n", fileTools: "s: { t: { classes: [read-only], resources: [Thing] } }\n",
 		fileSchema: string(small()[fileSchema].Data) + "entity Thing in [Team] = { hot: Bool };",
 		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]},
-			{"uid":{"type":"Thing","id":"known"},"attrs":{"hot":true},"parents":[{"type":"Team","id":"t"}]}]`}))
+			{"uid":{"type":"Thing","id":"known"},"attrs":{"hot":true},"parents":[{"type":"Team","id":"t"}]}]`})
 }
 
 func parsed(t testing.TB, data string) *document.Document {

@@ -41,7 +41,7 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 	b.Policies, b.Digest = set, f.digest()
 	if len(d.inForce()) < len(d.statements) {
 		shadow := *b
-		shadow.Policies = d.compile(d.statements)
+		shadow.Policies, shadow.Only = d.compile(d.statements), d.watching()
 		b.Shadow = &shadow
 	}
 	return b, nil
@@ -101,7 +101,10 @@ func (f *files) draft() (*draft, error) {
 	if d.entities, err = f.entities(d.schema); err != nil {
 		return nil, err
 	}
-	d.statements, err = f.statements()
+	if d.bundle.Access, err = f.access(); err != nil {
+		return nil, err
+	}
+	d.statements, err = f.deciding()
 	d.around = f.around()
 	return d, err
 }
@@ -180,10 +183,24 @@ func (d *draft) inForce() []*statement {
 	return slices.DeleteFunc(slices.Clone(d.statements), func(s *statement) bool { return s.shadow })
 }
 
+// watching are the tenants for whom some policy is in shadow mode; nil: all.
+func (d *draft) watching() map[string]bool {
+	only := map[string]bool{}
+	for _, st := range d.statements {
+		switch {
+		case st.shadow && st.tenant == "":
+			return nil
+		case st.shadow:
+			only[st.tenant] = true
+		}
+	}
+	return only
+}
+
 // compile makes some of a draft's policies fit for being asked.
 func (d *draft) compile(statements []*statement) *Set {
 	s := &Set{schema: d.schema, extraType: extraType(d.schema), entities: d.entities, tools: map[decision.ToolName]cedar.Record{},
-		needs: needsOf(statements), index: newIndex(statements, d.entities), mask: newMask(d.bundle, d.facts, d.entities, d.statements)}
+		needs: needsOf(statements), index: newIndex(statements, d.entities), masks: newMasks(d.bundle, d.facts, d.entities, d.statements)}
 	for _, t := range d.facts {
 		s.tools[t.tool.ToolName] = toolRecord(t.tool)
 	}
@@ -197,8 +214,9 @@ func toolRecord(t *decision.Tool) cedar.Record {
 		"classes": stringSet(t.Classes), "labels": stringSet(t.Labels)})
 }
 
-func (f *files) statements() ([]*statement, error) {
-	names, err := f.list(dirCedar, ".cedar")
+// statementsIn reads the policies of a directory.
+func (f *files) statementsIn(dir string) ([]*statement, error) {
+	names, err := f.list(dir, ".cedar")
 	if err != nil {
 		return nil, err
 	}

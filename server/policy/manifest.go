@@ -17,8 +17,9 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// The files of a bundle. Cedar policies stand in cedar/*.cedar and what servers
-// answered to tools/list in tools/*.json.
+// The files of a bundle. Cedar policies stand in cedar/*.cedar, those of one tenant
+// in cedar/tenants/TENANT/*.cedar, and what servers answered to tools/list in
+// tools/*.json.
 const (
 	fileManifest = "writ.yaml"
 	fileSchema   = "schema.cedarschema"
@@ -27,6 +28,7 @@ const (
 	filePurposes = "purposes.yaml"
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
+	dirAccess    = "access"
 	dirCedar     = "cedar"
 	dirTools     = "tools"
 )

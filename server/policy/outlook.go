@@ -23,7 +23,8 @@ const (
 )
 
 // Outlook rules on a question about a List's candidate as the list does, but
-// leaves open the time and the caller too. It is asked of an agent that acts for
+// leaves open the time and the caller too, and for no tenant also whose it is:
+// then of the policies only those of every tenant are asked. It is asked of an agent that acts for
 // no human in no session to no stated destination, with some valid ticket or with
 // none. What obligations ask for, budgets and the tool's schema are not looked at.
 func (s *Set) Outlook(q decision.Query, ticket bool) Outlook {
@@ -36,6 +37,9 @@ func (s *Set) Outlook(q decision.Query, ticket bool) Outlook {
 		delete(context, "ticket")
 	}
 	for _, name := range []cedar.String{"now", "extra", "tenant", "caller", "issuer", "actors"} {
+		if name == "tenant" && ask.tenant != "" {
+			continue
+		}
 		if _, asked := context[name]; asked {
 			context[name] = unknown(name)
 		}
@@ -63,6 +67,15 @@ func (s *Set) Outlook(q decision.Query, ticket bool) Outlook {
 		return Allowed
 	}
 	return Depends
+}
+
+// Apart reports whether what a tenant's agent may call can differ from what it may
+// call for no tenant in particular: a policy of the tenant's own is for it, or some
+// policy looks at context.tenant.
+func (s *Set) Apart(tenant, agent string, tool decision.ToolName) bool {
+	own := s.index.tenants[tenant]
+	return s.needs.has("tenant") || own != nil && len(s.index.findOn(own, nil, cedar.NewEntityUID(typeAgent, cedar.String(agent)),
+		cedar.NewEntityUID(typeAction, cedar.String(tool.String())), cedar.EntityUID{}, true)) > 0
 }
 
 // canFail reports whether a policy can be an error, which denies, in some case

@@ -15,6 +15,9 @@ type question struct {
 	entities                    overlay
 	principal, action, resource cedar.EntityUID // a zero resource is unknown
 	context                     cedar.Record
+	// tenant is whose request it is: its own policies are asked besides those of
+	// everybody.
+	tenant string
 }
 
 func (q *question) request() cedar.Request {
@@ -52,6 +55,7 @@ func (s *Set) ask(q decision.Query) (question, decision.Reason) {
 		principal: cedar.NewEntityUID(typeAgent, cedar.String(req.Principal.Subject)),
 		action:    cedar.NewEntityUID(typeAction, cedar.String(actionName(req))),
 		entities:  overlay{bundle: s.entities},
+		tenant:    req.Caller.Tenant,
 	}
 	action, ok := s.schema.Actions[ask.action]
 	if !ok {

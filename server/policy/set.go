@@ -24,8 +24,8 @@ type Set struct {
 	// needs are the attributes of context that the policies look at.
 	needs needs
 	index *Index
-	// mask is what an explanation may show.
-	mask mask
+	// masks are what an explanation may show.
+	masks masks
 	// around is a digest of all files that policies see the world through.
 	around string
 	// names are the ids that the bundle names, found when first asked for.
@@ -53,7 +53,7 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	permits := diagnostic
 	if verdict == cedar.Deny && len(diagnostic.Reasons) > 0 {
 		for _, f := range diagnostic.Reasons {
-			r.Forbids = append(r.Forbids, s.index.get(f.PolicyID).match())
+			r.Forbids = append(r.Forbids, deciding.get(f.PolicyID).match())
 		}
 		// Cedar names no permits beside a forbid, and whether there are any
 		// tells whether a ticket would lift the denial.
@@ -61,16 +61,20 @@ func (s *Set) Judge(q decision.Query) decision.Ruling {
 	}
 	var obliging []*statement
 	for _, p := range permits.Reasons {
-		if st := s.index.get(p.PolicyID); st.obligate == nil {
+		if st := deciding.get(p.PolicyID); st != nil {
 			r.Permits = append(r.Permits, st.match())
 		} else {
-			obliging = append(obliging, st)
+			obliging = append(obliging, obligating.get(p.PolicyID))
 		}
 	}
 	// An error text of Cedar's can hold values of the request, so only the
 	// policy is named.
 	for _, e := range diagnostic.Errors {
-		r.Errors = append(r.Errors, s.index.get(e.PolicyID).match())
+		st := deciding.get(e.PolicyID)
+		if st == nil {
+			st = obligating.get(e.PolicyID)
+		}
+		r.Errors = append(r.Errors, st.match())
 	}
 	s.oblige(&r, q, obliging)
 	return r

@@ -20,7 +20,8 @@ type Source struct {
 	Bundle   *decision.Bundle
 	Schema   *resolved.Schema
 	Entities cedar.EntityMap
-	// Statements are the policies in the order of their files and places.
+	// Statements are the policies: those of every tenant, then each tenant's own,
+	// in the order of their files and places.
 	Statements []Written
 	// Definitions are the tools in the order of their names.
 	Definitions []Definition
@@ -36,6 +37,8 @@ type Source struct {
 type Written struct {
 	ID     string
 	Policy *ast.Policy
+	// Tenant is whose requests it is asked for; empty: everybody's.
+	Tenant string
 	// Shadow says that the policy is in shadow mode: it decides nothing.
 	Shadow bool
 	// Obligation is the type that @obligate names; empty: the policy decides.
@@ -69,7 +72,7 @@ func Read(fsys fs.FS) (*Source, error) {
 		ToolLints: map[decision.ToolName][]string{}, PurposeLints: map[string][]string{}}
 	v := NewValidator(d.schema)
 	for _, st := range d.statements {
-		out := Written{ID: st.id, Policy: st.ast, Shadow: st.shadow}
+		out := Written{ID: st.id, Policy: st.ast, Tenant: st.tenant, Shadow: st.shadow}
 		if st.obligate != nil {
 			out.Fields = st.obligate.fields
 			for _, note := range st.ast.Annotations {

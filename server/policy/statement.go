@@ -19,8 +19,10 @@ import (
 
 // statement is one Cedar policy with what its annotations mean to Writ.
 type statement struct {
-	id  string
-	ast *ast.Policy
+	id string
+	// tenant is whose requests the policy is asked for; empty: everybody's.
+	tenant string
+	ast    *ast.Policy
 	// policy evaluates what the index does not already know when it finds the
 	// policy: the conditions, and of the scope only `is in`, of which the
 	// index knows the entity and not the type.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	publicast "github.com/cedar-policy/cedar-go/ast"
@@ -15,6 +16,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/access"
 	"github.com/writpdp/writ/server/policy/clause"
 )
 
@@ -26,6 +28,8 @@ const DirTests = "tests"
 // Statement is one policy as the tools of its author see it.
 type Statement struct {
 	ID string
+	// Tenant is whose requests it is asked for; empty: everybody's.
+	Tenant string
 	// Effect is "permit", "forbid" or "oblige".
 	Effect string
 	// Annotations are all of them, by name.
@@ -44,18 +48,38 @@ func (s Statement) At() string { return place(s.Position) }
 func (s *Set) Statements() []Statement {
 	all := make([]Statement, len(s.index.statements))
 	for i, st := range s.index.statements {
-		all[i] = Statement{ID: st.id, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(st.ast),
-			Clauses: clause.Of(st.ast), Position: st.policy.Position()}
-		for _, a := range st.ast.Annotations {
-			all[i].Annotations[string(a.Key)] = string(a.Value)
-		}
-		switch {
-		case st.forbid:
-			all[i].Effect = "forbid"
-		case st.obligate != nil:
+		all[i] = written(st.id, st.ast, st.policy.Position())
+		all[i].Tenant = st.tenant
+		if st.obligate != nil {
 			all[i].Effect = "oblige"
 		}
 	}
+	return all
+}
+
+func written(id string, p *ast.Policy, at cedar.Position) Statement {
+	s := Statement{ID: id, Effect: "permit", Annotations: map[string]string{}, Text: clause.Normal(p), Clauses: clause.Of(p), Position: at}
+	for _, a := range p.Annotations {
+		s.Annotations[string(a.Key)] = string(a.Value)
+	}
+	if p.Effect == ast.EffectForbid {
+		s.Effect = "forbid"
+	}
+	return s
+}
+
+// AccessStatements are the policies that say who may call, in the order of their
+// ids; of a bundle that has none, those that hold then.
+func AccessStatements(b *decision.Bundle) []Statement {
+	policies, ok := b.Access.(*access.Policies)
+	if !ok {
+		return nil // not loaded by this package
+	}
+	var all []Statement
+	for id, p := range policies.All() {
+		all = append(all, written(string(id), (*ast.Policy)(p.AST()), p.Position()))
+	}
+	slices.SortFunc(all, func(a, b Statement) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }
 
@@ -81,9 +105,13 @@ func (s *Set) Resources(t decision.ToolName) []string {
 	return all
 }
 
+// Tenants are those that have policies of their own, in order.
+func (s *Set) Tenants() []string { return slices.Sorted(maps.Keys(s.index.tenants)) }
+
 // Agents are the ids of the agents that the bundle knows, in order: those that it
-// declares, and those that policies name.
-func (s *Set) Agents() []string {
+// declares, and those that a tenant's policies and those of every tenant name; of
+// no tenant, the latter alone.
+func (s *Set) Agents(tenant string) []string {
 	known := map[string]bool{}
 	add := func(uid cedar.EntityUID) {
 		if uid.Type == typeAgent && uid.ID != "" {
@@ -93,7 +121,7 @@ func (s *Set) Agents() []string {
 	for uid := range s.entities {
 		add(uid)
 	}
-	for _, st := range s.index.statements {
+	for _, st := range s.index.of(tenant) {
 		add(anchorsOf(st.ast.Principal)[0].uid)
 		for _, c := range st.ast.Conditions {
 			ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
@@ -109,10 +137,10 @@ func (s *Set) Agents() []string {
 	return slices.Sorted(maps.Keys(known))
 }
 
-// Authorize puts a request of Cedar's own to all policies, with entities in the
-// place of the bundle's. As everywhere, a policy that fails denies and one that
-// obliges permits nothing. The error says that request or entities do not fit
-// the schema.
+// Authorize puts a request of Cedar's own to all policies of every tenant and of
+// the one that its context names, with entities in the place of the bundle's. As
+// everywhere, a policy that fails denies and one that obliges permits nothing. The
+// error says that request or entities do not fit the schema.
 func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decision.Ruling, error) {
 	all := s.With(entities)
 	validator := validate.New(s.schema)
@@ -123,7 +151,7 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 		return decision.Ruling{}, err
 	}
 	var r decision.Ruling
-	for _, st := range s.index.statements {
+	for _, st := range s.index.of(TenantOf(request)) {
 		one := cedar.NewPolicySet()
 		one.Add(cedar.PolicyID(st.id), cedar.NewPolicyFromAST((*publicast.Policy)(st.ast)))
 		verdict, diagnostic := cedar.Authorize(one, all, request)
@@ -138,6 +166,13 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 		}
 	}
 	return r, nil
+}
+
+// TenantOf is whose request of Cedar's own it is: what context.tenant says.
+func TenantOf(request cedar.Request) string {
+	tenant, _ := request.Context.Get("tenant")
+	name, _ := tenant.(cedar.String)
+	return string(name)
 }
 
 // With are entities together with the schema's actions.

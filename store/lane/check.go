@@ -51,10 +51,10 @@ func Check(e *audit.Entry) error {
 	if err := checkTime("at", e.At); err != nil {
 		return err
 	}
-	return checkEffects(e.Effects)
+	return checkEffects(e.Effects, e.At)
 }
 
-func checkEffects(effects []decision.Effect) error {
+func checkEffects(effects []decision.Effect, at time.Time) error {
 	for i, effect := range effects {
 		switch f := effect.(type) {
 		case decision.Charge:
@@ -69,7 +69,7 @@ func checkEffects(effects []decision.Effect) error {
 				return fmt.Errorf("a ticket is redeemed twice")
 			}
 		case decision.Consume:
-			if err := checkTime("token expiry", f.Expires); err != nil {
+			if err := checkExpiry(f.Expires, at); err != nil {
 				return err
 			}
 			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { c, ok := before.(decision.Consume); return ok && c.Token == f.Token }) {
@@ -155,10 +155,32 @@ func checkTime(name string, t time.Time) error {
 	return nil
 }
 
+// checkExpiry refuses a token that a store would have to remember for longer than
+// it does.
+func checkExpiry(expires, at time.Time) error {
+	if err := checkTime("token expiry", expires); err != nil {
+		return err
+	}
+	if expires.Unix() < 0 || expires.Sub(at) > MaxTokenLife {
+		return fmt.Errorf("the token expires more than %s after the record, or before 1970", MaxTokenLife)
+	}
+	return nil
+}
+
 // Unreadable is a column of a record that somebody has changed to what no row
 // can hold. It names the record, so that verification can.
 func Unreadable(row *audit.Row, column, detail string) error {
 	return &audit.Problem{What: column, Index: -1, Last: -1, Tenant: row.Tenant, Record: row.ID, Detail: detail}
+}
+
+// CheckSlot refuses a used token that somebody has moved to where it is forgotten
+// too soon.
+func CheckSlot(u *audit.UsedToken, slot int) error {
+	if u.Expires.Unix() >= 0 && SlotOf(u.Expires) == slot {
+		return nil
+	}
+	return &audit.Problem{What: "used token", Index: -1, Last: -1, Tenant: u.Tenant, Record: u.Record,
+		Detail: fmt.Sprintf("it is kept in slot %d, which is not that of its expiry", slot)}
 }
 
 // UnreadableArchive is an archive's name that somebody has changed to what is no

@@ -114,7 +114,7 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 			p.Tickets[key] = TicketState{Uses: was.Uses + 1, MaxUses: was.MaxUses}
 			undo = append(undo, func() { p.Tickets[key] = was })
 		case decision.Consume:
-			if p.Tokens[f.Token] {
+			if p.Tokens[f.Token] || Forgotten(f.Expires, p.Horizon) {
 				return undo, false
 			}
 			p.Tokens[f.Token] = true

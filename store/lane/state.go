@@ -55,6 +55,9 @@ type State struct {
 	Tickets map[TicketKey]TicketState
 	// Rollout is the newest version of the rollout; 0: there is none.
 	Rollout int64
+	// Horizon is the hour before which tokens may be forgotten; see Forgotten. It
+	// is read after the tokens.
+	Horizon int64
 }
 
 // NewState is the state of an empty store.

@@ -41,6 +41,10 @@ const (
 		LEFT JOIN leaf AS l ON l.tenant = r.tenant AND l.id = r.id`
 
 	tokensSQL = `SELECT u.token FROM unnest($1::bytea[]) AS w (token) JOIN used_token AS u ON u.token = w.token`
+
+	// It comes after the tokens, whose partitions are then locked: whoever empties
+	// one moves the horizon before this transaction reads it, or after it ends.
+	horizonSQL = `SELECT hour FROM token_horizon`
 )
 
 // lockState begins a transaction and reads what a batch depends on, in one round
@@ -92,6 +96,7 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 			s.Tokens[token] = true
 			return err
 		})
+		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Horizon) })
 	}
 	return s, run(ctx, conn, b)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/store/lane"
 )
 
 // reader streams what is stored: its methods are those of audit.Reader. An error
@@ -177,12 +178,15 @@ func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) erro
 func (r reader) UsedTokens(ctx context.Context, yield func(audit.UsedToken) error) error {
 	err := stream(ctx, r, "tokens", yield, func(rows pgx.Rows) (u audit.UsedToken, err error) {
 		var raw []byte
-		if err := rows.Scan(&u.Tenant, &raw, &u.Record, &u.Expires); err != nil {
+		var slot int
+		if err := rows.Scan(&u.Tenant, &raw, &u.Record, &u.Expires, &slot); err != nil {
 			return u, err
 		}
 		u.Expires = u.Expires.UTC()
-		u.Token, err = digest(raw)
+		if u.Token, err = digest(raw); err == nil {
+			err = lane.CheckSlot(&u, slot)
+		}
 		return u, err
-	}, `SELECT tenant, token, record, expires FROM used_token ORDER BY token`)
+	}, `SELECT tenant, token, record, expires, slot FROM used_token ORDER BY token`)
 	return reading("the used tokens", err)
 }

@@ -23,10 +23,10 @@ const (
 	insertPendingSQL = `INSERT INTO pending (at, id, tenant)
 		SELECT w.at, w.id, w.tenant FROM unnest($1::timestamptz[], $2::uuid[], $3::text[]) AS w (at, id, tenant)`
 
-	insertTokensSQL = `INSERT INTO used_token (token, tenant, record, expires)
-		SELECT w.token, w.tenant, w.record, w.expires
-		FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::timestamptz[])
-			WITH ORDINALITY AS w (token, tenant, record, expires, n) ORDER BY w.n`
+	insertTokensSQL = `INSERT INTO used_token (token, tenant, record, expires, slot)
+		SELECT w.token, w.tenant, w.record, w.expires, w.slot
+		FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::timestamptz[], $5::smallint[])
+			WITH ORDINALITY AS w (token, tenant, record, expires, slot, n) ORDER BY w.n`
 
 	// The counters and the tickets are locked since they were read, so the
 	// planner's values are those after the guards, and each of them is there. The
@@ -83,7 +83,8 @@ func queueEffects(b *pgx.Batch, w *lane.Writes) {
 			columns(w.Tokens, func(t *audit.UsedToken) []byte { return t.Token[:] }),
 			columns(w.Tokens, func(t *audit.UsedToken) string { return t.Tenant }),
 			columns(w.Tokens, func(t *audit.UsedToken) [16]byte { return t.Record }),
-			columns(w.Tokens, func(t *audit.UsedToken) time.Time { return t.Expires }))
+			columns(w.Tokens, func(t *audit.UsedToken) time.Time { return t.Expires }),
+			columns(w.Tokens, func(t *audit.UsedToken) int16 { return int16(lane.SlotOf(t.Expires)) }))
 	}
 	if len(w.Counters) > 0 {
 		tenants, budgets, subjects, windows := counterColumns(columns(w.Counters, func(c *lane.Counter) lane.CounterKey { return c.Key }))

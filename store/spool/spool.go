@@ -35,6 +35,9 @@ type Store interface {
 	// when it is durable.
 	CommitAll([]audit.Entry) []lane.Outcome
 	Record(ctx context.Context, tenant string, id [16]byte) (audit.Row, error)
+	// ForgetTokens forgets tokens that expired more than an hour before a time, and
+	// from then on accepts none of them.
+	ForgetTokens(ctx context.Context, at time.Time) error
 	// Recent yields the keys of decisions, in the form of UUIDs, that are not
 	// below a key, and the tokens that expire after a time.
 	Recent(ctx context.Context, key string, expires time.Time, keys func(string), tokens func([32]byte, time.Time)) error
@@ -279,6 +282,15 @@ func (s *Spool) Flush(ctx context.Context) error {
 	target := s.added
 	s.mu.Unlock()
 	return s.reached(ctx, target)
+}
+
+// ForgetTokens is the store's, once nothing waits any more that it would refuse
+// then: what is taken from now on expires later.
+func (s *Spool) ForgetTokens(ctx context.Context, at time.Time) error {
+	if err := s.Flush(ctx); err != nil {
+		return fmt.Errorf("forgetting tokens: %w", err)
+	}
+	return s.store.ForgetTokens(ctx, at)
 }
 
 // reached returns when the store has the first target records.

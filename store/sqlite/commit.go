@@ -22,8 +22,6 @@ const (
 		CROSS JOIN record AS r ON r.tenant = w.value ->> 0 AND r.kind = w.value ->> 1 AND r.key = w.value ->> 2
 		LEFT JOIN leaf AS l ON l.tenant = r.tenant AND l.id = r.id`
 
-	tokensSQL = `SELECT u.token FROM json_each(?) AS w CROSS JOIN used_token AS u ON u.token = unhex(w.value)`
-
 	countersSQL = `SELECT b.tenant, b.budget, b.subject, b.window_start, b.used
 		FROM json_each(?) AS w
 		CROSS JOIN budget_use AS b ON b.tenant = w.value ->> 0 AND b.budget = w.value ->> 1
@@ -38,9 +36,6 @@ const (
 
 	insertPendingSQL = `INSERT INTO pending (at, id, tenant)
 		SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?)`
-
-	insertTokensSQL = `INSERT INTO used_token (token, tenant, record, expires)
-		SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3 FROM json_each(?)`
 
 	// The planner's value is the one after the guard, and the file is locked.
 	upsertCountersSQL = `INSERT INTO budget_use (tenant, budget, subject, window_start, used)
@@ -57,8 +52,8 @@ const (
 )
 
 var hotStatements = []string{
-	"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", sizeSQL, priorsSQL, tokensSQL, countersSQL, ticketsSQL,
-	insertRecordSQL, insertPendingSQL, insertTokensSQL, upsertCountersSQL, updateTicketSQL, insertUsesSQL,
+	"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", sizeSQL, priorsSQL, tokensSQL, horizonSQL, countersSQL, ticketsSQL,
+	insertRecordSQL, insertPendingSQL, upsertCountersSQL, updateTicketSQL, insertUsesSQL,
 }
 
 // windowUnit turns the seconds of a budget's window into microseconds.
@@ -144,6 +139,9 @@ func (t tx) state(n lane.Needs) (*lane.State, error) {
 			s.Tokens[token] = true
 			return err
 		}, tokensSQL, string(keys))
+		if err == nil {
+			err = t.each(func(scan func(...any) error) error { return scan(&s.Horizon) }, horizonSQL)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -218,9 +216,6 @@ func (t tx) write(w *lane.Writes) error {
 		keys []byte
 	}{
 		{insertPendingSQL, many(w.Rows, pendingItem)},
-		{insertTokensSQL, many(w.Tokens, func(u audit.UsedToken) any {
-			return []any{hex.EncodeToString(u.Token[:]), u.Tenant, hex.EncodeToString(u.Record[:]), u.Expires.UnixMicro()}
-		})},
 		{upsertCountersSQL, many(w.Counters, func(c lane.Counter) any { return append(counterItem(c.Key), c.Used) })},
 		{insertUsesSQL, many(w.Redemptions, func(r audit.Redemption) any {
 			return []any{r.Tenant, r.Ticket, hex.EncodeToString(r.Record[:])}
@@ -235,6 +230,9 @@ func (t tx) write(w *lane.Writes) error {
 		if err := t.exec(step.text, string(step.keys)); err != nil {
 			return fmt.Errorf("writing effects: %w", err)
 		}
+	}
+	if err := t.useTokens(w.Tokens); err != nil {
+		return fmt.Errorf("using up tokens: %w", err)
 	}
 	for _, k := range w.Tickets {
 		n, err := t.changed(updateTicketSQL, k.Uses, k.Key.Tenant, k.Key.ID, k.Uses)

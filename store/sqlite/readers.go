@@ -210,28 +210,6 @@ func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) erro
 	return reading("the tickets", err)
 }
 
-// UsedTokens yields every token that was accepted, by its digest.
-func (r reader) UsedTokens(ctx context.Context, yield func(audit.UsedToken) error) error {
-	err := r.each(ctx, func(scan func(...any) error) error {
-		var rawToken, rawID []byte
-		var expires int64
-		var u audit.UsedToken
-		if err := scan(&u.Tenant, &rawToken, &rawID, &expires); err != nil {
-			return err
-		}
-		u.Expires = moment(expires)
-		var err error
-		if u.Token, err = digest(rawToken); err != nil {
-			return err
-		}
-		if u.Record, err = id(rawID); err != nil {
-			return err
-		}
-		return yield(u)
-	}, `SELECT tenant, token, record, expires FROM used_token ORDER BY token`)
-	return reading("the used tokens", err)
-}
-
 // recentKeysSQL are the keys of decisions from one on. Those of every tenant lie
 // together, as for listSQL.
 const recentKeysSQL = `WITH RECURSIVE t (tenant) AS (
@@ -260,7 +238,7 @@ func (s *Store) Recent(ctx context.Context, key string, expires time.Time, keys 
 		token, err := digest(raw)
 		tokens(token, moment(at))
 		return err
-	}, `SELECT token, expires FROM used_token WHERE expires > ?`, expires.UnixMicro())
+	}, recentTokensSQL, expires.UnixMicro())
 	return reading("the recent tokens", err)
 }
 

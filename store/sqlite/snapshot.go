@@ -11,20 +11,17 @@ import (
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/store/lane"
 )
 
 const (
-	// A token that a record used stays used, unless the record is that of this
-	// very request; a record that is gone does not free it.
-	tokenUsedSQL = `EXISTS (SELECT 1 FROM used_token AS u WHERE u.token = ?1 AND NOT EXISTS (
-			SELECT 1 FROM record AS o
-			WHERE o.tenant = u.tenant AND o.id = u.record AND o.tenant = ?2 AND o.kind = ?3 AND o.key = ?4))`
-
 	usedSQL = `(SELECT json_group_array(coalesce(b.used, 0) ORDER BY w.key) FROM json_each(?5) AS w
 		LEFT JOIN budget_use AS b ON b.tenant = ?2 AND b.budget = w.value ->> 0
 			AND b.subject = w.value ->> 1 AND b.window_start = w.value ->> 2)`
+)
 
-	// One statement is one consistent read.
+// One statement is one consistent read.
+var (
 	snapshotSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `
 		FROM (SELECT 1) LEFT JOIN ticket AS t ON t.tenant = ?2 AND t.id = ?6`
 
@@ -54,7 +51,7 @@ func (s *Store) facts(ctx context.Context, w *decision.Want) (decision.Facts, er
 	var ticket ticketScan
 	var call rowScan
 	targets := append([]any{&facts.TokenUsed, &used}, ticket.targets()...)
-	args := []any{w.Token[:], w.Tenant, int64(audit.Decision), uuid.UUID(w.RequestID).String(), counterKeys(w.Budgets), w.Ticket}
+	args := []any{w.Token[:], w.Tenant, int64(audit.Decision), uuid.UUID(w.RequestID).String(), counterKeys(w.Budgets), w.Ticket, lane.WantedHour(w)}
 	stmt, recalled := s.snapshot, w.CallID != [16]byte{}
 	if recalled {
 		stmt, targets, args[5] = s.recall, append(targets, call.targets()...), w.CallID[:]

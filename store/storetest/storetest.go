@@ -25,6 +25,7 @@ type Store interface {
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
 	RevokeTicket(ctx context.Context, tenant, id string) error
+	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
@@ -49,7 +50,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

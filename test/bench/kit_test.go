@@ -85,7 +85,7 @@ func (k *kit) ask(b *testing.B, ledger server.Ledger) asked {
 func (k *kit) server(b *testing.B, ledger server.Ledger, stages decision.Pipeline) *server.Server {
 	b.Helper()
 	s, err := server.New(server.Config{
-		Ledger: ledger, Bundle: func(*decision.Request) *decision.Bundle { return k.bundle }, Stages: stages, Tokens: k.tokens,
+		Ledger: ledger, Bundle: func(*decision.Request) *decision.Bundle { return k.bundle }, Live: func() *decision.Bundle { return k.bundle }, Stages: stages, Tokens: k.tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) { return caller, nil },
 		Origin: workload.Origin, BaseURL: "http://127.0.0.1", Now: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})

@@ -113,7 +113,7 @@ func Start(t testing.TB, c Config) *PDP {
 	must(err)
 	p.Addr, p.BaseURL = grpcListener.Addr().String(), "http://"+httpListener.Addr().String()
 	s, err := server.New(server.Config{
-		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: Caller, Tenant: c.Tenant()}, nil
 		},

@@ -336,7 +336,7 @@ type DecideRequest struct {
 	// The point in the action's life at which this is asked.
 	Phase Phase `protobuf:"varint,2,opt,name=phase,proto3,enum=writ.v1.Phase" json:"phase,omitempty"`
 	// The agent's token, a signed JWT in compact form. It is accepted once: a
-	// new decision needs a new token. Never recorded; only its digest is.
+	// new decision needs a new token, but for a RESULT, whose call's does. Never recorded; only its digest is.
 	PrincipalToken string `protobuf:"bytes,3,opt,name=principal_token,json=principalToken,proto3" json:"principal_token,omitempty"`
 	// The agent's run that this action belongs to. Empty: none.
 	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -372,6 +372,9 @@ type DecideRequest struct {
 	Trace *TraceContext `protobuf:"bytes,16,opt,name=trace,proto3" json:"trace,omitempty"`
 	// LIST only: the tools to choose from, at most 512.
 	Candidates []*Tool `protobuf:"bytes,17,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	// Whose budgets, tickets and policies decide, and whose log has the record. Empty: the caller's own. Another's takes an access policy of
+	// the bundle that permits it. At most 128 bytes.
+	Tenant string `protobuf:"bytes,18,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Proof that the agent holds the key that its token is bound to (`cnf.jkt`): a
 	// DPoP proof as RFC 9449 has it, accepted once. Never recorded; only its digest
 	// is. Empty: none.
@@ -527,6 +530,13 @@ func (x *DecideRequest) GetCandidates() []*Tool {
 		return x.Candidates
 	}
 	return nil
+}
+
+func (x *DecideRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
 }
 
 func (x *DecideRequest) GetPrincipalProof() string {
@@ -2209,7 +2219,10 @@ type SettleRequest struct {
 	// What it cost. Absent: nothing when it never ran, else what was reserved.
 	Actual *Cost `protobuf:"bytes,3,opt,name=actual,proto3" json:"actual,omitempty"`
 	// What became of each obligation.
-	Obligations   []*ObligationReport `protobuf:"bytes,4,rep,name=obligations,proto3" json:"obligations,omitempty"`
+	Obligations []*ObligationReport `protobuf:"bytes,4,rep,name=obligations,proto3" json:"obligations,omitempty"`
+	// Whose the decision is. Empty: the caller's own. Another's takes an access policy of
+	// the bundle that permits it. At most 128 bytes.
+	Tenant        string `protobuf:"bytes,5,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2270,6 +2283,13 @@ func (x *SettleRequest) GetObligations() []*ObligationReport {
 		return x.Obligations
 	}
 	return nil
+}
+
+func (x *SettleRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
 }
 
 // ObligationReport says what became of one obligation.
@@ -2404,7 +2424,7 @@ var File_writ_v1_decision_proto protoreflect.FileDescriptor
 
 const file_writ_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\x9d\r\n" +
+	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\xda\r\n" +
 	"\rDecideRequest\x12k\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tBL\xbaHIrG2E^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$R\trequestId\x120\n" +
@@ -2428,7 +2448,8 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x05trace\x18\x10 \x01(\v2\x15.writ.v1.TraceContextR\x05trace\x128\n" +
 	"\n" +
 	"candidates\x18\x11 \x03(\v2\r.writ.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\n" +
-	"candidates\x121\n" +
+	"candidates\x12;\n" +
+	"\x06tenant\x18\x12 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant\x121\n" +
 	"\x0fprincipal_proof\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof:\xa5\x05\xbaH\xa1\x05\x1al\n" +
 	"\x0fphase.call.tool\x12.tool is required in the phases CALL and RESULT\x1a)!(this.phase in [3, 4]) || has(this.tool)\x1a\x8d\x01\n" +
 	"\x15phase.list.candidates\x12Bcandidates are required in the phase LIST and refused in any other\x1a0(this.phase == 1) == (size(this.candidates) > 0)\x1a\x92\x01\n" +
@@ -2568,14 +2589,15 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"expression\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\n" +
 	"expression\x12\x1e\n" +
 	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05value\x12\x16\n" +
-	"\x06masked\x18\x03 \x01(\bR\x06masked\"\xe1\x01\n" +
+	"\x06masked\x18\x03 \x01(\bR\x06masked\"\x9e\x02\n" +
 	"\rSettleRequest\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"decisionId\x126\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x10.writ.v1.OutcomeB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\aoutcome\x12%\n" +
 	"\x06actual\x18\x03 \x01(\v2\r.writ.v1.CostR\x06actual\x12F\n" +
-	"\vobligations\x18\x04 \x03(\v2\x19.writ.v1.ObligationReportB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\"?\n" +
+	"\vobligations\x18\x04 \x03(\v2\x19.writ.v1.ObligationReportB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\x12;\n" +
+	"\x06tenant\x18\x05 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant\"?\n" +
 	"\x10ObligationReport\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x12\x10\n" +
 	"\x03met\x18\x02 \x01(\bR\x03met\"\xc1\x01\n" +

@@ -1017,7 +1017,9 @@ type CallFacts struct {
 	// It allowed the call.
 	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
 	// Caller, agent, session, purpose, tool and arguments are the result's.
-	Fits          bool `protobuf:"varint,2,opt,name=fits,proto3" json:"fits,omitempty"`
+	Fits bool `protobuf:"varint,2,opt,name=fits,proto3" json:"fits,omitempty"`
+	// Its token is the result's.
+	SameToken     bool `protobuf:"varint,3,opt,name=same_token,json=sameToken,proto3" json:"same_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1062,6 +1064,13 @@ func (x *CallFacts) GetAllowed() bool {
 func (x *CallFacts) GetFits() bool {
 	if x != nil {
 		return x.Fits
+	}
+	return false
+}
+
+func (x *CallFacts) GetSameToken() bool {
+	if x != nil {
+		return x.SameToken
 	}
 	return false
 }
@@ -2111,10 +2120,12 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x04uses\x18\b \x01(\x03R\x04uses\x12\x1c\n" +
 	"\tapprovers\x18\t \x03(\tR\tapprovers\x12\x18\n" +
 	"\arevoked\x18\n" +
-	" \x01(\bR\arevoked\"9\n" +
+	" \x01(\bR\arevoked\"X\n" +
 	"\tCallFacts\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x12\n" +
-	"\x04fits\x18\x02 \x01(\bR\x04fits\"\xb0\x01\n" +
+	"\x04fits\x18\x02 \x01(\bR\x04fits\x12\x1d\n" +
+	"\n" +
+	"same_token\x18\x03 \x01(\bR\tsameToken\"\xb0\x01\n" +
 	"\fCounterFacts\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +

@@ -19,7 +19,7 @@
 //	"tools/result"     as "tools/call"; "result", "prompt" and "connect" are Writ's own
 //	"prompt"           {"type": "destination", "id": host, "properties": {"vendor", "region"}}
 //	"connect"          as "prompt"
-//	context            purpose, session_id, ticket_id, call_decision_id,
+//	context            purpose, session_id, tenant, ticket_id, call_decision_id,
 //	                   arguments: the tool's arguments, passed on byte for byte,
 //	                   cost: {calls, tokens, micros, currency},
 //	                   content: {media_type, and data: a text, or document: any JSON},

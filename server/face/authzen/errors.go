@@ -71,6 +71,7 @@ var statuses = map[codes.Code]struct {
 }{
 	codes.InvalidArgument:    {http.StatusBadRequest, writv1.ErrorReason_ERROR_REASON_FIELD_INVALID},
 	codes.Unauthenticated:    {http.StatusUnauthorized, writv1.ErrorReason_ERROR_REASON_TOKEN_INVALID},
+	codes.PermissionDenied:   {http.StatusForbidden, writv1.ErrorReason_ERROR_REASON_CALLER_FORBIDDEN},
 	codes.NotFound:           {http.StatusNotFound, writv1.ErrorReason_ERROR_REASON_DECISION_UNKNOWN},
 	codes.AlreadyExists:      {http.StatusConflict, writv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED},
 	codes.FailedPrecondition: {http.StatusConflict, writv1.ErrorReason_ERROR_REASON_NOT_ALLOWED},

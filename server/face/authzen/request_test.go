@@ -64,6 +64,7 @@ func goodCalls() []good {
 		}),
 		with("arguments that are no object", `"arguments":null`, func(q r) { q.Arguments = []byte(`null`) }),
 		with("extra byte for byte", `"extra":{ "z":[1,  2] }`, func(q r) { q.Context = []byte(`{ "z":[1,  2] }`) }),
+		with("tenant", `"tenant":"bolt"`, func(q r) { q.Tenant = "bolt" }),
 		with("cost", `"cost":{"calls":2,"tokens":3000,"micros":1000000000000000,"currency":"EUR"}`, func(q r) {
 			q.Cost = &writv1.Cost{Calls: 2, Tokens: 3000, Micros: 1e15, Currency: "EUR"}
 		}),

@@ -219,6 +219,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"field", withInfo(codes.InvalidArgument, "writ", "FIELD_INVALID", "purpose: no"), 400, "FIELD_INVALID", "purpose: no"},
 		{"token", withInfo(codes.Unauthenticated, "writ", "TOKEN_EXPIRED", "the token is expired"), 401, "TOKEN_EXPIRED", "the token is expired"},
+		{"forbidden", withInfo(codes.PermissionDenied, "writ", "CALLER_FORBIDDEN", "m"), 403, "CALLER_FORBIDDEN", "m"},
 		{"unknown call", withInfo(codes.NotFound, "writ", "DECISION_UNKNOWN", "m"), 404, "DECISION_UNKNOWN", "m"},
 		{"reused id", withInfo(codes.AlreadyExists, "writ", "REQUEST_ID_REUSED", "m"), 409, "REQUEST_ID_REUSED", "m"},
 		{"not allowed", withInfo(codes.FailedPrecondition, "writ", "NOT_ALLOWED", "m"), 409, "NOT_ALLOWED", "m"},

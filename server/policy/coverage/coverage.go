@@ -88,7 +88,7 @@ type watcher struct {
 func (w *watcher) Judge(q decision.Query) decision.Ruling {
 	if q.Request.Phase != decision.List {
 		if env, why := w.Env(q); why.Code == "" {
-			w.coverage.observe(env)
+			w.coverage.observe(q.Request.Caller.Tenant, env)
 		}
 	}
 	return w.Set.Judge(q)
@@ -98,15 +98,19 @@ func (w *watcher) Judge(q decision.Query) decision.Ruling {
 func (w *watcher) Authorize(request cedar.Request, entities cedar.EntityMap) (decision.Ruling, error) {
 	ruling, err := w.Set.Authorize(request, entities)
 	if err == nil {
-		w.coverage.observe(eval.Env{Entities: w.With(entities), Principal: request.Principal, Action: request.Action,
+		w.coverage.observe(policy.TenantOf(request), eval.Env{Entities: w.With(entities), Principal: request.Principal, Action: request.Action,
 			Resource: request.Resource, Context: request.Context})
 	}
 	return ruling, err
 }
 
-// observe evaluates each policy's clauses up to the first that does not hold.
-func (c *Coverage) observe(env eval.Env) {
+// observe evaluates the clauses of each policy that a tenant's request is put to,
+// up to the first that does not hold.
+func (c *Coverage) observe(tenant string, env eval.Env) {
 	for _, p := range c.Policies {
+		if p.Tenant != "" && p.Tenant != tenant {
+			continue
+		}
 		for i, one := range p.Clauses {
 			outcome := one.Eval(env)
 			p.Seen[i].add(outcome)

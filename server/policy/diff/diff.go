@@ -18,6 +18,8 @@ import (
 type Diff struct {
 	// Policies are those that were added, removed or changed, by id.
 	Policies []Policy `json:"policies"`
+	// Access are those that say who may call, likewise.
+	Access []Policy `json:"access"`
 	// Data are the bundle's name, purposes, vendors, budgets, tools and entities,
 	// in that order.
 	Data []Datum `json:"data"`
@@ -38,6 +40,11 @@ const (
 type Policy struct {
 	ID     string `json:"id"`
 	Change string `json:"change"`
+	// Tenant is whose requests it is asked for, in the new bundle, or the old if
+	// removed; empty: everybody's.
+	Tenant string `json:"tenant,omitempty"`
+	// Moved says whose they were; nil: the same.
+	Moved *Field `json:"moved,omitempty"`
 	// Old and New are the policy in Cedar's own layout; empty where there is
 	// none and where only annotations differ, so formatting is no difference.
 	Old string `json:"old,omitempty"`
@@ -82,25 +89,21 @@ func (b Bundle) statements() []policy.Statement {
 }
 
 // Same reports whether nothing differs.
-func (d *Diff) Same() bool { return len(d.Policies)+len(d.Data)+len(d.Table) == 0 && !d.Schema }
+func (d *Diff) Same() bool {
+	return len(d.Policies)+len(d.Access)+len(d.Data)+len(d.Table) == 0 && !d.Schema
+}
 
 // Of compares two bundles.
 func Of(old, new Bundle) (*Diff, error) {
-	d := &Diff{Policies: policies(old.statements(), new.statements()), Schema: old.Schema != new.Schema}
+	d := &Diff{Policies: policies(old.statements(), new.statements()), Schema: old.Schema != new.Schema,
+		Access: policies(policy.AccessStatements(old.Bundle), policy.AccessStatements(new.Bundle))}
 	before, after := data(old), data(new)
 	for i, kind := range kinds {
 		d.Data = append(d.Data, compare(kind, before[i], after[i])...)
 	}
-	was, err := table.Of(old.Bundle, old.Set)
-	if err != nil {
-		return nil, fmt.Errorf("the old bundle: %w", err)
-	}
-	is, err := table.Of(new.Bundle, new.Set)
-	if err != nil {
-		return nil, fmt.Errorf("the new bundle: %w", err)
-	}
-	d.Table = table.Compare(was, is)
-	return d, nil
+	var err error
+	d.Table, err = table.Changes(table.Side{Bundle: old.Bundle, Set: old.Set}, table.Side{Bundle: new.Bundle, Set: new.Set})
+	return d, err
 }
 
 func policies(old, new []policy.Statement) []Policy {
@@ -116,7 +119,7 @@ func policies(old, new []policy.Statement) []Policy {
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		was, hadIt := before[id]
 		is, hasIt := after[id]
-		p := Policy{ID: id, Change: Changed, Position: is.At(), Annotations: fields(was.Annotations, is.Annotations)}
+		p := Policy{ID: id, Change: Changed, Tenant: is.Tenant, Position: is.At(), Annotations: fields(was.Annotations, is.Annotations)}
 		if was.Text != is.Text {
 			p.Old, p.New = was.Text, is.Text
 		}
@@ -124,7 +127,9 @@ func policies(old, new []policy.Statement) []Policy {
 		case !hadIt:
 			p.Change = Added
 		case !hasIt:
-			p.Change, p.Position = Removed, was.At()
+			p.Change, p.Tenant, p.Position = Removed, was.Tenant, was.At()
+		case was.Tenant != is.Tenant:
+			p.Moved = &Field{"tenant", was.Tenant, is.Tenant}
 		case p.Old == p.New && len(p.Annotations) == 0:
 			continue
 		}
@@ -240,6 +245,7 @@ func patterns(all []decision.ToolPattern) string {
 func (d *Diff) JSON() ([]byte, error) {
 	out := *d // in which an empty list is a list
 	out.Policies, out.Data = append([]Policy{}, d.Policies...), append([]Datum{}, d.Data...)
+	out.Access = append([]Policy{}, d.Access...)
 	out.Table = append([]table.Change{}, d.Table...)
 	return json.MarshalIndent(out, "", "  ")
 }

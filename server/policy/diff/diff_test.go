@@ -54,6 +54,13 @@ func TestText(t *testing.T) {
   - when { context.args has amount && context.args.amount <= 100000 };
   + when { context.args has amount && context.args.amount <= 200000 };
 `},
+		{"who may call", [][3]string{{"access/access.cedar", `like "/agent/*" };`, `like "/agents/*" };`}}, `access access-explain: changed  access/access.cedar:12:1
+        resource
+    )
+    when { principal.tenant == resource }
+  - unless { principal.path like "/agent/*" };
+  + unless { principal.path like "/agents/*" };
+`},
 		{"an annotation", [][3]string{{billing, `@owner("billing")`, `@owner("finance")`}}, `policy billing-reads: changed  cedar/billing.cedar:3:1
   - @owner("billing")
   + @owner("finance")
@@ -136,7 +143,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"policies": []any{}, "schema": false, "table": []any{},
+	want := map[string]any{"policies": []any{}, "access": []any{}, "schema": false, "table": []any{},
 		"data": []any{map[string]any{"kind": "budget", "id": "refunds-daily", "change": "changed",
 			"fields": []any{map[string]any{"name": "cap", "old": "20", "new": "30"}}}}}
 	if diff := cmp.Diff(want, got); diff != "" {

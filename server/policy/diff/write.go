@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -16,6 +17,10 @@ func (d *Diff) Text() string {
 		fmt.Fprintf(&b, "policy %s: %s  %s\n", p.ID, p.Change, p.Position)
 		b.WriteString(changed(p))
 	}
+	for _, p := range d.Access {
+		fmt.Fprintf(&b, "access %s: %s  %s\n", p.ID, p.Change, p.Position)
+		b.WriteString(changed(p))
+	}
 	for _, one := range d.Data {
 		fmt.Fprintf(&b, "%s %s: %s\n", one.Kind, one.ID, one.Change)
 		for _, f := range one.Fields {
@@ -26,12 +31,28 @@ func (d *Diff) Text() string {
 		fmt.Fprintln(&b, "schema.cedarschema: changed")
 	}
 	for _, c := range d.Table {
-		fmt.Fprintf(&b, "%s  %s  for %s: %s → %s\n", c.Agent, c.Tool, c.Purpose, c.Old, c.New)
+		fmt.Fprintf(&b, "%s%s  %s  for %s: %s → %s\n", ofTenant(c.Tenant), c.Agent, c.Tool, c.Purpose, c.Old, c.New)
 	}
 	if d.Same() {
 		fmt.Fprintln(&b, "The bundles are the same.")
 	}
 	return b.String()
+}
+
+// ofTenant begins a line about one tenant.
+func ofTenant(tenant string) string {
+	if tenant == "" {
+		return ""
+	}
+	return "tenant " + tenant + ": "
+}
+
+// whose says whose requests a policy is asked for.
+func whose(tenant string) string {
+	if tenant == "" {
+		return "for every tenant"
+	}
+	return "for the tenant " + tenant
 }
 
 func (f Field) arrow() string {
@@ -47,6 +68,9 @@ func (f Field) arrow() string {
 // changed is what differs of a policy, in lines with + and -.
 func changed(p Policy) string {
 	var b strings.Builder
+	if p.Moved != nil {
+		fmt.Fprintf(&b, "  - // %s\n  + // %s\n", whose(p.Moved.Old), whose(p.Moved.New))
+	}
 	for _, f := range p.Annotations {
 		if f.Old != "" {
 			fmt.Fprintf(&b, "  - @%s(%q)\n", f.Name, f.Old)
@@ -86,22 +110,28 @@ func text(s string) []byte {
 	return []byte(s + "\n")
 }
 
+// section writes policies under a title, if there are any.
+func section(b *strings.Builder, title string, policies []Policy) {
+	if len(policies) > 0 {
+		fmt.Fprintf(b, "### %s\n\n", title)
+	}
+	for _, p := range policies {
+		body, fence := changed(p), "```"
+		for strings.Contains(body, fence) { // a policy may hold one itself
+			fence += "`"
+		}
+		fmt.Fprintf(b, "**%s** %s (%s)\n\n%sdiff\n%s%s\n\n", table.Cell(p.ID), p.Change, table.Cell(p.Position), fence, body, fence)
+	}
+}
+
 // Markdown is the difference for a page, such as a pull request's.
 func (d *Diff) Markdown() string {
 	if d.Same() {
 		return "The bundles are the same.\n"
 	}
 	var b strings.Builder
-	if len(d.Policies) > 0 {
-		fmt.Fprintf(&b, "### Policies\n\n")
-	}
-	for _, p := range d.Policies {
-		body, fence := changed(p), "```"
-		for strings.Contains(body, fence) { // a policy may hold one itself
-			fence += "`"
-		}
-		fmt.Fprintf(&b, "**%s** %s (%s)\n\n%sdiff\n%s%s\n\n", table.Cell(p.ID), p.Change, table.Cell(p.Position), fence, body, fence)
-	}
+	section(&b, "Policies", d.Policies)
+	section(&b, "Who may call", d.Access)
 	if len(d.Data) > 0 || d.Schema {
 		fmt.Fprintf(&b, "### Data\n\n| what | change | field | old | new |\n|---|---|---|---|---|\n")
 	}
@@ -125,11 +155,20 @@ func (d *Diff) Markdown() string {
 	if len(d.Data) > 0 || d.Schema {
 		b.WriteString("\n")
 	}
+	tenants := slices.ContainsFunc(d.Table, func(c table.Change) bool { return c.Tenant != "" })
 	if len(d.Table) > 0 {
-		fmt.Fprintf(&b, "### What is permitted\n\n| agent | tool | purpose | old | new |\n|---|---|---|---|---|\n")
+		head, rule := "| agent | tool | purpose | old | new |", "|---|---|---|---|---|"
+		if tenants {
+			head, rule = "| tenant "+head, "|---"+rule
+		}
+		fmt.Fprintf(&b, "### What is permitted\n\n%s\n%s\n", head, rule)
 	}
 	for _, c := range d.Table {
-		row(c.Agent, c.Tool, c.Purpose, c.Old, c.New)
+		cells := []string{c.Agent, c.Tool, c.Purpose, c.Old, c.New}
+		if tenants {
+			cells = append([]string{c.Tenant}, cells...)
+		}
+		row(cells...)
 	}
 	return b.String()
 }

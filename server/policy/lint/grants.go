@@ -43,7 +43,7 @@ func unconditional(l *linter) {
 // permit permits in a moment.
 func (l *linter) guarded(permit *subject, m policy.Moment) bool {
 	return slices.ContainsFunc(l.subjects, func(f *subject) bool {
-		return !f.Shadow && f.decides(ast.EffectForbid) && len(f.Policy.Conditions) > 0 && l.engine.Names(f.Policy.Action, m.Action) &&
+		return !f.Shadow && f.reaches(permit.Tenant) && f.decides(ast.EffectForbid) && len(f.Policy.Conditions) > 0 && l.engine.Names(f.Policy.Action, m.Action) &&
 			l.covers(f.Policy.Principal, permit.Policy.Principal, "Agent") && l.coversResource(f.Policy.Resource, permit.Policy.Resource, m) &&
 			slices.ContainsFunc(f.ends, func(e reach.End) bool { return same(e.Moment, m) && e.Can.Has(reach.Yes) })
 	})

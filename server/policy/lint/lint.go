@@ -125,7 +125,7 @@ func Bundle(fsys fs.FS) []Finding {
 }
 
 // placed is how an error of a bundle begins: with a file, and often a place.
-var placed = regexp.MustCompile(`^(?:reading [a-z ']+: )?([A-Za-z0-9_./ -]+\.[a-z]+):(?:(\d+):)?(?:(\d+):)? (?s:(.+))$`)
+var placed = regexp.MustCompile(`^(?:reading [a-z ']+: )?([A-Za-z0-9_./ @+-]+\.[a-z]+):(?:(\d+):)?(?:(\d+):)? (?s:(.+))$`)
 
 func broken(err error) Finding {
 	f := Finding{Code: codeBroken, Severity: Error, File: "writ.yaml", Line: 1, Column: 1, Text: "The bundle cannot be read: " + err.Error() + ".", Fix: "Mend it: nothing else was looked at."}

@@ -219,7 +219,7 @@ func (l *linter) dead(s *subject) *reach.Expr {
 	chain := conjuncts(s.whole)
 	farthest := 0
 	for _, e := range s.ends {
-		farthest = max(farthest, l.engine.Dead(chain, l.engine.Set(e.Moment, l.granting(e.Moment))))
+		farthest = max(farthest, l.engine.Dead(chain, l.engine.Set(e.Moment, l.granting(e.Moment)).Of(s.Tenant)))
 	}
 	return chain[farthest]
 }

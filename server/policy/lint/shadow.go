@@ -38,13 +38,24 @@ func position(p *ast.Policy) string {
 	return fmt.Sprintf("%s:%d:%d", p.Position.Filename, p.Position.Line, p.Position.Column)
 }
 
-// shelf holds policies by what their scopes ask of the principal and by their
-// actions, so that only those are compared that could cover one another.
+// shelf holds policies by their tenants, by what their scopes ask of the principal
+// and by their actions, so that only those are compared that could cover one another.
 type shelf map[slot][]*covering
 
 type slot struct {
+	tenant    string // empty: of every tenant
 	principal string
 	action    cedar.EntityUID
+}
+
+// among are the policies of a slot that stand beside a tenant's: those of every
+// tenant and its own.
+func (sh shelf) among(tenant, principal string, action cedar.EntityUID) []*covering {
+	all := sh[slot{"", principal, action}]
+	if tenant != "" {
+		all = slices.Concat(all, sh[slot{tenant, principal, action}])
+	}
+	return all
 }
 
 type covering struct {
@@ -64,7 +75,7 @@ func (l *linter) shelf(effect ast.Effect) shelf {
 		for _, e := range s.matches() {
 			if e.Moment.Action != last {
 				last = e.Moment.Action
-				at := slot{slots(s.Policy.Principal)[0], last}
+				at := slot{s.Tenant, slots(s.Policy.Principal)[0], last}
 				sh[at] = append(sh[at], c)
 			}
 		}
@@ -147,7 +158,7 @@ func clauses(p *ast.Policy) map[string]bool {
 // and principals the slots that policies covering it can stand in.
 func (l *linter) coveringPermit(sh shelf, s *subject, own map[string]bool, principals []string, matches []reach.End) *subject {
 	for _, at := range principals {
-		for _, c := range sh[slot{at, matches[0].Moment.Action}] {
+		for _, c := range sh.among(s.Tenant, at, matches[0].Moment.Action) {
 			if c.subject == s || !subset(c.clauses, own) || !l.covers(c.Policy.Principal, s.Policy.Principal, "Agent") {
 				continue
 			}
@@ -167,7 +178,7 @@ func (l *linter) coveringPermit(sh shelf, s *subject, own map[string]bool, princ
 
 // coveringPermitOf reports whether a permit covers one that covers it.
 func (l *linter) coveringPermitOf(c *covering, s *subject, own map[string]bool) bool {
-	return subset(own, c.clauses) && l.covers(s.Policy.Principal, c.Policy.Principal, "Agent") && !slices.ContainsFunc(c.matches(), func(e reach.End) bool {
+	return s.reaches(c.Tenant) && subset(own, c.clauses) && l.covers(s.Policy.Principal, c.Policy.Principal, "Agent") && !slices.ContainsFunc(c.matches(), func(e reach.End) bool {
 		return !l.engine.Names(s.Policy.Action, e.Moment.Action) || !l.coversResource(s.Policy.Resource, c.Policy.Resource, e.Moment)
 	})
 }
@@ -175,7 +186,7 @@ func (l *linter) coveringPermitOf(c *covering, s *subject, own map[string]bool) 
 // coveringForbid is a forbid that matches whenever a permit does in a moment.
 func (l *linter) coveringForbid(sh shelf, s *subject, own map[string]bool, principals []string, m policy.Moment) *subject {
 	for _, at := range principals {
-		for _, c := range sh[slot{at, m.Action}] {
+		for _, c := range sh.among(s.Tenant, at, m.Action) {
 			always := slices.ContainsFunc(c.ends, func(e reach.End) bool { return same(e.Moment, m) && e.Can == reach.Yes })
 			if always || subset(c.clauses, own) && l.covers(c.Policy.Principal, s.Policy.Principal, "Agent") && l.coversResource(c.Policy.Resource, s.Policy.Resource, m) {
 				return c.subject

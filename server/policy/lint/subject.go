@@ -26,6 +26,10 @@ func (s *subject) matches() []reach.End {
 	return slices.DeleteFunc(slices.Clone(s.ends), func(e reach.End) bool { return !e.Can.Has(reach.Yes) })
 }
 
+// reaches reports whether the policy is asked for all requests that one of a
+// tenant's, or of everybody's, is asked for.
+func (s *subject) reaches(tenant string) bool { return s.Tenant == "" || s.Tenant == tenant }
+
 // maxSteps bounds the expressions that are evaluated for one policy.
 const maxSteps = 250_000
 
@@ -47,11 +51,11 @@ func (l *linter) reach(st policy.Written) *subject {
 		}
 		matches := false
 		if !m.ungranted {
-			e := l.engine.End(s.whole, m.granted)
+			e := l.engine.End(s.whole, m.granted.Of(st.Tenant))
 			s.ends, matches = append(s.ends, e), e.Can.Has(reach.Yes)
 		}
 		if !matches && !any {
-			any = l.engine.End(s.whole, m.any).Can.Has(reach.Yes)
+			any = l.engine.End(s.whole, m.any.Of(st.Tenant)).Can.Has(reach.Yes)
 		}
 	}
 	s.purposes = len(s.matches()) == 0 && (any || spent > 0 && len(s.ends) == 0)

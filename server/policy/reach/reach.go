@@ -99,6 +99,17 @@ func (x *Engine) Set(m policy.Moment, purposes []cedar.Value) Setting {
 	return Setting{Moment: m, known: known(m, purposes)}
 }
 
+// Of is the setting for a tenant's own policy: it is asked for no other's request.
+// Of no tenant it is the same.
+func (s Setting) Of(tenant string) Setting {
+	if tenant != "" {
+		s.known = s.known.is(tenantKey, cedar.String(tenant))
+	}
+	return s
+}
+
+var tenantKey = Parse(ast.Context().Access("tenant").AsIsNode()).Key
+
 // End is how an expression can end in a setting.
 func (x *Engine) End(e *Expr, in Setting) End {
 	j := &judge{Engine: x, moment: in.Moment}

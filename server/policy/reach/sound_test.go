@@ -51,10 +51,10 @@ type Extra = { limit?: Long, flag?: Bool, human?: Human, note?: String };
 var (
 	longs = rapid.SampledFrom([]string{"0", "3", "9223372036854775807", "-9223372036854775808", "context.cost.calls", "context.cost.tokens", "context.args.n", "context.args.few",
 		"principal.level", "principal.level", "context.cost.tokens", "context.extra.limit", "resource.size", "context.args.o.x", "principal.chief.level", "Agent::\"a\".level", "Agent::\"b\".level", "context.content.size"})
-	texts   = rapid.SampledFrom([]string{"\"p\"", "\"q\"", "\"CALL\"", "\"RESULT\"", "\"t\"", "\"eu\"", "\"\"", "context.purpose", "context.phase", "context.args.w", "context.extra.note", "context.tool.server", "context.tool.name", "context.session", "resource.zone", "Server::\"s\".zone", "context.ticket.id"})
+	texts   = rapid.SampledFrom([]string{"\"p\"", "\"q\"", "\"CALL\"", "\"RESULT\"", "\"t\"", "\"eu\"", "\"\"", "context.purpose", "context.phase", "context.args.w", "context.extra.note", "context.tool.server", "context.tool.name", "context.session", "context.tenant", "context.tenant", "\"abc\"", "resource.zone", "Server::\"s\".zone", "context.ticket.id"})
 	uids    = rapid.SampledFrom([]string{"principal", "resource", "Agent::\"a\"", "Agent::\"b\"", "Team::\"t\"", "Team::\"u\"", "Team::\"none\"", "Server::\"s\"", "Server::\"z\"", "Thing::\"x\"", "Thing::\"y\"", "context.onBehalfOf", "Human::\"h\"", "resource.owner", "context.extra.human", "action", "Action::\"s\"", "Action::\"s/t\"", "Action::\"read-only\""})
 	guards  = rapid.SampledFrom([]string{"context has ticket", "context has session", "context has onBehalfOf", "context has content", "context.args has n", "context.args has few", "context.args has b", "context.args has d", "context.args has o", "context.args.o has x", "context.args has o.x", "context.extra has limit", "context.extra has flag", "context.extra has note", "context.extra has human", "principal has level", "principal has chief", "principal.chief has level", "resource has size", "resource has zone", "resource has hot", "resource has owner", "context.extra.human has vip", "context.onBehalfOf has vip", "resource.owner has vip", "Agent::\"b\" has level"})
-	truths  = rapid.SampledFrom([]string{"true", "false", "context.extra.flag", "context.args.b", "resource.hot", "context.onBehalfOf.vip", "context.extra.human.vip", "resource.owner.vip", "context.content.json", "context.ticket.approvers.contains(\"lead\")", "context.actors.isEmpty()", "context.tool.classes.contains(\"destructive\")", "context.now < datetime(\"2026-01-01\")", "context.now.toTime() == duration(\"1h\")", "context.now.offset(duration(\"1d\")) > context.now", "context.args.d.lessThan(decimal(\"1.0\"))", "{a: context.args.b}.a", "context.args.w like \"a*\"", "context.purpose like \"p*\"", "context == context", "context.tool == context.tool", "context.cost == {calls: 1, tokens: 0, micros: 0, currency: \"\"}", "[1, context.cost.calls].containsAny([context.cost.tokens])", "[context.cost.calls] == [1]", "context.actors == context.tool.labels", "principal is Agent", "resource is Thing", "resource is Server", "resource is Thing in Team::\"u\"", "principal is Agent in Team::\"t\""})
+	truths  = rapid.SampledFrom([]string{"true", "false", "context.extra.flag", "context.args.b", "resource.hot", "context.onBehalfOf.vip", "context.extra.human.vip", "resource.owner.vip", "context.content.json", "context.ticket.approvers.contains(\"lead\")", "context.actors.isEmpty()", "context.tool.classes.contains(\"destructive\")", "context.now < datetime(\"2026-01-01\")", "context.now.toTime() == duration(\"1h\")", "context.now.offset(duration(\"1d\")) > context.now", "context.args.d.lessThan(decimal(\"1.0\"))", "{a: context.args.b}.a", "context.args.w like \"a*\"", "context.purpose like \"p*\"", "context.tenant like \"ab*\"", "context == context", "context.tool == context.tool", "context.cost == {calls: 1, tokens: 0, micros: 0, currency: \"\"}", "[1, context.cost.calls].containsAny([context.cost.tokens])", "[context.cost.calls] == [1]", "context.actors == context.tool.labels", "principal is Agent", "resource is Thing", "resource is Server", "resource is Thing in Team::\"u\"", "principal is Agent in Team::\"t\""})
 	compare = rapid.SampledFrom([]string{"==", "!=", "<", "<=", ">", ">="})
 )
 
@@ -205,8 +205,8 @@ func drawQuery(t *rapid.T, b *decision.Bundle) decision.Query {
 	return q
 }
 
-// What cannot be never is: over random policies and requests, Cedar never ends a
-// policy in a way that the engine excluded.
+// What cannot be never is: over random policies, of every tenant and of one's own,
+// and requests, Cedar never ends a policy in a way that the engine excluded.
 func TestSound(t *testing.T) {
 	policies, requests := 15, 30
 	if testing.Short() {
@@ -216,7 +216,12 @@ func TestSound(t *testing.T) {
 	excluded := 0
 	rapid.Check(t, func(t *rapid.T) {
 		for range policies {
+			tenant, file := rapid.SampledFrom([]string{"", "abc"}).Draw(t, "tenant"), "cedar/a.cedar"
 			files := bundle(drawPolicy(t))
+			if tenant != "" {
+				files["cedar/tenants/abc/a.cedar"], file = files[file], "cedar/tenants/abc/a.cedar"
+				delete(files, "cedar/a.cedar")
+			}
 			src, err := policy.Read(files)
 			if err != nil {
 				t.Fatal(err)
@@ -231,6 +236,10 @@ func TestSound(t *testing.T) {
 			engine, whole := reach.New(src), reach.Whole(src.Statements[0].Policy)
 			for range requests {
 				q := drawQuery(t, b)
+				q.Request.Caller.Tenant = rapid.SampledFrom([]string{"abc", "abc", "t", "other"}).Draw(t, "asks")
+				if tenant != "" {
+					q.Request.Caller.Tenant = tenant // it is asked for no other
+				}
 				r := b.Policies.Judge(q)
 				if r.Refused.Code != "" {
 					t.Fatalf("refused: %+v", r.Refused)
@@ -242,12 +251,12 @@ func TestSound(t *testing.T) {
 					ended = reach.Yes
 				}
 				tally[ended]++
-				end := engine.End(whole, engine.Set(momentOf(t, src, q), nil))
+				end := engine.End(whole, engine.Set(momentOf(t, src, q), nil).Of(tenant))
 				if end.Can != reach.Yes|reach.No|reach.Fails {
 					excluded++
 				}
 				if !end.Can.Has(ended) {
-					t.Fatalf("%s\nin the moment %q ended as %d, of %d that can be\n%+v", files["cedar/a.cedar"].Data, end.Moment, ended, end.Can, q.Request)
+					t.Fatalf("%s\nin the moment %q ended as %d, of %d that can be\n%+v", files[file].Data, end.Moment, ended, end.Can, q.Request)
 				}
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
 )
 
 // cedarCase is a case in the form that `cedar run-tests` reads: a request in
@@ -41,7 +42,7 @@ type cedarFile struct {
 
 // readCedar reads a file of Cedar's own tests. Entities in files of their own are
 // refused: a file of tests is whole.
-func readCedar(name string, data []byte, _ *decision.Bundle) ([]*Case, error) {
+func readCedar(name string, data []byte, tenant string, _ *decision.Bundle) ([]*Case, error) {
 	var in []jsontext.Value // integers are those of Cedar, so this is not a document
 	if err := jsonv2.Unmarshal(data, &in); err != nil {
 		return nil, fmt.Errorf("%s: not a list of tests: %w", name, err)
@@ -58,7 +59,7 @@ func readCedar(name string, data []byte, _ *decision.Bundle) ([]*Case, error) {
 		if err := jsonv2.Unmarshal(element, &one, jsonv2.RejectUnknownMembers(true)); err != nil {
 			return nil, wrong(fmt.Errorf("not a test: %w", err))
 		}
-		c := &Case{Suite: strings.TrimSuffix(path.Base(name), ".json"), Name: one.Name, File: name, Place: Place{Line: line, Column: column}}
+		c := &Case{Suite: path.Join(tenant, strings.TrimSuffix(path.Base(name), ".json")), Name: one.Name, File: name, Place: Place{Line: line, Column: column}}
 		if c.Name == "" {
 			c.Name = fmt.Sprintf("test-%d", i)
 		}
@@ -69,6 +70,9 @@ func readCedar(name string, data []byte, _ *decision.Bundle) ([]*Case, error) {
 		var err error
 		if c.cedar, err = one.read(); err != nil {
 			return nil, wrong(err)
+		}
+		if asks := policy.TenantOf(c.cedar.request); tenant != "" && asks != tenant {
+			return nil, wrong(fmt.Errorf("context.tenant is %q, and the directory is that of %q", asks, tenant))
 		}
 		all = append(all, c)
 	}

@@ -99,7 +99,8 @@ func (r *reader) result(c *Case, in *caseFile, run session) error {
 		denied, ticket = call.Denied, call.Ticket
 	}
 	c.Facts.Call = &decision.CallFacts{Allowed: !denied, Caller: called.Caller.SPIFFEID, Principal: called.Principal.Subject,
-		Session: called.Session, Purpose: called.Purpose, Tool: called.Tool.ToolName, ArgumentsDigest: called.Arguments.Digest(), Ticket: ticket.text}
+		Session: called.Session, Purpose: called.Purpose, Tool: called.Tool.ToolName, ArgumentsDigest: called.Arguments.Digest(), Ticket: ticket.text,
+		Token: [32]byte{1}} // a result comes with a token of its own
 	var err error
 	if c.Facts.Ticket == nil {
 		c.Facts.Ticket, err = r.ticket(ticket)

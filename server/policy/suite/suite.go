@@ -45,7 +45,7 @@ type file struct {
 	// Now is the moment at which every case is decided.
 	Now time.Time `yaml:"now"`
 	// Caller is the enforcement point's SPIFFE ID and Tenant whose it is; empty:
-	// some.
+	// the one whose directory the file is in, or some.
 	Caller string `yaml:"caller"`
 	Tenant string `yaml:"tenant"`
 	// The fixtures, by name.
@@ -100,19 +100,38 @@ type caseFile struct {
 const maxCases = 100_000
 
 // Load reads the cases of a bundle: tests/*.yaml, and tests/*.json in the form
-// that Cedar's own command line runs. What is wrong is said with file, line and
-// column.
+// that Cedar's own command line runs; and the same in tests/tenants/TENANT, which
+// are about that tenant alone. What is wrong is said with file, line and column.
 func Load(fsys fs.FS, b *decision.Bundle) ([]*Case, error) {
-	if strange, err := policy.List(fsys, policy.DirTests, ".yml"); err != nil || len(strange) > 0 {
+	tenants, err := policy.TenantDirectories(fsys, policy.DirTests)
+	if err != nil {
+		return nil, err
+	}
+	all, suites := []*Case(nil), map[string]string{}
+	for _, tenant := range append([]string{""}, tenants...) {
+		if all, err = load(fsys, b, tenant, all, suites); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *Case) int { return strings.Compare(a.File, b.File) })
+	return all, nil
+}
+
+// load adds the cases of a tenant's directory, or of everybody's. suites are the
+// files of those that were read, by name.
+func load(fsys fs.FS, b *decision.Bundle, tenant string, all []*Case, suites map[string]string) ([]*Case, error) {
+	dir := policy.DirTests
+	if tenant != "" {
+		dir = policy.TenantDirectory(dir, tenant)
+	}
+	if strange, err := policy.List(fsys, dir, ".yml"); err != nil || len(strange) > 0 {
 		return nil, cmp.Or(err, fmt.Errorf("%s: tests stand in files that end in .yaml or .json", strings.Join(strange, ", ")))
 	}
-	var all []*Case
-	suites := map[string]string{}
 	for _, form := range []struct {
 		ext  string
-		read func(string, []byte, *decision.Bundle) ([]*Case, error)
+		read func(name string, data []byte, tenant string, b *decision.Bundle) ([]*Case, error)
 	}{{".yaml", readSuite}, {".json", readCedar}} {
-		names, err := policy.List(fsys, policy.DirTests, form.ext)
+		names, err := policy.List(fsys, dir, form.ext)
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +140,7 @@ func Load(fsys fs.FS, b *decision.Bundle) ([]*Case, error) {
 			if err != nil {
 				return nil, err
 			}
-			cases, err := form.read(name, data, b)
+			cases, err := form.read(name, data, tenant, b)
 			if err != nil {
 				return nil, err
 			}
@@ -136,7 +155,6 @@ func Load(fsys fs.FS, b *decision.Bundle) ([]*Case, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *Case) int { return strings.Compare(a.File, b.File) })
 	return all, nil
 }
 
@@ -149,7 +167,7 @@ type reader struct {
 	taken  map[string]bool
 }
 
-func readSuite(name string, data []byte, b *decision.Bundle) ([]*Case, error) {
+func readSuite(name string, data []byte, tenant string, b *decision.Bundle) ([]*Case, error) {
 	r := &reader{name: name, bundle: b, taken: map[string]bool{}}
 	if err := policy.DecodeYAML(name, data, &r.file); err != nil {
 		return nil, err
@@ -158,9 +176,12 @@ func readSuite(name string, data []byte, b *decision.Bundle) ([]*Case, error) {
 		return nil, fmt.Errorf("%s: now is missing: tests do not read the clock", name)
 	}
 	if r.Name == "" {
-		r.Name = strings.TrimSuffix(path.Base(name), path.Ext(name))
+		r.Name = path.Join(tenant, strings.TrimSuffix(path.Base(name), path.Ext(name)))
 	}
-	r.caller = caller(r.Caller, r.Tenant)
+	if tenant != "" && r.Tenant != "" && r.Tenant != tenant {
+		return nil, fmt.Errorf("%s: the tenant is %q, and the directory is that of %q", name, r.Tenant, tenant)
+	}
+	r.caller = caller(r.Caller, cmp.Or(r.Tenant, tenant))
 	for _, fixture := range slices.Sorted(maps.Keys(r.Budgets)) {
 		if err := knownBudgets(b, r.Budgets[fixture]); err != nil {
 			return nil, fmt.Errorf("%s: budgets.%s: %w", name, fixture, err)

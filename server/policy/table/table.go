@@ -16,17 +16,25 @@ import (
 	"github.com/writpdp/writ/server/policy"
 )
 
-// File is where a bundle keeps its table.
-const File = policy.DirTests + "/golden.csv"
+// File is where a bundle keeps the table of a tenant, or of none.
+func File(tenant string) string {
+	if tenant == "" {
+		return policy.DirTests + "/golden.csv"
+	}
+	return policy.TenantDirectory(policy.DirTests, tenant) + "/golden.csv"
+}
 
-// The effects. What is not in a table is denied.
+// The effects. What is not in the table of no tenant is denied.
 const (
 	Allow      = "allow"   // whatever the arguments
 	Depends    = "*"       // on arguments, resource, time, cost or the caller
 	Ticket     = "ticket"  // with a valid ticket, whatever the arguments
 	TicketOnly = "ticket*" // with a valid ticket, depending on the rest
-	Deny       = "deny"    // whatever the arguments: such rows are left out
+	Deny       = "deny"    // whatever the arguments: only in the table of a tenant
 )
+
+// Same stands for the effect of a cell that is not in the table of a tenant.
+const Same = "as for every tenant"
 
 // Anybody stands for every agent that the bundle does not declare.
 const Anybody = "(any other agent)"
@@ -47,18 +55,41 @@ type Row struct {
 	Effect string `json:"effect"`
 }
 
-// Table is rows in the order of agent, tool and purpose, without denials.
-type Table []Row
+// Table is what is permitted to whatever tenant, or, of one tenant, where its
+// requests are answered otherwise than that.
+type Table struct {
+	Tenant string
+	// Rows stand in the order of agent, tool and purpose. What is denied to
+	// whatever tenant has none.
+	Rows []Row
+}
+
+// absent is the effect of a cell without a row.
+func (t Table) absent() string {
+	if t.Tenant == "" {
+		return Deny
+	}
+	return Same
+}
+
+// effects are those that a row can have.
+func (t Table) effects() []string {
+	all := []string{Allow, Depends, Ticket, TicketOnly}
+	if t.Tenant != "" {
+		all = append(all, Deny)
+	}
+	return all
+}
 
 // maxCells bounds how many effects are worked out.
 const maxCells = 1_000_000
 
-// Of works out the table of a bundle, for its own agents, tools and purposes. A
-// cell is about a call of an agent that acts for no human, in no session, to no
-// stated destination.
-func Of(b *decision.Bundle, set *policy.Set) (Table, error) {
-	agents := append(set.Agents(), stranger)
-	var t Table
+// Of works out a bundle's table of a tenant, or of none, for its own agents, tools
+// and purposes. A cell is about a call of an agent that acts for no human, in no
+// session, to no stated destination.
+func Of(b *decision.Bundle, set *policy.Set, tenant string) (Table, error) {
+	agents := append(set.Agents(tenant), stranger)
+	t := Table{Tenant: tenant}
 	cells := 0
 	for _, agent := range agents {
 		for _, tool := range b.Tools {
@@ -67,15 +98,15 @@ func Of(b *decision.Bundle, set *policy.Set) (Table, error) {
 					continue
 				}
 				if cells++; cells > maxCells {
-					return nil, fmt.Errorf("the table has more than %d cells: agents by tools by the purposes that grant them", maxCells)
+					return t, fmt.Errorf("the table has more than %d cells: agents by tools by the purposes that grant them", maxCells)
 				}
-				if effect := effectOf(b, set, agent, tool, id); effect != Deny {
-					t = append(t, Row{Key{shown(agent), tool.String(), id}, effect})
+				if effect := t.effect(b, set, agent, tool, id); effect != t.absent() {
+					t.Rows = append(t.Rows, Row{Key{shown(agent), tool.String(), id}, effect})
 				}
 			}
 		}
 	}
-	slices.SortFunc(t, func(a, b Row) int { return compare(a.Key, b.Key) })
+	slices.SortFunc(t.Rows, func(a, b Row) int { return compare(a.Key, b.Key) })
 	return t, nil
 }
 
@@ -90,9 +121,24 @@ func compare(a, b Key) int {
 	return cmp.Or(strings.Compare(a.Agent, b.Agent), strings.Compare(a.Tool, b.Tool), strings.Compare(a.Purpose, b.Purpose))
 }
 
-func effectOf(b *decision.Bundle, set *policy.Set, agent string, tool *decision.Tool, purpose string) string {
+// effect is that of one cell.
+func (t Table) effect(b *decision.Bundle, set *policy.Set, agent string, tool *decision.Tool, purpose string) string {
+	if t.Tenant == "" {
+		return effectOf(b, set, "", agent, tool, purpose)
+	}
+	if !set.Apart(t.Tenant, agent, tool.ToolName) {
+		return Same
+	}
+	own := effectOf(b, set, t.Tenant, agent, tool, purpose)
+	if own == effectOf(b, set, "", agent, tool, purpose) {
+		return Same
+	}
+	return own
+}
+
+func effectOf(b *decision.Bundle, set *policy.Set, tenant, agent string, tool *decision.Tool, purpose string) string {
 	req := &decision.Request{Phase: decision.List, Purpose: purpose, Tool: decision.ToolRef{ToolName: tool.ToolName, Digest: tool.Digest},
-		Principal: decision.Principal{Subject: agent, Purposes: []string{purpose}}}
+		Principal: decision.Principal{Subject: agent, Purposes: []string{purpose}}, Caller: decision.Caller{Tenant: tenant}}
 	snap := &decision.Snapshot{Bundle: b}
 	for _, f := range []decision.Finding{stage.Purpose(req, snap, nil), stage.Tool(req, snap, nil)} {
 		if f.Verdict == decision.Deny {
@@ -114,25 +160,26 @@ func effectOf(b *decision.Bundle, set *policy.Set, agent string, tool *decision.
 	return Depends
 }
 
-// Change is a cell that differs between two tables.
+// Change is a cell that differs between two tables of the same tenant, or of none.
 type Change struct {
+	Tenant string `json:"tenant,omitempty"`
 	Key
 	Old string `json:"old"`
 	New string `json:"new"`
 }
 
-// Compare are the cells that differ, in order. What is in no table is denied.
+// Compare are the cells that differ, in order.
 func Compare(old, new Table) []Change {
 	cells := map[Key]Change{}
-	for _, row := range old {
-		cells[row.Key] = Change{row.Key, row.Effect, Deny}
+	for _, row := range old.Rows {
+		cells[row.Key] = Change{old.Tenant, row.Key, row.Effect, new.absent()}
 	}
-	for _, row := range new {
+	for _, row := range new.Rows {
 		before, ok := cells[row.Key]
 		if !ok {
-			before.Old = Deny
+			before.Old = old.absent()
 		}
-		cells[row.Key] = Change{row.Key, before.Old, row.Effect}
+		cells[row.Key] = Change{new.Tenant, row.Key, before.Old, row.Effect}
 	}
 	var all []Change
 	for _, c := range cells {
@@ -147,15 +194,20 @@ func Compare(old, new Table) []Change {
 var header = []string{"agent", "tool", "purpose", "effect"}
 
 // head is what a file of a table begins with.
-const head = "# Written by `writ policy table -o csv`: what the policies permit. What is not here is denied.\n"
+func (t Table) head() string {
+	if t.Tenant == "" {
+		return "# Written by `writ policy table -o csv`: what the policies permit. What is not here is denied.\n"
+	}
+	return "# Written by `writ policy table --tenant " + t.Tenant + " -o csv`: what the policies permit the tenant. What is not here is as for every tenant.\n"
+}
 
 // CSV is the table as it is kept.
 func (t Table) CSV() []byte {
 	var b bytes.Buffer
-	b.WriteString(head)
+	b.WriteString(t.head())
 	w := csv.NewWriter(&b)
 	records := [][]string{header}
-	for _, row := range t {
+	for _, row := range t.Rows {
 		records = append(records, []string{row.Agent, row.Tool, row.Purpose, row.Effect})
 	}
 	if err := w.WriteAll(records); err != nil {
@@ -164,29 +216,29 @@ func (t Table) CSV() []byte {
 	return b.Bytes()
 }
 
-// Read reads a table as CSV writes it.
-func Read(file string, data []byte) (Table, error) {
+// Read reads the table of a tenant, or of none, as CSV writes it.
+func Read(file, tenant string, data []byte) (Table, error) {
+	t := Table{Tenant: tenant}
 	r := csv.NewReader(bytes.NewReader(data))
 	r.Comment, r.FieldsPerRecord = '#', len(header)
 	records, err := r.ReadAll()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return t, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(records) == 0 || !slices.Equal(records[0], header) {
-		return nil, fmt.Errorf("%s: the first line is not %s", file, strings.Join(header, ","))
+		return t, fmt.Errorf("%s: the first line is not %s", file, strings.Join(header, ","))
 	}
-	var t Table
 	seen := map[Key]bool{}
 	for _, record := range records[1:] {
 		row := Row{Key{record[0], record[1], record[2]}, record[3]}
-		if !slices.Contains([]string{Allow, Depends, Ticket, TicketOnly}, row.Effect) {
-			return nil, fmt.Errorf("%s: the effect %q is not one of a table", file, row.Effect)
+		if !slices.Contains(t.effects(), row.Effect) {
+			return t, fmt.Errorf("%s: the effect %q is not one of a table", file, row.Effect)
 		}
 		if seen[row.Key] {
-			return nil, fmt.Errorf("%s: %s, %s and %s are there twice", file, row.Agent, row.Tool, row.Purpose)
+			return t, fmt.Errorf("%s: %s, %s and %s are there twice", file, row.Agent, row.Tool, row.Purpose)
 		}
 		seen[row.Key] = true
-		t = append(t, row)
+		t.Rows = append(t.Rows, row)
 	}
 	return t, nil
 }

@@ -30,7 +30,7 @@ func of(t testing.TB, cedar string) table.Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := table.Of(b, b.Policies.(*policy.Set))
+	out, err := table.Of(b, b.Policies.(*policy.Set), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func of(t testing.TB, cedar string) table.Table {
 
 // The sample bundle's table is the one that it keeps.
 func TestSample(t *testing.T) {
-	kept, err := policy.ReadFile(policies.Files, table.File)
+	kept, err := policy.ReadFile(policies.Files, table.File(""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestSample(t *testing.T) {
 	if diff := cmp.Diff(string(kept), string(is.CSV())); diff != "" {
 		t.Errorf("-kept +is:\n%s", diff)
 	}
-	read, err := table.Read(table.File, kept)
+	read, err := table.Read(table.File(""), "", kept)
 	if diff := cmp.Diff(is, read); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -69,7 +69,7 @@ func TestEffects(t *testing.T) {
 	} {
 		t.Run(test.cedar, func(t *testing.T) {
 			var got []string
-			for _, row := range of(t, test.cedar) {
+			for _, row := range of(t, test.cedar).Rows {
 				got = append(got, fmt.Sprint(row.Agent, " ", row.Tool, " ", row.Purpose, " ", row.Effect))
 			}
 			if diff := cmp.Diff(test.want, strings.Join(got, "\n")); diff != "" {
@@ -91,7 +91,7 @@ func TestTableAgreesWithCases(t *testing.T) {
 		t.Fatal(err)
 	}
 	cells := map[table.Key]string{}
-	for _, row := range of(t, "") {
+	for _, row := range of(t, "").Rows {
 		cells[row.Key] = row.Effect
 	}
 	compared := 0
@@ -128,8 +128,8 @@ func row(agent, tool, purpose, effect string) table.Row {
 }
 
 func TestCompare(t *testing.T) {
-	old := table.Table{row("a", "t", "p", "allow"), row("a", "u", "p", "*"), row("b", "t", "p", "ticket")}
-	changed := table.Table{row("a", "t", "p", "allow"), row("a", "u", "p", "allow"), row("c", "t", "p", "*")}
+	old := table.Table{Rows: []table.Row{row("a", "t", "p", "allow"), row("a", "u", "p", "*"), row("b", "t", "p", "ticket")}}
+	changed := table.Table{Rows: []table.Row{row("a", "t", "p", "allow"), row("a", "u", "p", "allow"), row("c", "t", "p", "*")}}
 	want := []table.Change{
 		{Key: table.Key{Agent: "a", Tool: "u", Purpose: "p"}, Old: "*", New: "allow"},
 		{Key: table.Key{Agent: "b", Tool: "t", Purpose: "p"}, Old: "ticket", New: "deny"},
@@ -152,14 +152,14 @@ func TestRead(t *testing.T) {
 		"agent,tool,purpose,effect\na,b,c,*\na,b,c,allow\n": "a, b and c are there twice",
 		"agent,tool,purpose,effect\na,b,c,\"*\n":            "extraneous or missing",
 	} {
-		if _, err := table.Read("f.csv", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "f.csv: ") {
+		if _, err := table.Read("f.csv", "", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "f.csv: ") {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
 }
 
 func TestText(t *testing.T) {
-	out := table.Table{row("a", "s/t", "p", "allow"), row("a", "s/t", "q", "*"), row("a", "s/u", "q", "ticket"), row("b|_", "s/[x](y)", "p", "ticket*")}
+	out := table.Table{Rows: []table.Row{row("a", "s/t", "p", "allow"), row("a", "s/t", "q", "*"), row("a", "s/u", "q", "ticket"), row("b|_", "s/[x](y)", "p", "ticket*")}}
 	const text = `a
        p      q
   s/t  allow  *
@@ -195,11 +195,11 @@ func FuzzRead(f *testing.F) {
 	f.Add("agent,tool,purpose,effect\na,b,c,*\n\"x\ny\",b,c,ticket\n")
 	f.Add("# a comment\nagent,tool,purpose,effect\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		read, err := table.Read("f.csv", []byte(text))
+		read, err := table.Read("f.csv", "", []byte(text))
 		if err != nil {
 			return
 		}
-		again, err := table.Read("f.csv", read.CSV())
+		again, err := table.Read("f.csv", "", read.CSV())
 		if diff := cmp.Diff(read, again); diff != "" || err != nil {
 			t.Errorf("%v %s", err, diff)
 		}

@@ -8,8 +8,14 @@ import (
 )
 
 // legend says what the effects mean.
-const legend = "allow: whatever the arguments.  *: depends on arguments, resource, time, cost or the caller.\n" +
-	"ticket: with a valid ticket.  ticket*: with a valid ticket, depending on the rest.  What is not here is denied.\n"
+func (t Table) legend() string {
+	rest := "What is not here is denied.\n"
+	if t.Tenant != "" {
+		rest = "deny: whatever comes.\nThis is the tenant " + t.Tenant + ".  What is not here is as for every tenant.\n"
+	}
+	return "allow: whatever the arguments.  *: depends on arguments, resource, time, cost or the caller.\n" +
+		"ticket: with a valid ticket.  ticket*: with a valid ticket, depending on the rest.  " + rest
+}
 
 // grid is the table of one agent: tools by purposes.
 type grid struct {
@@ -20,7 +26,7 @@ type grid struct {
 
 func (t Table) grids() []grid {
 	var all []grid
-	for rest := t; len(rest) > 0; {
+	for rest := t.Rows; len(rest) > 0; {
 		n := slices.IndexFunc(rest, func(r Row) bool { return r.Agent != rest[0].Agent })
 		if n < 0 {
 			n = len(rest)
@@ -56,7 +62,7 @@ func (t Table) Text() string {
 		w.Flush()
 		fmt.Fprintln(&b)
 	}
-	return b.String() + legend
+	return b.String() + t.legend()
 }
 
 // Markdown is the table for a page, one grid for each agent.
@@ -73,7 +79,7 @@ func (t Table) Markdown() string {
 		}
 		fmt.Fprintln(&b)
 	}
-	return b.String() + Cell(strings.ReplaceAll(strings.TrimSpace(legend), "\n", " ")) + "\n"
+	return b.String() + Cell(strings.ReplaceAll(strings.TrimSpace(t.legend()), "\n", " ")) + "\n"
 }
 
 // Cell is a text in a cell of a Markdown table: names are whatever a server

@@ -99,7 +99,7 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 		}
 		ledger = w.spool
 	}
-	chosen := bundles{of: func(*decision.Request) *decision.Bundle { return bundle }}
+	chosen := bundles{of: func(*decision.Request) *decision.Bundle { return bundle }, live: func() *decision.Bundle { return bundle }}
 	if c.Shadow {
 		if chosen, err = w.shadow(ctx); err != nil {
 			return ready, err
@@ -162,6 +162,7 @@ func openStore(ctx context.Context, c writConfig) (store, error) {
 // bundles are what a server decides by.
 type bundles struct {
 	of       func(*decision.Request) *decision.Bundle
+	live     func() *decision.Bundle
 	recorded func(*decision.Bundle, *decision.Decision)
 	run      func(context.Context) // until it is done; nil: nothing is to be run
 }
@@ -203,7 +204,7 @@ func (w *writ) shadow(ctx context.Context) (b bundles, err error) {
 	if err != nil {
 		return b, err
 	}
-	return bundles{follower.Bundle, follower.Recorded, follower.Run}, nil
+	return bundles{follower.Bundle, follower.Live, follower.Recorded, follower.Run}, nil
 }
 
 // openSpool puts a spool in front of an embedded store, as `writ dev` does.
@@ -235,7 +236,7 @@ func newServer(t *trust, chosen bundles, ledger server.Ledger, store store) (*se
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return server.New(server.Config{
-		Ledger: ledger, Bundle: chosen.of, Recorded: chosen.recorded, Stages: stage.All, Tokens: tokens,
+		Ledger: ledger, Bundle: chosen.of, Live: chosen.live, Recorded: chosen.recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
 			id, err := identity.FromTLS(*state)
 			if err != nil {

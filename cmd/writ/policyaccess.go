@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/access"
+)
+
+type policyAccessCmd struct {
+	Bundle string `arg:"" type:"existingdir" help:"The bundle's directory."`
+	Caller string `arg:"" help:"The caller's SPIFFE ID."`
+	Tenant string `required:"" placeholder:"TENANT" help:"The caller's tenant, as the server's configuration gives it."`
+	For    string `placeholder:"TENANT" help:"The tenant that its requests name. Without: its own."`
+	Output string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
+}
+
+// admission is a line of the answer.
+type admission struct {
+	Action   decision.Action `json:"action"`
+	Admitted bool            `json:"admitted"`
+	Policies []string        `json:"policies,omitempty"`
+}
+
+// Run prints what the caller may do.
+func (c policyAccessCmd) Run(to streams) error {
+	if _, err := spiffeid.FromString(c.Caller); err != nil {
+		return usageError(fmt.Sprintf("%q is no SPIFFE ID: %v", c.Caller, err))
+	}
+	if c.For == "" {
+		c.For = c.Tenant
+	}
+	for _, tenant := range []string{c.Tenant, c.For} {
+		if err := decision.CheckTenant(tenant); err != nil {
+			return usageError(err.Error())
+		}
+	}
+	b, err := policy.Load(bundleFiles(c.Bundle))
+	if err != nil {
+		return err
+	}
+	policies, ok := b.Access.(*access.Policies)
+	if !ok {
+		return fmt.Errorf("the access policies of %s are of the type %T", b.Name, b.Access)
+	}
+	var all []admission
+	for _, action := range access.Actions() {
+		a := admission{Action: action}
+		a.Admitted, a.Policies = policies.Explain(decision.Caller{SPIFFEID: c.Caller, Tenant: c.Tenant}, action, c.For)
+		all = append(all, a)
+	}
+	if c.Output == "json" {
+		text, err := json.MarshalIndent(all, "", "  ")
+		if err != nil {
+			return fmt.Errorf("printing the answer: %w", err)
+		}
+		fmt.Fprintln(to.out, string(text))
+		return nil
+	}
+	w := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
+	for _, a := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", a.Action, map[bool]string{true: "yes", false: "no"}[a.Admitted], strings.Join(a.Policies, ", "))
+	}
+	return w.Flush()
+}

@@ -1,0 +1,34 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/cedar-policy/cedar-go"
+
+	publicast "github.com/cedar-policy/cedar-go/ast"
+
+	"github.com/writpdp/writ/server/policy/access"
+)
+
+// access reads the policies that say who may call. Where the bundle has none,
+// callers work for their own tenants.
+func (f *files) access() (*access.Policies, error) {
+	statements, err := f.statementsIn(dirAccess)
+	if err != nil {
+		return nil, err
+	}
+	if len(statements) == 0 {
+		return access.Default(), nil
+	}
+	validator, policies := NewValidator(access.Schema()), map[string]*cedar.Policy{}
+	for _, st := range statements {
+		if st.obligate != nil || st.ticket || st.shadow {
+			return nil, fmt.Errorf("%s: policy %q: an access policy permits or forbids: it has no @obligate, @requires or @mode", st.at(), st.id)
+		}
+		if err := validator.Check(st.ast); err != nil {
+			return nil, fmt.Errorf("%s: policy %q: %s", st.at(), st.id, mistakes(err))
+		}
+		policies[st.id] = cedar.NewPolicyFromAST((*publicast.Policy)(st.ast))
+	}
+	return access.New(policies), nil
+}
