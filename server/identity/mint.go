@@ -111,7 +111,7 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}
 	// Read back, the claims meet the rules that they will be held to.
-	t, err := split(signed)
+	t, err := split(signed, nil)
 	if err != nil {
 		return "", err
 	}

@@ -46,12 +46,14 @@ type Issuer struct {
 	Keys Keys
 }
 
-// Verifier turns tokens into principals. Immutable.
+// Verifier turns tokens into principals. It never changes but for the headers
+// that it remembers, and is safe for concurrent use.
 type Verifier struct {
 	issuers  map[string]Keys
 	audience string
 	lifetime time.Duration
 	leeway   time.Duration
+	headers  headers
 }
 
 // NewVerifier refuses a configuration that is incomplete or names an issuer
@@ -91,7 +93,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 // The principal's Expires is when no clock within the leeway would accept the
 // token any more: a token must be remembered until then to be accepted once.
 func (v *Verifier) Verify(token string, at time.Time) (decision.Principal, error) {
-	t, err := split(token)
+	t, err := split(token, &v.headers)
 	if err != nil {
 		return decision.Principal{}, err
 	}
@@ -106,6 +108,7 @@ func (v *Verifier) Verify(token string, at time.Time) (decision.Principal, error
 	if err != nil {
 		return decision.Principal{}, err
 	}
+	v.headers.keep(&t)
 	c, err := readClaims(t.claims)
 	if err != nil {
 		return decision.Principal{}, err
@@ -145,11 +148,14 @@ func (v *Verifier) judge(c claims, at time.Time) error {
 // parts are a token's parts; nothing in them is proved.
 type parts struct {
 	header, claims map[string]any
+	encoded        string // the header as it came
 	signed         string
 	signature      []byte
 }
 
-func split(token string) (parts, error) {
+// split takes a token apart. Of headers that are known it takes what they hold;
+// nil: none are.
+func split(token string, known *headers) (parts, error) {
 	if len(token) > MaxToken {
 		return parts{}, invalid("the token is larger than %d bytes", MaxToken)
 	}
@@ -158,9 +164,9 @@ func split(token string) (parts, error) {
 	if !ok || strings.Contains(signature, ".") {
 		return parts{}, invalid("the token is not three parts with dots between")
 	}
-	var p parts
+	p := parts{encoded: header}
 	var err error
-	if p.header, err = object("header", header); err != nil {
+	if p.header, err = known.decode(header); err != nil {
 		return parts{}, err
 	}
 	if p.claims, err = object("claims", claims); err != nil {
