@@ -74,7 +74,7 @@ func (b *bench) serve(ctx context.Context, wanted []figure) error {
 		runtime.NumCPU(), runtime.Version(), b.settings.rounds, b.seconds)
 	b.note("a decision asks with %d bytes and is answered with %d; the echo takes and gives google.protobuf.BytesValue of these sizes",
 		b.exchange.Request, b.exchange.Response)
-	for _, callers := range []int{1, 64} {
+	for _, callers := range crowds {
 		if err := b.rounds(ctx, slices.DeleteFunc(loads(wanted), func(l load) bool { return l.callers != callers })); err != nil {
 			return err
 		}
@@ -262,7 +262,8 @@ func (b *bench) profiled(ctx context.Context, l load, requests int) error {
 	if err != nil {
 		return fmt.Errorf("finding the profiles' directory: %w", err)
 	}
-	both := map[string]*process{l.server: b.servers[l.server].process, l.server + "-generator": b.generator}
+	name := fmt.Sprintf("%s-c%d", l.server, l.callers)
+	both := map[string]*process{name: b.servers[l.server].process, name + "-generator": b.generator}
 	for name, p := range both {
 		if err := p.ask(ctx, "profile", filepath.Join(dir, name+".pprof"), nil); err != nil {
 			return err
