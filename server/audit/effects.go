@@ -26,7 +26,11 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 			if principal == nil || e.Token != principal.Token && e.Token != principal.Proof || !e.Expires.Equal(principal.Expires) {
 				return nil, errors.New("the consumed token is not the principal's")
 			}
-			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: principal.Token[:]}}
+			consumed := principal.Token[:] // not e's: that would be one allocation more
+			if e.Token == principal.Proof {
+				consumed = principal.Proof[:]
+			}
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: consumed}}
 		default:
 			return nil, errors.New("an effect of an unknown type")
 		}
