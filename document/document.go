@@ -54,8 +54,24 @@ type Document struct {
 	found     map[string][]string // see Partial
 }
 
+// Kind is the sort of thing that is wrong with a document.
+type Kind uint8
+
+// The kinds of problems.
+const (
+	Syntax    Kind = iota // it is not JSON, or not one value
+	Duplicate             // an object has a key twice
+	Encoding              // it is not UTF-8
+	TooDeep               // it is nested deeper than MaxDepth
+	TooMany               // it has more values than MaxNodes
+	Number                // a number is out of range
+	NotObject             // it is another value than an object
+)
+
 // Error says what is wrong with a document and where, without its values.
 type Error struct {
+	// Kind is the sort of thing that is wrong.
+	Kind Kind
 	// Pointer is the RFC 6901 pointer of the place, as far as it was read. It
 	// holds names of members as the document has them, so it is for people: at
 	// most 256 bytes, in which U+FFFD stands for what cannot be printed.
@@ -97,7 +113,7 @@ func Members(data []byte) (map[string]any, error) {
 	}
 	members, ok := value.(map[string]any)
 	if !ok {
-		return nil, &Error{Problem: "not a JSON object"}
+		return nil, &Error{Kind: NotObject, Problem: "not a JSON object"}
 	}
 	return members, nil
 }
@@ -112,7 +128,7 @@ func ParseObject(data []byte) (*Document, error) {
 		return nil, err
 	}
 	if _, ok := d.value.(map[string]any); !ok {
-		return nil, &Error{Problem: "not a JSON object"}
+		return nil, &Error{Kind: NotObject, Problem: "not a JSON object"}
 	}
 	return d, nil
 }
@@ -194,7 +210,7 @@ func (p *parser) whole() (any, error) {
 
 func (p *parser) value(depth int) (any, error) {
 	if p.nodes++; p.nodes > p.limit {
-		return nil, p.problem("more than %d values", p.limit)
+		return nil, p.problem(TooMany, "more than %d values", p.limit)
 	}
 	switch p.dec.PeekKind() {
 	case '"':
@@ -220,7 +236,7 @@ func (p *parser) value(depth int) (any, error) {
 	case 'n':
 		return nil, nil
 	}
-	return nil, p.problem("unexpected %s", tok.Kind())
+	return nil, p.problem(Syntax, "unexpected %s", tok.Kind())
 }
 
 // literal reads a string, quotes and all, or a number: what comes next must be
@@ -239,7 +255,7 @@ func (p *parser) string() (string, error) {
 	if p.dec.PeekKind() != '"' {
 		tok, err := p.dec.ReadToken()
 		if err == nil {
-			err = p.problem("unexpected %s", tok.Kind())
+			err = p.problem(Syntax, "unexpected %s", tok.Kind())
 		}
 		return "", err
 	}
@@ -257,7 +273,7 @@ func (p *parser) string() (string, error) {
 // enter goes one level down.
 func (p *parser) enter(depth int) error {
 	if depth > MaxDepth {
-		return p.problem("nested deeper than %d", MaxDepth)
+		return p.problem(TooDeep, "nested deeper than %d", MaxDepth)
 	}
 	p.depth = max(p.depth, depth)
 	return nil
@@ -307,18 +323,18 @@ func (p *parser) number(literal string) (any, error) {
 	mantissa, _, _ := strings.Cut(strings.ToLower(literal), "e")
 	switch {
 	case err != nil, f == 0 && strings.ContainsAny(mantissa, "123456789"):
-		return nil, p.problem("number out of range")
+		return nil, p.problem(Number, "number out of range")
 	case math.Abs(f) > MaxSafeInteger && (math.Abs(f) < 1e21 || !strings.ContainsAny(literal, ".eE")):
 		// However it is spelt here: RFC 8785 spells it as an integer.
-		return nil, p.problem("integer beyond 2^53")
+		return nil, p.problem(Number, "integer beyond 2^53")
 	case f == 0:
 		return json.Number("0"), nil // -0 too
 	}
 	return json.Number(jsontext.Float(f).String()), nil
 }
 
-func (p *parser) problem(format string, args ...any) error {
-	return &Error{Pointer: p.pointer(), Problem: fmt.Sprintf(format, args...)}
+func (p *parser) problem(kind Kind, format string, args ...any) error {
+	return &Error{Kind: kind, Pointer: p.pointer(), Problem: fmt.Sprintf(format, args...)}
 }
 
 func (p *parser) pointer() string { return shown(string(p.dec.StackPointer())) }
@@ -332,16 +348,16 @@ func (p *parser) explain(err error) error {
 	var syntax *jsontext.SyntacticError
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return p.problem("unexpected end of the document")
+		return p.problem(Syntax, "unexpected end of the document")
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return p.problem("duplicate key")
+		return p.problem(Duplicate, "duplicate key")
 	case errors.As(err, &syntax):
 		if strings.Contains(syntax.Err.Error(), "UTF-8") {
-			return p.problem("invalid UTF-8 near byte %d", syntax.ByteOffset)
+			return p.problem(Encoding, "invalid UTF-8 near byte %d", syntax.ByteOffset)
 		}
-		return p.problem("invalid JSON near byte %d", syntax.ByteOffset)
+		return p.problem(Syntax, "invalid JSON near byte %d", syntax.ByteOffset)
 	}
-	return p.problem("invalid JSON")
+	return p.problem(Syntax, "invalid JSON")
 }
 
 // shown is a pointer as an error may hold it: members can be called anything.
@@ -363,7 +379,7 @@ func shown(pointer string) string {
 // CheckText reports what keeps bytes from being a text: only invalid UTF-8.
 func CheckText(data []byte) error {
 	if !utf8.Valid(data) {
-		return &Error{Problem: "invalid UTF-8"}
+		return &Error{Kind: Encoding, Problem: "invalid UTF-8"}
 	}
 	return nil
 }

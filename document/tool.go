@@ -14,7 +14,7 @@ func ToolDigest(definition []byte) (string, error) {
 	}
 	members, ok := d.value.(map[string]any)
 	if !ok {
-		return "", &Error{Problem: "not a JSON object"}
+		return "", &Error{Kind: NotObject, Problem: "not a JSON object"}
 	}
 	if _, ok := members["_meta"]; ok {
 		if d, err = d.Apply([]Edit{{Pointer: "/_meta", Remove: true}}); err != nil {

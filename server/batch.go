@@ -40,7 +40,7 @@ func (s *Server) item(ctx context.Context, caller decision.Caller, item *writv1.
 		failed := &writv1.BatchError{Code: int32(st.Code()), Message: st.Message()}
 		for _, d := range st.Details() {
 			if info, ok := d.(*errdetails.ErrorInfo); ok {
-				failed.Reason = info.Reason
+				failed.Reason, failed.ReasonCode = info.Reason, info.Metadata[codeKey]
 			}
 		}
 		result.Outcome = &writv1.BatchResult_Error{Error: failed}

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -12,9 +13,8 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// The digest covers every field of a request but the token, the trace and the
-// tenant, which the caller has, and
-// what this version does not know.
+// The digest covers every field of a request but the token, its proof, the trace and
+// the tenant, which the caller has, and what this version does not know.
 func TestRequestDigestCoversEveryField(t *testing.T) {
 	seen := map[[32]byte]string{}
 	add := func(name string, in *writv1.DecideRequest) [32]byte {
@@ -36,7 +36,7 @@ func TestRequestDigestCoversEveryField(t *testing.T) {
 		set(in.ProtoReflect(), field)
 		sum := add(string(field.Name()), in)
 		want := ""
-		if field.Name() == "principal_token" || field.Name() == "trace" || field.Name() == "tenant" {
+		if slices.Contains([]string{"principal_token", "principal_proof", "trace", "tenant"}, string(field.Name())) {
 			want = "nothing"
 		}
 		if seen[sum] != want {
@@ -75,12 +75,12 @@ func set(m protoreflect.Message, field protoreflect.FieldDescriptor) {
 	}
 }
 
-// plainDigest is the definition: SHA-256 over the message without token, trace
+// plainDigest is the definition: SHA-256 over the message without token, proof, trace
 // and tenant, and over the parts, each after its length.
 func plainDigest(t *testing.T, in *writv1.DecideRequest, parts ...string) [32]byte {
 	t.Helper()
 	bare := proto.CloneOf(in)
-	bare.PrincipalToken, bare.Trace, bare.Tenant = "", nil, ""
+	bare.PrincipalToken, bare.PrincipalProof, bare.Trace, bare.Tenant = "", "", nil, ""
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
 	if err != nil {
 		t.Fatal(err)

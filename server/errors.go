@@ -62,6 +62,14 @@ const (
 
 // fail is an error as every face knows it: a gRPC status with an ErrorInfo.
 func fail(reason writv1.ErrorReason, message string, details ...*errdetails.BadRequest) error {
+	return failWith(reason, "", message, details...)
+}
+
+// codeKey is where an ErrorInfo has which rule a token breaks.
+const codeKey = "code"
+
+// failWith is fail with the code of the rule that a token breaks; empty: none.
+func failWith(reason writv1.ErrorReason, rule, message string, details ...*errdetails.BadRequest) error {
 	c, known := code[reason]
 	if !known {
 		c = codes.Internal
@@ -71,6 +79,9 @@ func fail(reason writv1.ErrorReason, message string, details ...*errdetails.BadR
 	}
 	st := status.New(c, message)
 	info := &errdetails.ErrorInfo{Reason: strings.TrimPrefix(reason.String(), "ERROR_REASON_"), Domain: "writ"}
+	if rule != "" {
+		info.Metadata = map[string]string{codeKey: rule}
+	}
 	with, err := st.WithDetails(info)
 	for _, d := range details {
 		if err == nil {

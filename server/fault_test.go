@@ -201,7 +201,11 @@ func TestPanic(t *testing.T) {
 // evaluation is the listing as AuthZEN says it.
 func (p *pdp) evaluation(t testing.TB) string {
 	t.Helper()
-	r := p.listing(t)
+	return evaluationOf(p.listing(t))
+}
+
+// evaluationOf is a call as the JSON face takes it.
+func evaluationOf(r *writv1.DecideRequest) string {
 	return fmt.Sprintf(`{"subject":{"type":"agent","id":"","properties":{"token":%q}},"action":{"name":"tools/call"},
 		"resource":{"type":"tool","id":"filesystem/list_directory","properties":{"definition_digest":%q}},
 		"context":{"purpose":"support","arguments":%s}}`, r.PrincipalToken, r.Tool.DefinitionDigest, r.Arguments)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -114,6 +115,9 @@ func (s *Server) callerOf(state *tls.ConnectionState) (decision.Caller, error) {
 		return decision.Caller{}, fail(refused.Reason, refused.Problem)
 	case err != nil:
 		return decision.Caller{}, internal(s.log, "telling who calls", err)
+	}
+	if state != nil && len(state.PeerCertificates) > 0 {
+		caller.Certificate = sha256.Sum256(state.PeerCertificates[0].Raw)
 	}
 	return caller, nil
 }

@@ -27,7 +27,9 @@ func (s *Server) identify(caller decision.Caller, action decision.Action, in *wr
 	if err != nil {
 		return nil, err
 	}
-	principal, err := s.tokens.Verify(in.PrincipalToken, s.now())
+	principal, err := s.tokens.Verify(identity.Presented{
+		Token: in.PrincipalToken, Proof: in.PrincipalProof, Server: serverOf(in), Certificate: caller.Certificate,
+	}, s.now())
 	if err != nil {
 		return nil, identityError(err)
 	}
@@ -52,6 +54,24 @@ func (s *Server) identify(caller decision.Caller, action decision.Action, in *wr
 		return nil, internal(s.log, "hashing a request", err)
 	}
 	return req, nil
+}
+
+// serverOf is the one tool server that a request is about; empty: none, or several.
+func serverOf(in *writv1.DecideRequest) string {
+	switch in.Phase {
+	case writv1.Phase_PHASE_CALL, writv1.Phase_PHASE_RESULT:
+		return in.Tool.GetServer()
+	case writv1.Phase_PHASE_LIST:
+		server := ""
+		for i, c := range in.Candidates {
+			if i > 0 && c.GetServer() != server {
+				return ""
+			}
+			server = c.GetServer()
+		}
+		return server
+	}
+	return ""
 }
 
 // validate holds a message to the rules in its proto file.
@@ -125,8 +145,9 @@ func readContent(c *writv1.Content) (*document.Document, error) {
 }
 
 // requestDigest covers all that an answer depends on: the message, but for the
-// token's bytes and the trace, and who sent it for whom and for which tenant. So a retry may bring a
-// fresh token of the same agent, and nobody else can fetch the answer.
+// token's bytes, its proof's and the trace, and who sent it for whom and for which
+// tenant. So a retry may bring a fresh token of the same agent, and nobody else can
+// fetch the answer.
 func requestDigest(in *writv1.DecideRequest, caller decision.Caller, p decision.Principal) ([32]byte, error) {
 	// It shares what it holds with the request, which others may read, and a
 	// test finds the field that is missing here.
@@ -164,7 +185,7 @@ func digest(message []byte, parts ...string) [32]byte {
 func identityError(err error) error {
 	var refused *identity.Error
 	if errors.As(err, &refused) {
-		return fail(refused.Reason, refused.Problem)
+		return failWith(refused.Reason, refused.Code, refused.Problem)
 	}
 	return fail(errTokenInvalid, "the principal token cannot be verified")
 }

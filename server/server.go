@@ -22,6 +22,7 @@ import (
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/face/authzen"
+	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/quick"
 )
 
@@ -43,7 +44,7 @@ type Ledger interface {
 // Tokens proves who a principal token speaks for, at a time. Its errors are
 // *identity.Error.
 type Tokens interface {
-	Verify(token string, at time.Time) (decision.Principal, error)
+	Verify(presented identity.Presented, at time.Time) (decision.Principal, error)
 }
 
 // Locks are the kill switches. Safe for concurrent use.

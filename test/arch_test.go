@@ -30,6 +30,7 @@ var lattice = map[string]string{
 	"server/policy/access":      "server/decision",
 	"server/audit":              "document proto/writ/v1 server/decision",
 	"server/identity":           "document proto/writ/v1 server/decision",
+	"server/identity/jwks":      "server/identity",
 	"server/face/authzen":       "document proto/writ/v1 server/decision",
 	"server/quick":              "proto/writ/v1",
 	"server":                    "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity server/quick",

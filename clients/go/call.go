@@ -78,6 +78,9 @@ type Call struct {
 	// Token returns a fresh token of this call's agent, once for each question
 	// about it; for the result it may be the same. Nil: the client's Config.Token.
 	Token func(context.Context) (string, error)
+	// Proof returns a fresh DPoP proof (RFC 9449) for a token that is bound to a
+	// key, once for each question. Nil: none is given.
+	Proof func(ctx context.Context, token string) (string, error)
 	// SkipResult leaves out the question whether the result may go on. The
 	// result is then returned as the tool gave it.
 	SkipResult bool

@@ -55,6 +55,11 @@ func (c *Client) request(ctx context.Context, call Call) (*writv1.DecideRequest,
 	if req.PrincipalToken == "" {
 		return nil, errors.New("the principal token is empty")
 	}
+	if call.Proof != nil {
+		if req.PrincipalProof, err = call.Proof(ctx, req.PrincipalToken); err != nil {
+			return nil, fmt.Errorf("getting a proof for the principal token: %w", err)
+		}
+	}
 	req.RequestId = c.newID()
 	req.SupportedObligations = c.supported
 	return req, nil

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"math/big"
 	"net"
 	"testing"
@@ -183,5 +184,24 @@ func TestTheCallsTokenComesFirst(t *testing.T) {
 	}
 	if got := p.questions()[0].GetPrincipalToken(); got != "of the call" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A proof is made for the very token that is sent, and without one nothing is
+// asked.
+func TestTheCallsProof(t *testing.T) {
+	p := &pdp{}
+	c := client(t, p, writ.Config{})
+	question := writ.Call{Phase: writ.PhaseCall, Token: func(context.Context) (string, error) { return "bound", nil },
+		Proof: func(_ context.Context, token string) (string, error) { return "proof of " + token, nil }}
+	if _, err := c.Decide(t.Context(), question); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.questions()[0].GetPrincipalProof(); got != "proof of bound" {
+		t.Errorf("got the proof %q", got)
+	}
+	question.Proof = func(context.Context, string) (string, error) { return "", errors.New("no key") }
+	if _, err := c.Decide(t.Context(), question); err == nil || len(p.questions()) != 1 {
+		t.Errorf("without a proof: got %v after %d questions", err, len(p.questions()))
 	}
 }

@@ -35,6 +35,7 @@ type decideCmd struct {
 	Agent       string   `default:"${dev_agent}" help:"The agent, for a token of writ dev."`
 	OnBehalfOf  string   `help:"The human the agent acts for, for a token of writ dev." placeholder:"HUMAN"`
 	TokenFile   string   `type:"existingfile" placeholder:"FILE" help:"A principal token. Without: one from writ dev."`
+	ProofFile   string   `type:"existingfile" placeholder:"FILE" help:"The DPoP proof of a token that is bound to a key."`
 	Purpose     string   `default:"support" help:"Why the agent acts."`
 	Session     string   `help:"The agent's run." placeholder:"ID"`
 	Tenant      string   `help:"Whose budgets, tickets and policies decide. Without: the caller's own." placeholder:"TENANT"`
@@ -153,6 +154,11 @@ func (c decideCmd) request(ctx context.Context) (*writv1.DecideRequest, error) {
 	}
 	if c.Host != "" || c.Vendor != "" || c.Region != "" {
 		r.Destination = &writv1.Destination{Host: c.Host, Vendor: c.Vendor, Region: c.Region}
+	}
+	if c.ProofFile != "" {
+		if r.PrincipalProof, err = readLine(c.ProofFile); err != nil {
+			return nil, err
+		}
 	}
 	r.PrincipalToken, err = c.token(ctx)
 	return r, err

@@ -60,16 +60,8 @@ type config struct {
 	} `yaml:"tls"`
 	// LoopbackCaller is who a caller without TLS is taken for.
 	LoopbackCaller string `yaml:"loopback_caller"`
-	Tokens         struct {
-		// Audience must be in a token's `aud`.
-		Audience string `yaml:"audience"`
-		// MaxLifetime shortens the ten minutes that a token may live.
-		MaxLifetime time.Duration `yaml:"max_lifetime"`
-		Issuers     []struct {
-			Issuer   string `yaml:"issuer"`
-			JWKSFile string `yaml:"jwks_file"`
-		} `yaml:"issuers"`
-	} `yaml:"tokens"`
+	// Tokens says whose principal tokens are accepted.
+	Tokens tokensConfig `yaml:"tokens"`
 	// Callers maps SPIFFE IDs, or prefixes that end in /*, to tenants.
 	Callers []struct {
 		SPIFFEID string `yaml:"spiffe_id"`
@@ -106,7 +98,11 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := conf.server(store, source, bundles, locks, log)
+	tokens, keys, err := conf.Tokens.tokens(ctx, log)
+	if err != nil {
+		return err
+	}
+	s, err := conf.server(store, source, bundles, locks, tokens, log)
 	if err != nil {
 		return err
 	}
@@ -138,6 +134,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	})
 	group.Go(func() error {
 		bundles.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		keys.run(ctx)
 		return nil
 	})
 	group.Go(func() error {
@@ -194,9 +194,6 @@ func readConfig(file string) (*config, error) {
 	if c.TLS != nil {
 		paths = append(paths, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile)
 	}
-	for i := range c.Tokens.Issuers {
-		paths = append(paths, &c.Tokens.Issuers[i].JWKSFile)
-	}
 	for _, p := range paths {
 		if *p == "" {
 			return nil, fmt.Errorf("%s: a file or directory is not named; docs/operator.md lists every key", file)
@@ -205,7 +202,7 @@ func readConfig(file string) (*config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	switch err = c.Bundle.resolve(dir); {
+	switch err = errors.Join(c.Bundle.resolve(dir), c.Tokens.resolve(dir)); {
 	case err != nil:
 	case c.DataDir != "" && c.DatabaseFile != "":
 		err = errors.New("one of database_file and data_dir: there is one store")
@@ -232,12 +229,8 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, locks *respond.Follower, log *slog.Logger) (*server.Server, error) {
+func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, locks *respond.Follower, tokens *identity.Verifier, log *slog.Logger) (*server.Server, error) {
 	routes, err := c.Bundle.routes(source)
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := c.tokens()
 	if err != nil {
 		return nil, err
 	}
@@ -263,26 +256,6 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 		Sealer: store.sealer(signer, log),
 		Now:    time.Now, Random: rand.Reader, Log: log,
 	})
-}
-
-func (c *config) tokens() (*identity.Verifier, error) {
-	conf := identity.Config{Audience: c.Tokens.Audience, MaxLifetime: c.Tokens.MaxLifetime}
-	for _, i := range c.Tokens.Issuers {
-		data, err := os.ReadFile(i.JWKSFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading an issuer's keys: %w", err)
-		}
-		keys, err := identity.ReadKeys(data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", i.JWKSFile, err)
-		}
-		conf.Issuers = append(conf.Issuers, identity.Issuer{ID: i.Issuer, Keys: keys})
-	}
-	v, err := identity.NewVerifier(conf)
-	if err != nil {
-		return nil, fmt.Errorf("tokens: %w", err)
-	}
-	return v, nil
 }
 
 // caller tells who calls: by SVID, or on loopback as configured.

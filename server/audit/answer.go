@@ -14,8 +14,9 @@ import (
 )
 
 // answer is the response to a request, without receipt. It is built from the
-// decision alone, so that the record and the caller get the same.
-func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *decision.Decision) (*writv1.DecideResponse, error) {
+// decision alone, so that the record and the caller get the same; found are its
+// findings.
+func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *decision.Decision, found []*writv1.Finding) (*writv1.DecideResponse, error) {
 	response := &writv1.DecideResponse{
 		DecisionId: uuid.UUID(id).String(), RequestId: uuid.UUID(req.ID).String(),
 		Effect:       writv1.Effect(d.Outcome()),
@@ -24,7 +25,7 @@ func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *deci
 		BundleCommit: snap.Bundle.Commit,
 	}
 	denied := response.Effect == writv1.Effect_EFFECT_DENY
-	response.Reasons = grounds(d, denied)
+	response.Reasons = grounds(found, denied)
 	var err error
 	if response.Obligations, err = obligations(d); err != nil {
 		return nil, err
@@ -43,24 +44,21 @@ func answer(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *deci
 }
 
 // grounds are the reasons of all findings; of a denial, those that deny first.
-func grounds(d *decision.Decision, denied bool) []*writv1.Reason {
+func grounds(found []*writv1.Finding, denied bool) []*writv1.Reason {
 	var all []*writv1.Reason
-	denies := func(f *decision.Finding) bool {
-		return f.Verdict != decision.Permit && f.Verdict != decision.Abstain
-	}
-	for i := range d.Findings {
-		if f := &d.Findings[i]; !denied || denies(f) {
-			all = reasons(all, f)
+	for _, f := range found {
+		if !denied || f.Verdict == writv1.Verdict_VERDICT_DENY {
+			all = append(all, f.Reasons...)
 		}
 	}
 	if denied {
-		for i := range d.Findings {
-			if f := &d.Findings[i]; !denies(f) {
-				all = reasons(all, f)
+		for _, f := range found {
+			if f.Verdict != writv1.Verdict_VERDICT_DENY {
+				all = append(all, f.Reasons...)
 			}
 		}
 	}
-	return all
+	return all[:min(len(all), maxReasons)]
 }
 
 // accessRequest says what to have approved. The definition is the pinned one:

@@ -12,7 +12,8 @@ import (
 )
 
 // effectFacts is what a record keeps of effects. A consumed token is the
-// principal's: its expiry stands with the principal.
+// principal's, or its proof: both expire with the token, which stands with the
+// principal.
 func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*writv1.EffectFacts, error) {
 	facts := make([]*writv1.EffectFacts, len(effects))
 	for i, effect := range effects {
@@ -22,10 +23,14 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 		case decision.Redeem:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
 		case decision.Consume:
-			if principal == nil || e.Token != principal.Token || !e.Expires.Equal(principal.Expires) {
+			if principal == nil || e.Token != principal.Token && e.Token != principal.Proof || !e.Expires.Equal(principal.Expires) {
 				return nil, errors.New("the consumed token is not the principal's")
 			}
-			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: e.Token[:]}}
+			consumed := principal.Token[:] // not e's: that would be one allocation more
+			if e.Token == principal.Proof {
+				consumed = principal.Proof[:]
+			}
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ConsumedToken{ConsumedToken: consumed}}
 		default:
 			return nil, errors.New("an effect of an unknown type")
 		}
@@ -99,16 +104,19 @@ func chargeOf(c *writv1.Charge) (decision.Charge, error) {
 }
 
 func budgetLines(lines []decision.BudgetLine) []*writv1.BudgetLine {
-	out, all := make([]*writv1.BudgetLine, len(lines)), make([]writv1.BudgetLine, len(lines))
-	for i, l := range lines {
+	out := make([]*writv1.BudgetLine, len(lines))
+	all, resets := make([]writv1.BudgetLine, len(lines)), make([]timestamppb.Timestamp, len(lines))
+	for i := range lines {
+		l := &lines[i]
 		all[i] = writv1.BudgetLine{
 			Budget: l.Budget, Unit: writv1.Unit(l.Unit), Currency: l.Currency,
 			Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Exhausted: l.Exhausted, Overrun: l.Overrun,
 		}
-		out[i] = &all[i]
 		if !l.Resets.IsZero() {
-			out[i].ResetsAt = timestamppb.New(l.Resets)
+			resets[i].Seconds, resets[i].Nanos = l.Resets.Unix(), int32(l.Resets.Nanosecond())
+			all[i].ResetsAt = &resets[i]
 		}
+		out[i] = &all[i]
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 
 	"github.com/gofrs/uuid/v5"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
@@ -13,20 +14,36 @@ import (
 // requestFacts is what a record keeps of a request: digests in the place of
 // arguments, contents, resource ids and tokens.
 func requestFacts(req *decision.Request) *writv1.DecisionEvent {
-	event := &writv1.DecisionEvent{
-		Principal: principalFacts(&req.Principal),
-		Phase:     writv1.Phase(req.Phase),
-		SessionId: req.Session, Purpose: req.Purpose,
-		ArgumentsDigest: documentDigest(req.Arguments),
-		ResourceType:    req.Resource.Type,
-		TicketId:        req.Ticket, Cost: cost(req.Cost),
-		SupportedObligations: req.Supports,
+	m := &struct { // one allocation in the place of six
+		event     writv1.DecisionEvent
+		principal writv1.PrincipalFacts
+		expires   timestamppb.Timestamp
+		tool      writv1.Tool
+		cost      writv1.Cost
+		trace     writv1.TraceContext
+	}{
+		event: writv1.DecisionEvent{
+			Phase:     writv1.Phase(req.Phase),
+			SessionId: req.Session, Purpose: req.Purpose,
+			ArgumentsDigest:      documentDigest(req.Arguments),
+			ResourceType:         req.Resource.Type,
+			TicketId:             req.Ticket,
+			SupportedObligations: req.Supports,
+		},
+		principal: writv1.PrincipalFacts{
+			Subject: req.Principal.Subject, Issuer: req.Principal.Issuer, OnBehalfOf: req.Principal.OnBehalfOf,
+			Actors: req.Principal.Actors, TokenDigest: req.Principal.Token[:], Purposes: req.Principal.Purposes,
+		},
+		trace: writv1.TraceContext{Traceparent: req.Trace.Parent, Tracestate: req.Trace.State},
 	}
+	event := &m.event
+	event.Principal, event.Cost = &m.principal, cost(&m.cost, req.Cost)
+	m.principal.TokenExpiresAt = stamp(&m.expires, req.Principal.Expires)
 	if req.Tool != (decision.ToolRef{}) {
-		event.Tool = tool(req.Tool)
+		event.Tool = tool(&m.tool, req.Tool)
 	}
 	for _, candidate := range req.Candidates {
-		event.Candidates = append(event.Candidates, tool(candidate))
+		event.Candidates = append(event.Candidates, tool(&writv1.Tool{}, candidate))
 	}
 	if req.Content.Document != nil || req.Content.Size > 0 {
 		event.ContentDigest = req.Content.Digest[:]
@@ -41,25 +58,21 @@ func requestFacts(req *decision.Request) *writv1.DecisionEvent {
 	if req.CallID != [16]byte{} {
 		event.CallDecisionId = uuid.UUID(req.CallID).String()
 	}
-	if t := req.Trace; t != (decision.Trace{}) {
-		event.Trace = &writv1.TraceContext{Traceparent: t.Parent, Tracestate: t.State}
+	if req.Trace != (decision.Trace{}) {
+		event.Trace = &m.trace
 	}
 	return event
 }
 
-func principalFacts(p *decision.Principal) *writv1.PrincipalFacts {
-	return &writv1.PrincipalFacts{
-		Subject: p.Subject, Issuer: p.Issuer, OnBehalfOf: p.OnBehalfOf, Actors: p.Actors,
-		TokenDigest: p.Token[:], Purposes: p.Purposes, TokenExpiresAt: stamp(p.Expires),
-	}
+// tool fills in an empty message, as do cost and stamp.
+func tool(m *writv1.Tool, t decision.ToolRef) *writv1.Tool {
+	m.Server, m.Name, m.DefinitionDigest = t.Server, t.Name, t.Digest
+	return m
 }
 
-func tool(t decision.ToolRef) *writv1.Tool {
-	return &writv1.Tool{Server: t.Server, Name: t.Name, DefinitionDigest: t.Digest}
-}
-
-func cost(c decision.Cost) *writv1.Cost {
-	return &writv1.Cost{Calls: c.Calls, Tokens: c.Tokens, Micros: c.Micros, Currency: c.Currency}
+func cost(m *writv1.Cost, c decision.Cost) *writv1.Cost {
+	m.Calls, m.Tokens, m.Micros, m.Currency = c.Calls, c.Tokens, c.Micros, c.Currency
+	return m
 }
 
 func documentDigest(d *document.Document) []byte {
@@ -74,7 +87,7 @@ func findings(d *decision.Decision) []*writv1.Finding {
 	out, all := make([]*writv1.Finding, len(d.Findings)), make([]writv1.Finding, len(d.Findings))
 	for i := range d.Findings {
 		f := &d.Findings[i]
-		all[i] = writv1.Finding{Stage: f.Stage, Verdict: verdict(f.Verdict), Reasons: reasons(nil, f)}
+		all[i] = writv1.Finding{Stage: f.Stage, Verdict: verdict(f.Verdict), Reasons: reasons(f)}
 		out[i] = &all[i]
 	}
 	return out
@@ -90,14 +103,17 @@ func verdict(v decision.Verdict) writv1.Verdict {
 	return writv1.Verdict_VERDICT_DENY // as the core reads every other
 }
 
-// reasons appends those of a finding.
-func reasons(all []*writv1.Reason, f *decision.Finding) []*writv1.Reason {
-	for i := range f.Reasons {
-		if len(all) == maxReasons {
-			break
-		}
-		r := &f.Reasons[i]
-		all = append(all, &writv1.Reason{Stage: f.Stage, Code: r.Code, Text: r.Text, PolicyId: r.Policy, Lift: r.Lift})
+// reasons are those of a finding, as many as a record has room for.
+func reasons(f *decision.Finding) []*writv1.Reason {
+	n := min(len(f.Reasons), maxReasons)
+	if n == 0 {
+		return nil
 	}
-	return all
+	out, all := make([]*writv1.Reason, n), make([]writv1.Reason, n)
+	for i := range all {
+		r := &f.Reasons[i]
+		all[i] = writv1.Reason{Stage: f.Stage, Code: r.Code, Text: r.Text, PolicyId: r.Policy, Lift: r.Lift}
+		out[i] = &all[i]
+	}
+	return out
 }

@@ -160,7 +160,7 @@ func counterFacts(key decision.BudgetKey, used int64) *writv1.CounterFacts {
 
 func ticketFacts(t *decision.Ticket) *writv1.TicketFacts {
 	return &writv1.TicketFacts{
-		Id: t.ID, Principal: t.Principal, Tool: tool(decision.ToolRef{ToolName: t.Tool, Digest: t.ToolDigest}),
+		Id: t.ID, Principal: t.Principal, Tool: tool(&writv1.Tool{}, decision.ToolRef{ToolName: t.Tool, Digest: t.ToolDigest}),
 		ArgumentsDigest: t.ArgumentsDigest, NotBefore: timestamppb.New(t.NotBefore), NotAfter: timestamppb.New(t.NotAfter),
 		MaxUses: t.MaxUses, Uses: t.Uses, Approvers: t.Approvers, Revoked: t.Revoked,
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
 )
@@ -59,7 +61,7 @@ func LockFactsOf(body []byte) (LockFacts, error) {
 
 func lockFacts(l *decision.Lock) *writv1.LockFacts {
 	return &writv1.LockFacts{Id: l.ID, Tenant: l.Target.Tenant, Target: l.Target.String(), Effect: writv1.LockEffect(l.Effect),
-		Until: stamp(l.Until), By: l.By, Reason: l.Reason, Message: l.Message}
+		Until: stamp(&timestamppb.Timestamp{}, l.Until), By: l.By, Reason: l.Reason, Message: l.Message}
 }
 
 func locksFacts(locks []decision.Lock) []*writv1.LockFacts {

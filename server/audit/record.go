@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -30,12 +31,13 @@ const (
 // answer has no receipt yet. An error means that the decision does not fit into
 // a record, so there must be no answer.
 func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *decision.Decision) (Entry, *writv1.DecideResponse, error) {
-	response, err := answer(id, req, snap, d)
+	found := findings(d)
+	response, err := answer(id, req, snap, d, found)
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)
 	}
 	event := requestFacts(req)
-	event.Findings = findings(d)
+	event.Findings = found
 	event.Response = response
 	recordDocuments(event, req, snap.Bundle, d)
 	event.Facts = snapshotFacts(req, snap, d, response.Effect == writv1.Effect_EFFECT_DENY)
@@ -48,7 +50,7 @@ func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *dec
 		}
 	}
 	entry, err := enter(&writv1.Record{
-		Version: version, Tenant: req.Caller.Tenant, Id: response.DecisionId, At: stamp(snap.At),
+		Version: version, Tenant: req.Caller.Tenant, Id: response.DecisionId, At: stamp(&timestamppb.Timestamp{}, snap.At),
 		Caller: req.Caller.SPIFFEID, RequestDigest: req.Digest[:],
 		Event: &writv1.Record_Decision{Decision: event},
 	})
@@ -71,10 +73,10 @@ func Settled(
 		return Entry{}, nil, fmt.Errorf("encoding the settlement: %w", err)
 	}
 	entry, err := enter(&writv1.Record{
-		Version: version, Tenant: caller.Tenant, Id: response.SettlementId, At: stamp(at),
+		Version: version, Tenant: caller.Tenant, Id: response.SettlementId, At: stamp(&timestamppb.Timestamp{}, at),
 		Caller: caller.SPIFFEID, RequestDigest: digest[:],
 		Event: &writv1.Record_Settlement{Settlement: &writv1.SettlementEvent{
-			DecisionId: decisionID, Outcome: outcome, Actual: cost(actual), Obligations: reports,
+			DecisionId: decisionID, Outcome: outcome, Actual: cost(&writv1.Cost{}, actual), Obligations: reports,
 			Response: response, Effects: effects,
 		}},
 	})
@@ -92,7 +94,8 @@ func enterSystem(id [16]byte, at time.Time, event proto.Message, m *writv1.Recor
 		return Entry{}, err
 	}
 	digest := sha256.Sum256(request)
-	m.Version, m.Tenant, m.Id, m.At, m.RequestDigest = version, decision.System, uuid.UUID(id).String(), stamp(at), digest[:]
+	m.Version, m.Tenant, m.Id, m.RequestDigest = version, decision.System, uuid.UUID(id).String(), digest[:]
+	m.At = stamp(&timestamppb.Timestamp{}, at)
 	return enter(m)
 }
 
@@ -124,14 +127,16 @@ func ReceiptOf(row *Row, origin string, r Receipt) *writv1.Receipt {
 }
 
 // stamp is a time to the microsecond, which is what every store can keep.
-func stamp(at time.Time) *timestamppb.Timestamp {
-	return timestamppb.New(at.Truncate(time.Microsecond))
+func stamp(m *timestamppb.Timestamp, at time.Time) *timestamppb.Timestamp {
+	at = at.Truncate(time.Microsecond)
+	m.Seconds, m.Nanos = at.Unix(), int32(at.Nanosecond())
+	return m
 }
 
 // identify reads a UUID in the one form that Writ writes.
 func identify(text string) ([16]byte, error) {
 	id, err := uuid.FromString(text)
-	if err != nil || id.IsZero() || id.String() != text {
+	if err != nil || id.IsZero() || len(text) != 36 || strings.ToLower(text) != text {
 		return [16]byte{}, errors.New("is not a UUID in lower case")
 	}
 	return id, nil

@@ -64,25 +64,28 @@ func read(body []byte) (*record, error) {
 	if err := proto.Unmarshal(body, m); err != nil {
 		return nil, err
 	}
-	return derive(m, body)
+	r, err := derive(m, body)
+	if err != nil {
+		return nil, err
+	}
+	return &r, nil
 }
 
 // derive is the one place where columns and effects come from. m is what
 // body decodes to.
-func derive(m *writv1.Record, body []byte) (*record, error) {
+func derive(m *writv1.Record, body []byte) (r record, err error) {
 	if m.Version != version {
-		return nil, fmt.Errorf("version %d is unknown", m.Version)
+		return record{}, fmt.Errorf("version %d is unknown", m.Version)
 	}
-	r := &record{Row: Row{Tenant: m.Tenant, Caller: m.Caller, Body: body, Leaf: tlog.RecordHash(body)}}
-	var err error
+	r = record{Row: Row{Tenant: m.Tenant, Caller: m.Caller, Body: body, Leaf: tlog.RecordHash(body)}}
 	if r.ID, err = identify(m.Id); err != nil {
-		return nil, fmt.Errorf("id %w", err)
+		return record{}, fmt.Errorf("id %w", err)
 	}
 	if r.Digest, err = digest("request_digest", m.RequestDigest); err != nil {
-		return nil, err
+		return record{}, err
 	}
 	if r.At, err = moment("at", m.At); err != nil {
-		return nil, err
+		return record{}, err
 	}
 	switch event := m.Event.(type) {
 	case *writv1.Record_Decision:
@@ -101,10 +104,13 @@ func derive(m *writv1.Record, body []byte) (*record, error) {
 	if err == nil && (r.Kind == Decision || r.Kind == Settlement) && r.Tenant == decision.System {
 		err = fmt.Errorf("the tenant %q has no decisions and settlements", decision.System)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = r.bound()
 	}
-	return r, r.bound()
+	if err != nil {
+		return record{}, err
+	}
+	return r, nil
 }
 
 func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error) {

@@ -20,7 +20,7 @@ func shadowFacts(bundle string, beside *decision.Decision, given *writv1.DecideR
 	}
 	facts.Differs = facts.Effect != given.Effect || !sameDuties(duties, given.Obligations)
 	if facts.Differs {
-		facts.Reasons = grounds(beside, facts.Effect == writv1.Effect_EFFECT_DENY)
+		facts.Reasons = grounds(findings(beside), facts.Effect == writv1.Effect_EFFECT_DENY)
 		facts.Obligations = duties
 	}
 	return facts, nil

@@ -201,9 +201,13 @@ func (d *Decision) Effects() []Effect {
 	if !d.Allowed() {
 		return nil
 	}
-	var all []Effect
-	for _, f := range d.Findings {
-		all = append(all, f.Effects...)
+	count := 0
+	for i := range d.Findings {
+		count += len(d.Findings[i].Effects)
+	}
+	all := make([]Effect, 0, count)
+	for i := range d.Findings {
+		all = append(all, d.Findings[i].Effects...)
 	}
 	return all
 }
@@ -212,7 +216,8 @@ func (d *Decision) Effects() []Effect {
 func (d *Decision) Budgets() []BudgetLine {
 	allowed := d.Allowed()
 	var all []BudgetLine
-	for _, f := range d.Findings {
+	for i := range d.Findings {
+		f := &d.Findings[i]
 		all = slices.Grow(all, len(f.Budgets))
 		for _, line := range f.Budgets {
 			if !allowed {
@@ -227,9 +232,9 @@ func (d *Decision) Budgets() []BudgetLine {
 
 // Ticket is the ticket that a stage found to cover the request; nil: none.
 func (d *Decision) Ticket() *Ticket {
-	for _, f := range d.Findings {
-		if f.Ticket != nil {
-			return f.Ticket
+	for i := range d.Findings {
+		if t := d.Findings[i].Ticket; t != nil {
+			return t
 		}
 	}
 	return nil
@@ -238,8 +243,8 @@ func (d *Decision) Ticket() *Ticket {
 // Routes are the routing constraints found so far.
 func (d *Decision) Routes() []RouteRule {
 	var all []RouteRule
-	for _, f := range d.Findings {
-		all = append(all, f.Routes...)
+	for i := range d.Findings {
+		all = append(all, d.Findings[i].Routes...)
 	}
 	return all
 }

@@ -42,6 +42,9 @@ type Caller struct {
 	// Tenant is whose budgets, tickets and log the caller works with: its own, or
 	// the one that it named and was admitted to.
 	Tenant string
+	// Certificate is the SHA-256 of the certificate that proved it; zero: none
+	// did.
+	Certificate [32]byte
 }
 
 // Principal is the agent, proved by its token.
@@ -56,8 +59,11 @@ type Principal struct {
 	Purposes []string
 	// Token identifies the token: a digest of issuer, key and `jti`.
 	Token [32]byte
+	// Proof identifies the proof that a key was held that the token is bound to;
+	// zero: there is none. It is of no use without the token.
+	Proof [32]byte
 	// Expires is when no clock within the leeway accepts the token any more:
-	// until then its digest is remembered.
+	// until then its digest is remembered, and that of the proof.
 	Expires time.Time
 }
 

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"slices"
@@ -26,6 +27,7 @@ type claims struct {
 	onBehalfOf                 string
 	audience, actors, purposes []string
 	expires, issued, notBefore time.Time
+	binding                    binding
 }
 
 // readClaims reads every claim that a decision needs and ignores the others, as
@@ -42,7 +44,9 @@ func readClaims(members map[string]any) (claims, error) {
 		notBefore: r.date("nbf"),
 		purposes:  r.purposes(),
 		actors:    r.actors(),
+		binding:   r.binding(),
 	}
+	r.scope()
 	if _, ok := members["on_behalf_of"]; ok {
 		c.onBehalfOf = r.name("on_behalf_of", maxName)
 	}
@@ -51,13 +55,16 @@ func readClaims(members map[string]any) (claims, error) {
 
 // reader reads claims and keeps the first problem.
 type reader struct {
+	about   string // what codes speak of; empty: "token"
 	members map[string]any
 	err     error
 }
 
-func (r *reader) fail(format string, args ...any) {
+// fail refuses with a code of the token or the proof, of a claim and what is
+// wrong with it.
+func (r *reader) fail(claim, defect, format string, args ...any) {
 	if r.err == nil {
-		r.err = unclaimed(format, args...)
+		r.err = unclaimed(cmp.Or(r.about, "token")+"."+claim+"_"+defect, format, args...)
 	}
 }
 
@@ -65,7 +72,7 @@ func (r *reader) fail(format string, args ...any) {
 func (r *reader) get(claim string) (any, bool) {
 	value, ok := r.members[claim]
 	if !ok {
-		r.fail("the claim %q is missing", claim)
+		r.fail(claim, "missing", "the claim %q is missing", claim)
 	}
 	return value, ok
 }
@@ -85,13 +92,13 @@ func (r *reader) text(claim string, value any, limit int) string {
 	s, ok := value.(string)
 	switch {
 	case !ok:
-		r.fail("the claim %q is not a string", claim)
+		r.fail(claim, "type", "the claim %q is not a string", claim)
 	case s == "":
-		r.fail("the claim %q is empty", claim)
+		r.fail(claim, "empty", "the claim %q is empty", claim)
 	case len(s) > limit:
-		r.fail("the claim %q is longer than %d bytes", claim, limit)
+		r.fail(claim, "long", "the claim %q is longer than %d bytes", claim, limit)
 	case strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }):
-		r.fail("the claim %q has control characters", claim)
+		r.fail(claim, "characters", "the claim %q has control characters", claim)
 	}
 	return s
 }
@@ -104,12 +111,12 @@ func (r *reader) date(claim string) time.Time {
 	}
 	number, ok := value.(json.Number)
 	if !ok {
-		r.fail("the claim %q is not a number", claim)
+		r.fail(claim, "type", "the claim %q is not a number", claim)
 		return time.Time{}
 	}
 	seconds, err := strconv.ParseFloat(number.String(), 64)
 	if err != nil || seconds < 0 || seconds > maxDate {
-		r.fail("the claim %q is not a date from 1970 to 9999", claim)
+		r.fail(claim, "range", "the claim %q is not a date from 1970 to 9999", claim)
 		return time.Time{}
 	}
 	// To the microsecond, which is what a record holds: a token must not be
@@ -128,7 +135,11 @@ func (r *reader) audience() []string {
 		list = []any{value}
 	}
 	if len(list) > maxAudiences {
-		r.fail(`the claim "aud" names more than %d audiences`, maxAudiences)
+		r.fail("aud", "many", `the claim "aud" names more than %d audiences`, maxAudiences)
+		return nil
+	}
+	if many && len(list) == 0 {
+		r.fail("aud", "empty", `the claim "aud" is empty`)
 		return nil
 	}
 	audience := make([]string, len(list))
@@ -146,11 +157,11 @@ func (r *reader) purposes() []string {
 	list, ok := value.([]any)
 	switch {
 	case !ok:
-		r.fail(`the claim "purposes" is not an array`)
+		r.fail("purposes", "type", `the claim "purposes" is not an array`)
 	case len(list) == 0:
-		r.fail(`the claim "purposes" is empty`)
+		r.fail("purposes", "empty", `the claim "purposes" is empty`)
 	case len(list) > maxPurposes:
-		r.fail(`the claim "purposes" has more than %d purposes`, maxPurposes)
+		r.fail("purposes", "many", `the claim "purposes" has more than %d purposes`, maxPurposes)
 	}
 	if r.err != nil {
 		return nil
@@ -160,13 +171,13 @@ func (r *reader) purposes() []string {
 		s, ok := value.(string)
 		switch {
 		case !ok:
-			r.fail(`the claim "purposes" holds something that is not a string`)
+			r.fail("purposes", "item", `the claim "purposes" holds something that is not a string`)
 		case strings.Contains(s, "*"):
-			r.fail(`the claim "purposes" holds a wildcard: every purpose must be named`)
+			r.fail("purposes", "wildcard", `the claim "purposes" holds a wildcard: every purpose must be named`)
 		case !isPurpose(s):
-			r.fail(`the claim "purposes" holds something that is not a purpose's id`)
+			r.fail("purposes", "form", `the claim "purposes" holds something that is not a purpose's id`)
 		case slices.Contains(purposes, s):
-			r.fail(`the claim "purposes" holds a purpose twice`)
+			r.fail("purposes", "twice", `the claim "purposes" holds a purpose twice`)
 		}
 		purposes = append(purposes, s)
 	}
@@ -194,19 +205,35 @@ func (r *reader) actors() []string {
 		}
 		act, ok := value.(map[string]any)
 		if !ok {
-			r.fail(`the claim "act" is not an object`)
+			r.fail("act", "type", `the claim "act" is not an object`)
 			return nil
 		}
 		if len(actors) == maxActors {
-			r.fail(`the claim "act" is a chain of more than %d actors`, maxActors)
+			r.fail("act", "deep", `the claim "act" is a chain of more than %d actors`, maxActors)
 			return nil
 		}
 		sub, ok := act["sub"]
 		if !ok {
-			r.fail(`the claim "act" has no "sub"`)
+			r.fail("act.sub", "missing", `the claim "act" has no "sub"`)
 			return nil
 		}
 		actors = append(actors, r.text("act.sub", sub, maxName))
 		members = act
+	}
+}
+
+// scope refuses a `scope` that asks for everything. Writ goes by purposes and
+// looks at no scope, but such a token opens elsewhere whatever it is brought to.
+func (r *reader) scope() {
+	value, ok := r.members["scope"]
+	if !ok {
+		return
+	}
+	scope, ok := value.(string)
+	switch {
+	case !ok:
+		r.fail("scope", "type", `the claim "scope" is not a string`)
+	case strings.Contains(scope, "*"):
+		r.fail("scope", "wildcard", `the claim "scope" holds a wildcard`)
 	}
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,17 +12,22 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
+	"time"
 
+	"filippo.io/edwards25519"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/writpdp/writ/document"
 )
 
+// MaxKeySet is the largest key set, in bytes.
+const MaxKeySet = 1 << 20
+
 // Bounds of a key set.
 const (
-	maxKeySet  = 1 << 20 // bytes
 	maxKeys    = 256
 	maxKeyID   = 256 // bytes
 	minRSABits = 2048
@@ -39,19 +45,51 @@ var ps256 = &jwt.SigningMethodRSAPSS{
 // key has.
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
+// algorithms are those that are accepted from some key.
+var algorithms = []string{"EdDSA", "ES256", "ES384", "RS256", "PS256"}
+
 // strict64 decodes base64url without padding and without stray bits.
 var strict64 = base64.RawURLEncoding.Strict()
 
+// KeySource is where the keys of an issuer come from. It answers at once, from
+// memory. Safe for concurrent use.
+type KeySource interface {
+	// At is the keys that may be trusted at a time; ok is false when there are
+	// none, because the issuer could not be asked for too long.
+	At(time.Time) (keys Keys, ok bool)
+	// Missed tells that a token names a key that is not among them, or that there
+	// are none. It comes as often as strangers want.
+	Missed()
+}
+
 // Keys are an issuer's public keys by their `kid`. Immutable; the zero value
-// holds none.
+// holds none. Keys are their own KeySource, which never changes.
 type Keys struct {
 	byID map[string]key
+}
+
+// At are the keys themselves.
+func (k Keys) At(time.Time) (Keys, bool) { return k, len(k.byID) > 0 }
+
+// Missed does nothing: there are no others to be had.
+func (Keys) Missed() {}
+
+// IDs are the `kid` of all keys, sorted.
+func (k Keys) IDs() []string { return slices.Sorted(maps.Keys(k.byID)) }
+
+// Equal reports whether two sets hold the same keys, for the same algorithms,
+// under the same ids.
+func (k Keys) Equal(other Keys) bool {
+	return maps.EqualFunc(k.byID, other.byID, func(a, b key) bool {
+		return a.thumbprint == b.thumbprint && slices.Equal(a.methods, b.methods)
+	})
 }
 
 // key is one public key. Its type says which algorithms it may be used with.
 type key struct {
 	public     any
 	methods    []jwt.SigningMethod
+	signature  int               // bytes of its signatures
 	thumbprint [sha256.Size]byte // RFC 7638
 }
 
@@ -65,11 +103,12 @@ func (k key) method(alg string) (jwt.SigningMethod, bool) {
 }
 
 // ReadKeys reads an RFC 7517 key set: Ed25519, P-256, P-384 and RSA keys of 2048
-// to 8192 bits, for signatures, each with a `kid` of its own. A set with any
-// other key, or with a private one, is refused whole.
+// to 8192 bits, for signatures, each with a `kid` of its own. Keys for something
+// else, or of other types, are passed over; a set with a private key, a broken or
+// weak one, or none that is left, is refused whole.
 func ReadKeys(data []byte) (Keys, error) {
-	if len(data) > maxKeySet {
-		return Keys{}, fmt.Errorf("reading the key set: larger than %d bytes", maxKeySet)
+	if len(data) > MaxKeySet {
+		return Keys{}, fmt.Errorf("reading the key set: larger than %d bytes", MaxKeySet)
 	}
 	set, err := document.ParseObject(data)
 	if err != nil {
@@ -80,13 +119,25 @@ func ReadKeys(data []byte) (Keys, error) {
 		return Keys{}, fmt.Errorf(`reading the key set: "keys" is not an array of 1 to %d keys`, maxKeys)
 	}
 	keys := Keys{byID: make(map[string]key, len(list))}
+	var ignored error
 	for i, value := range list {
 		if err := keys.add(value); err != nil {
-			return Keys{}, fmt.Errorf("reading key %d of the key set: %w", i, err)
+			err = fmt.Errorf("reading key %d of the key set: %w", i, err)
+			if !errors.Is(err, errIgnored) {
+				return Keys{}, err
+			}
+			ignored = cmp.Or(ignored, err)
 		}
+	}
+	if len(keys.byID) == 0 {
+		return Keys{}, ignored
 	}
 	return keys, nil
 }
+
+// errIgnored is that of a key which is none for tokens: RFC 7517 asks to pass over
+// it, for issuers publish their other keys in the same set.
+var errIgnored = errors.New("it is none for tokens")
 
 func (k Keys) add(value any) error {
 	object, ok := value.(map[string]any)
@@ -94,10 +145,11 @@ func (k Keys) add(value any) error {
 		return errors.New("it is not an object")
 	}
 	jwk := jwk(object)
-	for _, name := range privateMembers {
-		if _, ok := jwk[name]; ok {
-			return fmt.Errorf("it has the private member %q: a key set holds public keys only", name)
-		}
+	if err := jwk.checkPublic(); err != nil {
+		return err
+	}
+	if err := jwk.checkUse(); err != nil {
+		return err
 	}
 	id, err := jwk.text("kid")
 	if err != nil {
@@ -108,9 +160,6 @@ func (k Keys) add(value any) error {
 	}
 	if _, twice := k.byID[id]; twice {
 		return errors.New(`its "kid" is that of an earlier key`)
-	}
-	if err := jwk.checkUse(); err != nil {
-		return err
 	}
 	public, err := jwk.public()
 	if err != nil {
@@ -149,14 +198,23 @@ func (j jwk) bytes(name string) ([]byte, error) {
 	return data, nil
 }
 
+func (j jwk) checkPublic() error {
+	for _, name := range privateMembers {
+		if _, ok := j[name]; ok {
+			return fmt.Errorf("it has the private member %q: a key set holds public keys only", name)
+		}
+	}
+	return nil
+}
+
 func (j jwk) checkUse() error {
 	if use, ok := j["use"]; ok && use != "sig" && use != "jwt-svid" {
-		return errors.New(`"use" is not "sig" or "jwt-svid"`)
+		return fmt.Errorf(`%w: "use" is not "sig" or "jwt-svid"`, errIgnored)
 	}
 	if value, ok := j["key_ops"]; ok {
 		ops, _ := value.([]any)
 		if !slices.Contains(ops, any("verify")) {
-			return errors.New(`"key_ops" does not hold "verify"`)
+			return fmt.Errorf(`%w: "key_ops" does not hold "verify"`, errIgnored)
 		}
 	}
 	return nil
@@ -178,7 +236,7 @@ func (j jwk) public() (key, error) {
 	case "RSA":
 		k, err = j.rsa()
 	default:
-		err = errors.New(`"kty" is not "OKP", "EC" or "RSA"`)
+		err = fmt.Errorf(`%w: "kty" is not "OKP", "EC" or "RSA"`, errIgnored)
 	}
 	if err != nil {
 		return key{}, err
@@ -190,7 +248,7 @@ func (j jwk) public() (key, error) {
 		}
 		only, ok := k.method(alg)
 		if !ok {
-			return key{}, errors.New(`"alg" is not an algorithm for this type of key`)
+			return key{}, fmt.Errorf(`%w: "alg" is not an algorithm for this type of key`, errIgnored)
 		}
 		k.methods = []jwt.SigningMethod{only}
 	}
@@ -199,7 +257,7 @@ func (j jwk) public() (key, error) {
 
 func (j jwk) edwards() (key, error) {
 	if crv, err := j.text("crv"); err != nil || crv != "Ed25519" {
-		return key{}, errors.New(`"crv" is not "Ed25519"`)
+		return key{}, fmt.Errorf(`%w: "crv" is not "Ed25519"`, errIgnored)
 	}
 	x, err := j.bytes("x")
 	if err != nil {
@@ -208,8 +266,17 @@ func (j jwk) edwards() (key, error) {
 	if len(x) != ed25519.PublicKeySize {
 		return key{}, fmt.Errorf(`"x" is not %d bytes long`, ed25519.PublicKeySize)
 	}
+	// A point of small order accepts signatures that nobody made.
+	point, err := new(edwards25519.Point).SetBytes(x)
+	if err != nil {
+		return key{}, errors.New("its point is not on the curve")
+	}
+	if new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return key{}, errors.New("its point is of small order")
+	}
 	return key{
 		public:     ed25519.PublicKey(x),
+		signature:  ed25519.SignatureSize,
 		methods:    []jwt.SigningMethod{jwt.SigningMethodEdDSA},
 		thumbprint: thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, x),
 	}, nil
@@ -228,7 +295,7 @@ func (j jwk) elliptic() (key, error) {
 	case "P-384":
 		curve, method = elliptic.P384(), jwt.SigningMethodES384
 	default:
-		return key{}, errors.New(`"crv" is not "P-256" or "P-384"`)
+		return key{}, fmt.Errorf(`%w: "crv" is not "P-256" or "P-384"`, errIgnored)
 	}
 	x, err := j.bytes("x")
 	if err != nil {
@@ -247,6 +314,7 @@ func (j jwk) elliptic() (key, error) {
 	}
 	return key{
 		public:     public,
+		signature:  2 * method.KeySize,
 		methods:    []jwt.SigningMethod{method},
 		thumbprint: thumbprint(`{"crv":"`+crv+`","kty":"EC","x":"%s","y":"%s"}`, x, y),
 	}, nil
@@ -273,6 +341,7 @@ func (j jwk) rsa() (key, error) {
 	}
 	return key{
 		public:     &rsa.PublicKey{N: modulus, E: int(exponent.Int64())},
+		signature:  (modulus.BitLen() + 7) / 8,
 		methods:    []jwt.SigningMethod{jwt.SigningMethodRS256, ps256},
 		thumbprint: thumbprint(`{"e":"%s","kty":"RSA","n":"%s"}`, e, n),
 	}, nil

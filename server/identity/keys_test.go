@@ -2,32 +2,78 @@ package identity
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/hex"
 	"strings"
 	"testing"
 )
 
-// rfc7638 is the key of RFC 7638, section 3.1, and rfc8037 that of RFC 8037,
-// appendix A.2.
+// rfc7638 is the key of RFC 7638, section 3.1, rfc8037 that of RFC 8037, appendix
+// A.2, and rfc9449 that of RFC 9449's proofs.
 const (
+	rfc9449 = `{"kty":"EC","kid":"dpop","crv":"P-256","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}`
 	rfc7638 = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`
 	rfc8037 = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"ed"}`
 )
 
 func TestThumbprints(t *testing.T) {
-	keys, err := ReadKeys([]byte(`{"keys":[` + rfc7638 + `,` + rfc8037 + `]}`))
+	keys, err := ReadKeys([]byte(`{"keys":[` + rfc7638 + `,` + rfc8037 + `,` + rfc9449 + `]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]string{
 		"2011-04-29": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+		"dpop":       "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
 		"ed":         "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
 	} {
 		sum := keys.byID[id].thumbprint
 		if got := b64(sum[:]); got != want {
 			t.Errorf("thumbprint of %s is %s, want %s", id, got, want)
 		}
+	}
+}
+
+// smallOrder are points to which a multiple of eight times any number is nothing,
+// in each way to write them.
+var smallOrder = []string{
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000080",
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0000000000000000000000000000000000000000000000000000000000000080",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+}
+
+// A key of small order is refused, for under it a signature that nobody made is
+// good for whatever is signed.
+func TestSmallOrderKeys(t *testing.T) {
+	for _, point := range smallOrder {
+		public, err := hex.DecodeString(point)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ReadKeys([]byte(`{"keys":[` + jwkOf(map[string]any{"kid": "k"}, ed25519.PublicKey(public)) + `]}`))
+		if err == nil || !strings.Contains(err.Error(), "small order") {
+			t.Errorf("%s: got %v", point, err)
+		}
+	}
+	neutral, err := hex.DecodeString(smallOrder[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := append(neutral[:32:32], make([]byte, 32)...)
+	if !ed25519.Verify(neutral, []byte("whatever"), forged) {
+		t.Error("the forgery is not good: there is nothing to be refused")
 	}
 }
 
@@ -56,7 +102,7 @@ func TestReadKeysRefuses(t *testing.T) {
 		{"keys an object", `{"keys":{}}`, `"keys" is not an array`},
 		{"no keys", `{"keys":[]}`, `"keys" is not an array of 1 to 256 keys`},
 		{"too many keys", `{"keys":[` + strings.Repeat("{},", 256) + `{}]}`, `"keys" is not an array of 1 to 256 keys`},
-		{"too large", strings.Repeat(" ", maxKeySet+1), "larger than"},
+		{"too large", strings.Repeat(" ", MaxKeySet+1), "larger than"},
 		{"duplicate key in JSON", with(`"kid":"b"`), "duplicate key"},
 		{"key not an object", `{"keys":["x"]}`, "key 0 of the key set: it is not an object"},
 		{"same kid", `{"keys":[` + rfc8037 + `,` + rfc8037 + `]}`, `key 1 of the key set: its "kid" is that of an earlier key`},
@@ -80,6 +126,7 @@ func TestReadKeysRefuses(t *testing.T) {
 		{"x padded", swap(rfc8037, `HURo"`, `HURo="`), `"x" is not base64url`},
 		{"x with stray bits", swap(rfc8037, `HURo"`, `HURp"`), `"x" is not base64url`},
 		{"x with a line break", swap(rfc8037, `HURo"`, `HU\nRo"`), `"x" is not base64url`},
+		{"x no point", `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"` + b64(append([]byte{2}, make([]byte, 31)...)) + `"}]}`, "not on the curve"},
 		{"x missing", swap(rfc8037, `"x"`, `"z"`), `"x" is missing`},
 		{"P-521", swap(jwkOf(map[string]any{"kid": "e"}, p521.Public()), "{", "{"), `"crv" is not "P-256" or "P-384"`},
 		{"P-256 called P-384", swap(ec, "P-256", "P-384"), `"x" and "y" are not 48 bytes long`},
@@ -128,7 +175,7 @@ func FuzzReadKeys(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = v.Verify(token, now)
+		_, _ = verify(v, token, now)
 		for id, k := range keys.byID {
 			if len(k.methods) == 0 || k.public == nil {
 				t.Errorf("key %q has no algorithm", id)

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/writpdp/writ/server/decision"
 )
 
 const (
@@ -105,6 +108,8 @@ func (s signer) sign(header, claims string) string {
 	return signed + "." + b64(signature)
 }
 
+func (s signer) public() any { return s.private.(crypto.Signer).Public() }
+
 func (s signer) header() map[string]any {
 	return map[string]any{"typ": "JWT", "alg": s.method.Alg(), "kid": s.kid}
 }
@@ -119,23 +124,51 @@ func goodClaims() map[string]any {
 
 func (s signer) good() string { return s.sign(encode(s.header()), encode(goodClaims())) }
 
-func newTestVerifier(t testing.TB) *Verifier {
+func testKeySet(t testing.TB) Keys {
 	t.Helper()
 	_, set := testKeys()
 	keys, err := ReadKeys([]byte(set))
 	if err != nil {
 		t.Fatalf("reading the test keys: %v", err)
 	}
-	v, err := NewVerifier(Config{Issuers: []Issuer{{ID: testIssuer, Keys: keys}}, Audience: testAudience})
+	return keys
+}
+
+// The issuers of the tests beside testIssuer, and the audiences of tool servers.
+const (
+	staleIssuer = "https://stale.example"
+	bindsIssuer = "https://binds.example"
+	mailServer  = "https://mail.example/mcp"
+	filesServer = "https://files.example/mcp"
+)
+
+// stale are keys that could not be fetched for too long.
+type stale struct{}
+
+func (stale) At(time.Time) (Keys, bool) { return Keys{}, false }
+func (stale) Missed()                   {}
+
+func newTestVerifier(t testing.TB) *Verifier {
+	t.Helper()
+	keys := testKeySet(t)
+	v, err := NewVerifier(Config{
+		Issuers:  []Issuer{{ID: testIssuer, Keys: keys}, {ID: staleIssuer, Keys: stale{}}, {ID: bindsIssuer, Keys: keys, RequireBinding: true}},
+		Audience: testAudience, Servers: map[string]string{"mail": mailServer, "files": filesServer},
+	})
 	if err != nil {
 		t.Fatalf("making the verifier: %v", err)
 	}
 	return v
 }
 
+// verify shows a token, and nothing beside it.
+func verify(v *Verifier, token string, at time.Time) (decision.Principal, error) {
+	return v.Verify(Presented{Token: token}, at)
+}
+
 // planted are texts of the good claims that no problem may quote.
 func quotes(problem, token string) string {
-	for _, text := range []string{"planted", testIssuer, testAudience} {
+	for _, text := range []string{"planted", testIssuer, testAudience, mailServer} {
 		if strings.Contains(problem, text) {
 			return text
 		}
@@ -147,3 +180,12 @@ func quotes(problem, token string) string {
 	}
 	return ""
 }
+
+// stranger signs with a key that nobody has published.
+var stranger = sync.OnceValue(func() signer {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		panic(err)
+	}
+	return signer{"ed", jwt.SigningMethodEdDSA, private}
+})

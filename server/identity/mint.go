@@ -91,7 +91,7 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 		lifetime = defaultLifetime
 	}
 	if lifetime < time.Second || lifetime > MaxLifetime {
-		return "", unclaimed("a token's lifetime is one second to %s", MaxLifetime)
+		return "", unclaimed("token.lifetime", "a token's lifetime is one second to %s", MaxLifetime)
 	}
 	from := at.Unix()
 	members := jwt.MapClaims{

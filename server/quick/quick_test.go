@@ -72,7 +72,7 @@ var texts = []string{
 	"", " ", "a", "A", "7", "-", "_", ".", "a b", "a\n", "\na", "\x00", "ü", "\xff", "a\xff", "K", "EUR", "eur", "EURO", "support", "Support", "redact", "step_up", "1up",
 	id, strings.ToUpper(id), id[:35], id + "0", strings.Replace(id, "-7", "-4", 1), strings.Replace(id, "-8", "-c", 1), strings.ReplaceAll(id, "-", ""),
 	strings.Repeat("a", 32), strings.Repeat("a", 33), strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 65), strings.Repeat("a", 128), strings.Repeat("a", 129),
-	strings.Repeat("a", 253), strings.Repeat("a", 254), strings.Repeat("ü", 256), strings.Repeat("a", 513), strings.Repeat("a", 16384), strings.Repeat("a", 16385),
+	strings.Repeat("a", 253), strings.Repeat("a", 254), strings.Repeat("ü", 256), strings.Repeat("a", 513), strings.Repeat("a", 8192), strings.Repeat("a", 8193), strings.Repeat("a", 16384), strings.Repeat("a", 16385),
 	"A::B", "A::B::C::D::E", "A::B::C::D::E::F", "A:B", "A::", "::A", "A::1", "_a9", "application/json", "text/plain", "text/html", "api.example.com:443", "fe80::1", "Host",
 	"00-" + strings.Repeat("ab", 16) + "-" + strings.Repeat("cd", 8) + "-01", "00-" + strings.Repeat("ab", 16) + "-" + strings.Repeat("cd", 8) + "-0", "a/b", ".a", "a..b",
 }
@@ -111,6 +111,7 @@ func change(t *rapid.T, in *writv1.DecideRequest) {
 		func() { in.RequestId = text() },
 		func() { in.Phase = writv1.Phase(rapid.Int32Range(-1, 7).Draw(t, "phase")) },
 		func() { in.PrincipalToken = text() },
+		func() { in.PrincipalProof = text() },
 		func() { in.SessionId = text() },
 		func() { in.Purpose = text() },
 		func() { in.Tool = tool() },

@@ -155,7 +155,7 @@ func factsOfCalls(t *testing.T, s Store) {
 		Ticket: &granted,
 		Call: &decision.CallFacts{
 			Allowed: true, Caller: req.Caller.SPIFFEID, Principal: "agent", Session: "session-1", Purpose: "support",
-			Tool: req.Tool.ToolName, ArgumentsDigest: req.Arguments.Digest(), Ticket: "CHG-8",
+			Tool: req.Tool.ToolName, ArgumentsDigest: req.Arguments.Digest(), Ticket: "CHG-8", Token: req.Principal.Token,
 		},
 		Used: map[decision.BudgetKey]int64{},
 	}

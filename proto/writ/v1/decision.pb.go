@@ -374,9 +374,13 @@ type DecideRequest struct {
 	Candidates []*Tool `protobuf:"bytes,17,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// Whose budgets, tickets and policies decide, and whose log has the record. Empty: the caller's own. Another's takes an access policy of
 	// the bundle that permits it. At most 128 bytes.
-	Tenant        string `protobuf:"bytes,18,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tenant string `protobuf:"bytes,18,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Proof that the agent holds the key that its token is bound to (`cnf.jkt`): a
+	// DPoP proof as RFC 9449 has it, accepted once. Never recorded; only its digest
+	// is. Empty: none.
+	PrincipalProof string `protobuf:"bytes,19,opt,name=principal_proof,json=principalProof,proto3" json:"principal_proof,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DecideRequest) Reset() {
@@ -531,6 +535,13 @@ func (x *DecideRequest) GetCandidates() []*Tool {
 func (x *DecideRequest) GetTenant() string {
 	if x != nil {
 		return x.Tenant
+	}
+	return ""
+}
+
+func (x *DecideRequest) GetPrincipalProof() string {
+	if x != nil {
+		return x.PrincipalProof
 	}
 	return ""
 }
@@ -1698,7 +1709,11 @@ type BatchError struct {
 	// The name of the ErrorReason, for example "REQUEST_ID_REUSED".
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What is wrong, for a person.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Which rule a token or its proof breaks, for example "token.expired", as the
+	// ErrorInfo has it in its metadata; docs/reasons.md lists them all. Empty in
+	// other errors.
+	ReasonCode    string `protobuf:"bytes,4,opt,name=reason_code,json=reasonCode,proto3" json:"reason_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1750,6 +1765,13 @@ func (x *BatchError) GetReason() string {
 func (x *BatchError) GetMessage() string {
 	if x != nil {
 		return x.Message
+	}
+	return ""
+}
+
+func (x *BatchError) GetReasonCode() string {
+	if x != nil {
+		return x.ReasonCode
 	}
 	return ""
 }
@@ -2402,7 +2424,7 @@ var File_writ_v1_decision_proto protoreflect.FileDescriptor
 
 const file_writ_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\xa7\r\n" +
+	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\xda\r\n" +
 	"\rDecideRequest\x12k\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tBL\xbaHIrG2E^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$R\trequestId\x120\n" +
@@ -2427,7 +2449,8 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\x11 \x03(\v2\r.writ.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\n" +
 	"candidates\x12;\n" +
-	"\x06tenant\x18\x12 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant:\xa5\x05\xbaH\xa1\x05\x1al\n" +
+	"\x06tenant\x18\x12 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant\x121\n" +
+	"\x0fprincipal_proof\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof:\xa5\x05\xbaH\xa1\x05\x1al\n" +
 	"\x0fphase.call.tool\x12.tool is required in the phases CALL and RESULT\x1a)!(this.phase in [3, 4]) || has(this.tool)\x1a\x8d\x01\n" +
 	"\x15phase.list.candidates\x12Bcandidates are required in the phase LIST and refused in any other\x1a0(this.phase == 1) == (size(this.candidates) > 0)\x1a\x92\x01\n" +
 	"\x11phase.result.call\x12Icall_decision_id is required in the phase RESULT and refused in any other\x1a2(this.phase == 4) == (this.call_decision_id != '')\x1a\x8a\x01\n" +
@@ -2527,12 +2550,14 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x0ecorrelation_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\rcorrelationId\x125\n" +
 	"\bresponse\x18\x02 \x01(\v2\x17.writ.v1.DecideResponseH\x00R\bresponse\x12+\n" +
 	"\x05error\x18\x03 \x01(\v2\x13.writ.v1.BatchErrorH\x00R\x05errorB\t\n" +
-	"\aoutcome\"p\n" +
+	"\aoutcome\"\x9a\x01\n" +
 	"\n" +
 	"BatchError\x12\x1d\n" +
 	"\x04code\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x01R\x04code\x12\x1f\n" +
 	"\x06reason\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\x06reason\x12\"\n" +
-	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\amessage\"J\n" +
+	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\amessage\x12(\n" +
+	"\vreason_code\x18\x04 \x01(\tB\a\xbaH\x04r\x02(@R\n" +
+	"reasonCode\"J\n" +
 	"\x0eExplainRequest\x128\n" +
 	"\arequest\x18\x01 \x01(\v2\x16.writ.v1.DecideRequestB\x06\xbaH\x03\xc8\x01\x01R\arequest\"\xee\x01\n" +
 	"\x0fExplainResponse\x123\n" +

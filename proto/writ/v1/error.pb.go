@@ -24,7 +24,9 @@ const (
 )
 
 // ErrorReason is the `reason` of the google.rpc.ErrorInfo in an error's details
-// (domain "writ"). An error is never a decision: the caller must deny.
+// (domain "writ"). An error is never a decision: the caller must deny. Where a
+// token is refused, "code" in the ErrorInfo's metadata says which rule it breaks,
+// for example "token.expired"; docs/reasons.md lists them all.
 type ErrorReason int32
 
 const (

@@ -1596,7 +1596,7 @@ type EffectFacts_RedeemedTicket struct {
 }
 
 type EffectFacts_ConsumedToken struct {
-	// A token was used up: its digest, 32 bytes.
+	// A token, or the proof that came with it, was used up: its digest, 32 bytes.
 	ConsumedToken []byte `protobuf:"bytes,3,opt,name=consumed_token,json=consumedToken,proto3,oneof"`
 }
 

@@ -26,8 +26,9 @@ func Budget(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 			continue
 		}
 		key := rule.Key(req, vendor, snap.At)
-		line := decision.BudgetLine{Budget: rule.ID, Unit: rule.Unit, Currency: rule.Currency, Cap: rule.Cap, Key: key, Used: snap.Used[key],
-			Remaining: max(0, rule.Cap-snap.Used[key]), Resets: rule.Resets(snap.At)}
+		used := snap.Used[key]
+		line := decision.BudgetLine{Budget: rule.ID, Unit: rule.Unit, Currency: rule.Currency, Cap: rule.Cap, Key: key, Used: used,
+			Remaining: max(0, rule.Cap-used), Resets: rule.Resets(snap.At)}
 		if need > line.Remaining {
 			line.Exhausted, line.Never = true, need > rule.Cap
 			f.Verdict = decision.Deny

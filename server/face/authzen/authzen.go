@@ -10,7 +10,8 @@
 //
 //	subject            {"type": "agent" or "identity", "id": the token's `sub` or "",
 //	                   "properties": {"token"}}; the token may stand in
-//	                   context.principal_token instead, never in both
+//	                   context.principal_token instead, never in both. A DPoP proof
+//	                   is beside it, as "proof" or context.principal_proof
 //	action.name        resource
 //	"tools/list"       {"type": "mcp_server", "id": server of the candidates that name none}
 //	"tools/call"       {"type": "tool", "id": "server/name", "properties": {"definition_digest"}};
@@ -48,7 +49,8 @@
 // decision points that serve an access request endpoint.
 //
 // An error has the body {"error": {"reason", "message"}}, with the name of a
-// writ.v1.ErrorReason or, where HTTP itself refuses, of the HTTP status.
+// writ.v1.ErrorReason or, where HTTP itself refuses, of the HTTP status; where a
+// token is refused also "code", the rule that it breaks.
 //
 // # Departures
 //

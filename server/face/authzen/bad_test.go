@@ -121,6 +121,8 @@ func badMeaning() []bad {
 		field("no token", swap(`"token":"`+agentToken+`"`, ``), where),
 		field("an empty token", swap(agentToken, ``), where),
 		field("two tokens", call(`"principal_token":"`+agentToken+`"`), where),
+		field("two proofs", strings.Replace(call(`"principal_proof":"a.b.c"`), `"token":`, `"proof":"a.b.c","token":`, 1),
+			"the proof must be in /subject/properties/proof or in /context/principal_proof, and not in both"),
 		field("another subject", subject, "at /subject/id: not the subject of the principal token"),
 		field("a subject that the token lacks", strings.Replace(call(""), agentToken, token(`{"iss":"i"}`), 1), "at /subject/id: not the subject of the principal token"),
 		field("a subject that is no string", strings.Replace(call(""), agentToken, token(`{"sub":["agent-1"]}`), 1), "at /subject/id: not the subject of the principal token"),

@@ -21,6 +21,8 @@ type problem struct {
 	status  int
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
+	// Code says which rule a token breaks; empty: it is about no token.
+	Code string `json:"code,omitzero"`
 }
 
 func (p *problem) Error() string { return p.Message }
@@ -28,24 +30,24 @@ func (p *problem) Error() string { return p.Message }
 // transport is a refusal by HTTP's own rules, named after its status.
 func transport(status int, message string) error {
 	name := strings.ReplaceAll(strings.ToUpper(http.StatusText(status)), " ", "_")
-	return &problem{status, name, message}
+	return &problem{status: status, Reason: name, Message: message}
 }
 
 func fieldProblem(message string) error {
-	return &problem{http.StatusBadRequest, name(writv1.ErrorReason_ERROR_REASON_FIELD_INVALID), message}
+	return &problem{status: http.StatusBadRequest, Reason: name(writv1.ErrorReason_ERROR_REASON_FIELD_INVALID), Message: message}
 }
 
 func jsonProblem(message string) error {
-	return &problem{http.StatusBadRequest, name(writv1.ErrorReason_ERROR_REASON_JSON_INVALID), message}
+	return &problem{status: http.StatusBadRequest, Reason: name(writv1.ErrorReason_ERROR_REASON_JSON_INVALID), Message: message}
 }
 
 func tokenProblem(message string) error {
-	return &problem{http.StatusUnauthorized, name(writv1.ErrorReason_ERROR_REASON_TOKEN_INVALID), message}
+	return &problem{status: http.StatusUnauthorized, Reason: name(writv1.ErrorReason_ERROR_REASON_TOKEN_INVALID), Message: message}
 }
 
 // internal says nothing of the cause.
 func internal() *problem {
-	return &problem{http.StatusInternalServerError, name(writv1.ErrorReason_ERROR_REASON_INTERNAL), "the server failed to answer"}
+	return &problem{status: http.StatusInternalServerError, Reason: name(writv1.ErrorReason_ERROR_REASON_INTERNAL), Message: "the server failed to answer"}
 }
 
 // callerProblem is why a caller was not identified.
@@ -53,7 +55,7 @@ func callerProblem(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return &problem{http.StatusUnauthorized, name(writv1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN), "the caller has no SPIFFE identity that Writ knows"}
+	return &problem{status: http.StatusUnauthorized, Reason: name(writv1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN), Message: "the caller has no SPIFFE identity that Writ knows"}
 }
 
 // name is a reason as it stands in an ErrorInfo.
@@ -93,10 +95,10 @@ func explain(err error) *problem {
 	if !ok {
 		return internal()
 	}
-	p := &problem{to.status, name(to.reason), s.Message()}
+	p := &problem{status: to.status, Reason: name(to.reason), Message: s.Message()}
 	for _, detail := range s.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == domain && info.GetReason() != "" {
-			p.Reason = info.GetReason()
+			p.Reason, p.Code = info.GetReason(), info.GetMetadata()["code"]
 		}
 	}
 	return p

@@ -21,6 +21,7 @@ type evaluation struct {
 		ID         *string `json:"id"`
 		Properties struct {
 			Token string `json:"token"`
+			Proof string `json:"proof"`
 		} `json:"properties"`
 	} `json:"subject"`
 	Action *struct {
@@ -38,6 +39,7 @@ type evaluation struct {
 // facts is the request's context.
 type facts struct {
 	PrincipalToken       string         `json:"principal_token"`
+	PrincipalProof       string         `json:"principal_proof"`
 	Purpose              string         `json:"purpose"`
 	SessionID            string         `json:"session_id"`
 	Tenant               string         `json:"tenant"`

@@ -55,6 +55,9 @@ func goodCalls() []good {
 	}
 	return []good{
 		with("least", "", nil),
+		with("a proof", `"principal_proof":"a.b.c"`, func(q r) { q.PrincipalProof = "a.b.c" }),
+		{name: "a proof beside the token", body: swap(`"token":"`+agentToken+`"`, `"token":"`+agentToken+`","proof":"a.b.c"`),
+			want: question(func(q r) { q.PrincipalProof = "a.b.c" })},
 		with("session and ticket", `"session_id":"s-1","ticket_id":"CHG-1"`, func(q r) { q.SessionId, q.TicketId = "s-1", "CHG-1" }),
 		with("arguments byte for byte", `"arguments": {"b" : 1.00,"a":"\u00e9\/", "n":null, "big":1e3 } `, func(q r) {
 			q.Arguments = []byte(`{"b" : 1.00,"a":"\u00e9\/", "n":null, "big":1e3 }`)

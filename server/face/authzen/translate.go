@@ -50,6 +50,9 @@ func translate(body []byte, h http.Header) (*writv1.DecideRequest, error) {
 	if req.PrincipalToken, err = e.token(); err != nil {
 		return nil, err
 	}
+	if req.PrincipalProof, err = e.proof(); err != nil {
+		return nil, err
+	}
 	if err := e.target(req); err != nil {
 		return nil, err
 	}
@@ -79,6 +82,15 @@ func (e *evaluation) token() (string, error) {
 	}
 	token := inSubject + inContext
 	return token, checkSubject(*e.Subject.ID, token)
+}
+
+// proof is the token's proof of possession, if there is one.
+func (e *evaluation) proof() (string, error) {
+	inSubject, inContext := e.Subject.Properties.Proof, e.Context.PrincipalProof
+	if inSubject != "" && inContext != "" {
+		return "", fieldProblem("the proof must be in /subject/properties/proof or in /context/principal_proof, and not in both")
+	}
+	return inSubject + inContext, nil
 }
 
 // target sets the phase and what the resource stands for in it.

@@ -20,7 +20,12 @@ const (
 // servers are all of them, in the order in which a round measures them.
 var servers = []string{echo, onSpool, onShadow, onSQLite, onPostgres, policies10, policies10k}
 
-// load is one server under so many callers; with none it is only started.
+// crowds are how many callers there can be at a time, in the order in which they
+// are measured.
+var crowds = []int{1, 64, 256}
+
+// load is one server under so many callers, of crowds; with none it is only
+// started.
 type load struct {
 	server  string
 	callers int
@@ -42,6 +47,8 @@ var figures = []figure{
 		func(r *results) float64 { return r.over(load{onSQLite, 64}, load{echo, 64}, rate) }},
 	{"decide_strict_over_echo_c64", "ratio", []load{{onPostgres, 64}, {echo, 64}},
 		func(r *results) float64 { return r.over(load{onPostgres, 64}, load{echo, 64}, rate) }},
+	{"decide_strict_over_echo_c256", "ratio", []load{{onPostgres, 256}, {echo, 256}},
+		func(r *results) float64 { return r.over(load{onPostgres, 256}, load{echo, 256}, rate) }},
 	{"policies_10k_over_10", "ratio", []load{{policies10k, 64}, {policies10, 64}},
 		func(r *results) float64 { return r.over(load{policies10k, 64}, load{policies10, 64}, rate) }},
 	{"shadow_overhead", "ratio", []load{{onShadow, 64}, {onSpool, 64}},
@@ -69,6 +76,13 @@ var figures = []figure{
 	{"bundle_memory_10k_mib", "MiB", []load{{policies10k, 0}},
 		func(r *results) float64 { return r.bundleHeap[policies10k] / (1 << 20) }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
+	tokenFigure("token_verify_us_eddsa"), tokenFigure("token_verify_us_es256"), tokenFigure("token_verify_us_es384"),
+	tokenFigure("token_verify_us_rs256"), tokenFigure("token_verify_us_ps256"), tokenFigure(warmFigure),
+}
+
+// tokenFigure is one of tokenFigures.
+func tokenFigure(name string) figure {
+	return figure{name, "us", nil, func(r *results) float64 { return r.tokens[name] }}
 }
 
 // choose is the figures of these names; without names every figure that can be
@@ -112,7 +126,7 @@ func (f figure) uses(server string) bool {
 // servers of a round in their own order.
 func loads(wanted []figure) []load {
 	var all []load
-	for _, callers := range []int{1, 64} {
+	for _, callers := range crowds {
 		for _, server := range servers {
 			l := load{server, callers}
 			if slices.ContainsFunc(wanted, func(f figure) bool { return slices.Contains(f.needs, l) }) {

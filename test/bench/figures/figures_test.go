@@ -71,7 +71,8 @@ func TestSustained(t *testing.T) {
 
 // Every load is measured once a round, however many figures need it.
 func TestLoads(t *testing.T) {
-	want := []load{{echo, 1}, {onSpool, 1}, {onSQLite, 1}, {echo, 64}, {onSpool, 64}, {onShadow, 64}, {onSQLite, 64}, {onPostgres, 64}, {policies10, 64}, {policies10k, 64}}
+	want := []load{{echo, 1}, {onSpool, 1}, {onSQLite, 1}, {echo, 64}, {onSpool, 64}, {onShadow, 64}, {onSQLite, 64}, {onPostgres, 64}, {policies10, 64}, {policies10k, 64},
+		{echo, 256}, {onPostgres, 256}}
 	if diff := cmp.Diff(want, loads(figures), cmp.AllowUnexported(load{})); diff != "" {
 		t.Errorf("loads (-want +got):\n%s", diff)
 	}

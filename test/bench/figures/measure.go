@@ -37,12 +37,15 @@ type target struct {
 // measure measures what the figures need and prints them.
 func measure(ctx context.Context, s settings, wanted []figure, out, complaints io.Writer) (err error) {
 	b := &bench{settings: s, servers: map[string]*target{}, out: out, complaints: complaints,
-		results: results{samples: map[load][]sample{}, bundleLoad: map[string]float64{}, bundleHeap: map[string]float64{}}}
+		results: results{samples: map[load][]sample{}, bundleLoad: map[string]float64{}, bundleHeap: map[string]float64{}, tokens: map[string]float64{}}}
 	if b.dir, err = os.MkdirTemp("", "writ-figures-"); err != nil {
 		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.end()) }()
 	if b.trust, err = newTrust(time.Now()); err != nil {
+		return err
+	}
+	if err := b.tokens(wanted); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(wanted, func(f figure) bool { return f.name == replayFigure }) {
@@ -71,7 +74,7 @@ func (b *bench) serve(ctx context.Context, wanted []figure) error {
 		runtime.NumCPU(), runtime.Version(), b.settings.rounds, b.seconds)
 	b.note("a decision asks with %d bytes and is answered with %d; the echo takes and gives google.protobuf.BytesValue of these sizes",
 		b.exchange.Request, b.exchange.Response)
-	for _, callers := range []int{1, 64} {
+	for _, callers := range crowds {
 		if err := b.rounds(ctx, slices.DeleteFunc(loads(wanted), func(l load) bool { return l.callers != callers })); err != nil {
 			return err
 		}
@@ -259,7 +262,8 @@ func (b *bench) profiled(ctx context.Context, l load, requests int) error {
 	if err != nil {
 		return fmt.Errorf("finding the profiles' directory: %w", err)
 	}
-	both := map[string]*process{l.server: b.servers[l.server].process, l.server + "-generator": b.generator}
+	name := fmt.Sprintf("%s-c%d", l.server, l.callers)
+	both := map[string]*process{name: b.servers[l.server].process, name + "-generator": b.generator}
 	for name, p := range both {
 		if err := p.ask(ctx, "profile", filepath.Join(dir, name+".pprof"), nil); err != nil {
 			return err

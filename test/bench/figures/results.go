@@ -39,6 +39,7 @@ type results struct {
 	bundleLoad map[string]float64 // seconds, by server
 	bundleHeap map[string]float64 // bytes, likewise
 	replayed   float64            // records a second
+	tokens     map[string]float64 // microseconds, by figure
 }
 
 func (r *results) median(l load, of func(sample) float64) float64 {

@@ -57,7 +57,7 @@ func TestRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		principal, err := tokens.Verify(request.PrincipalToken, at)
+		principal, err := tokens.Verify(identity.Presented{Token: request.PrincipalToken}, at)
 		if err != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}
