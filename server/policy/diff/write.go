@@ -31,6 +31,9 @@ func (d *Diff) Text() string {
 	if d.Same() {
 		fmt.Fprintln(&b, "The bundles are the same.")
 	}
+	if d.Proof != nil {
+		b.WriteString(d.Proof.Text())
+	}
 	return b.String()
 }
 
@@ -88,10 +91,10 @@ func text(s string) []byte {
 
 // Markdown is the difference for a page, such as a pull request's.
 func (d *Diff) Markdown() string {
-	if d.Same() {
-		return "The bundles are the same.\n"
-	}
 	var b strings.Builder
+	if d.Same() {
+		b.WriteString("The bundles are the same.\n")
+	}
 	if len(d.Policies) > 0 {
 		fmt.Fprintf(&b, "### Policies\n\n")
 	}
@@ -130,6 +133,9 @@ func (d *Diff) Markdown() string {
 	}
 	for _, c := range d.Table {
 		row(c.Agent, c.Tool, c.Purpose, c.Old, c.New)
+	}
+	if d.Proof != nil {
+		b.WriteString("\n" + d.Proof.Markdown(table.Cell))
 	}
 	return b.String()
 }
