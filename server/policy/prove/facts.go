@@ -127,11 +127,24 @@ func (f *facts) tool(scenes []*scene) {
 	tool := access(theContext, "tool")
 	f.add(equal(access(tool, "server"), str(f.scene.tool.Server)))
 	f.add(equal(access(tool, "name"), str(f.scene.tool.Name)))
-	for _, s := range scenes {
-		for name, list := range map[cedar.String][]string{"classes": s.tool.Classes, "labels": s.tool.Labels} {
-			if len(list) == 0 {
-				f.add(ast.NodeTypeIsEmpty{UnaryNode: ast.UnaryNode{Arg: access(tool, name)}})
+	for _, list := range []struct {
+		name   cedar.String
+		values func(*decision.Tool) []string
+	}{{"classes", func(t *decision.Tool) []string { return t.Classes }}, {"labels", func(t *decision.Tool) []string { return t.Labels }}} {
+		known := map[string]ast.IsNode{}
+		for _, s := range scenes {
+			values, at := list.values(s.tool), access(tool, list.name)
+			if len(values) == 0 {
+				known[""] = ast.NodeTypeIsEmpty{UnaryNode: ast.UnaryNode{Arg: at}}
+			} else {
+				known[text(texts(values))] = equal(at, texts(values))
 			}
+		}
+		// Where they differ, what is there is put in and what is empty is left open.
+		if empty, ok := known[""]; ok {
+			f.add(empty)
+		} else if len(known) == 1 {
+			f.add(slices.Collect(maps.Values(known))[0])
 		}
 	}
 	if !f.scene.server.IsZero() {

@@ -264,7 +264,11 @@ func (env environment) compare(ctx context.Context, ask Ask) Environment {
 
 // decide puts the questions about one kind of request.
 func (env environment) decide(ctx context.Context, ask Ask, was, is judgement, e *Environment) {
-	facts, err := env.facts()
+	err := env.sameTool()
+	var facts string
+	if err == nil {
+		facts, err = env.facts()
+	}
 	if err != nil {
 		e.Wider, e.Narrower, e.Verdict = unknown(err), unknown(err), UnknownVerdict
 		return

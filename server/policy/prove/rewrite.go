@@ -47,8 +47,18 @@ func (s *scene) variable(n ast.NodeTypeVariable) ast.IsNode {
 		return ast.NodeValue{Value: s.action}
 	case n.Name == "resource" && !s.server.IsZero():
 		return ast.NodeValue{Value: s.server}
+	case n.Name == "context":
+		s.whole = true
 	}
 	return n
+}
+
+// operand is what an attribute is asked of.
+func (s *scene) operand(n ast.IsNode) (ast.IsNode, error) {
+	if v, ok := n.(ast.NodeTypeVariable); ok && v.Name == "context" {
+		return n, nil
+	}
+	return s.rewrite(n)
 }
 
 // certain reports whether an expression cannot fail, whatever the request.
@@ -111,7 +121,7 @@ func (s *scene) entityType(n ast.IsNode) (cedar.EntityType, bool) {
 
 // has is a test for an attribute: there must be an entity to have it.
 func (s *scene) has(n ast.NodeTypeHas) (ast.IsNode, error) {
-	arg, err := s.rewrite(n.Arg)
+	arg, err := s.operand(n.Arg)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +143,12 @@ func (s *scene) access(n ast.NodeTypeAccess) (ast.IsNode, error) {
 	if known, ok := s.ofTool(n); ok {
 		return known, nil
 	}
-	arg, err := s.rewrite(n.Arg)
+	arg, err := s.operand(n.Arg)
 	if err != nil {
 		return nil, err
+	}
+	if v, ok := n.Arg.(ast.NodeTypeVariable); ok && v.Name == "context" && n.Value == "tool" {
+		s.whole = true
 	}
 	value := ast.NodeTypeAccess{StrOpNode: ast.StrOpNode{Arg: arg, Value: n.Value}}
 	typ, entity := s.entityType(n.Arg)

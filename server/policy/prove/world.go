@@ -86,6 +86,9 @@ type scene struct {
 	phases []string
 	// looked are the types of entities whose attributes policies look at.
 	looked map[cedar.EntityType]bool
+	// whole says that policies look at what the bundle says of the tool other than
+	// part by part.
+	whole bool
 }
 
 // scene is nil where the bundle does not know the kind of request.
@@ -120,6 +123,19 @@ func (env environment) differ() error {
 		if was[typ] != is[typ] {
 			return fmt.Errorf("the declarations of the entity type %s differ", typ)
 		}
+	}
+	return nil
+}
+
+// sameTool says why a whole that what is said of the tool is part of cannot be
+// compared: it is put in part by part only.
+func (env environment) sameTool() error {
+	if env.old == nil || env.new == nil || env.old.tool == nil || !env.old.whole && !env.new.whole {
+		return nil
+	}
+	was, is := env.old.tool, env.new.tool
+	if text(texts(was.Classes)) != text(texts(is.Classes)) || text(texts(was.Labels)) != text(texts(is.Labels)) {
+		return errors.New("the tool's classes or labels differ, and policies look at context or context.tool as a whole")
 	}
 	return nil
 }
