@@ -42,7 +42,7 @@ var lattice = map[string]string{
 	"server/policy/coverage":    "server/decision server/policy server/policy/clause",
 	"server/policy/table":       "server/decision server/decision/stage server/policy",
 	"server/policy/diff":        "server/decision server/policy server/policy/prove server/policy/table",
-	"server/policy/policytest":  "document server/decision",
+	"server/policy/policytest":  "document server/decision server/policy",
 	"server/policy/prove":       "document server/decision server/policy",
 	"server/policy/prove/symcc": "server/policy/prove",
 	"server/policy/report":      "server/policy/coverage",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
 )
 
 // Bundle is a small bundle with some policies: two servers, a resource of its
@@ -139,6 +140,24 @@ func DrawPolicy(t *rapid.T, id, effect string) string {
 		p += fmt.Sprintf("\n%s { %s }", rapid.SampledFrom([]string{"when", "when", "unless"}).Draw(t, "condition"), clause(t, rapid.IntRange(0, 3).Draw(t, "depth")))
 	}
 	return p + ";"
+}
+
+// DrawPolicies are some random policies that fit the bundle's schema, and one that
+// looks at all of the context and obliges.
+func DrawPolicies(t *rapid.T) string {
+	all := "@id(\"all\") @obligate(\"watermark\") @text(\"all\") permit (principal, action, resource) when { context == context };\n"
+	for i := range rapid.IntRange(1, 5).Draw(t, "policies") {
+		effect := rapid.SampledFrom([]string{"permit", "permit", "permit", "forbid", "@obligate(\"watermark\") @text(\"w\") permit"}).Draw(t, "effect")
+		one := DrawPolicy(t, fmt.Sprintf("p%d", i), effect)
+		src, err := policy.Read(Bundle(one))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if src.Statements[0].Invalid == "" { // else the validator has its reasons
+			all += one + "\n"
+		}
+	}
+	return all
 }
 
 func object(t *rapid.T, members map[string]any) *document.Document {

@@ -16,24 +16,7 @@ import (
 	"github.com/writpdp/writ/server/policy/policytest"
 )
 
-// drawSide is a bundle with some random policies that fit its schema, and one that
-// looks at all of the context and obliges.
-func drawSide(t *rapid.T) Side {
-	all := "@id(\"all\") @obligate(\"watermark\") @text(\"all\") permit (principal, action, resource) when { context == context };\n"
-	for i := range rapid.IntRange(1, 5).Draw(t, "policies") {
-		effect := rapid.SampledFrom([]string{"permit", "permit", "permit", "forbid", "@obligate(\"watermark\") @text(\"w\") permit"}).Draw(t, "effect")
-		one := policytest.DrawPolicy(t, fmt.Sprintf("p%d", i), effect)
-		src, err := policy.Read(policytest.Bundle(one))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if src.Statements[0].Invalid == "" { // else the validator has its reasons
-			all += one + "\n"
-		}
-	}
-	return sideOf(t, all)
-}
-
+// sideOf is the small bundle with some policies.
 func sideOf(t interface{ Fatal(...any) }, policies string) Side {
 	files := policytest.Bundle(policies)
 	b, err := policy.Load(files)
@@ -99,7 +82,7 @@ func value(t *rapid.T, expression string, env eval.Env) (types.Value, error) {
 func TestFaithful(t *testing.T) {
 	allowed, denied, failed := 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		side := drawSide(t)
+		side := sideOf(t, policytest.DrawPolicies(t))
 		environments, err := environments(side, side)
 		if err != nil {
 			t.Fatal(err)

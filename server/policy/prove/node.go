@@ -58,16 +58,6 @@ func equal(left, right ast.IsNode) ast.IsNode {
 	return ast.NodeTypeEquals{BinaryNode: ast.BinaryNode{Left: left, Right: right}}
 }
 
-func choice(test, then, otherwise ast.IsNode) ast.IsNode {
-	switch {
-	case is(test, true):
-		return then
-	case is(test, false):
-		return otherwise
-	}
-	return ast.NodeTypeIfThenElse{If: test, Then: then, Else: otherwise}
-}
-
 // anyOf is whether one of some conditions holds, and allOf whether each does.
 func anyOf(conditions []ast.IsNode) ast.IsNode { return join(conditions, false, or) }
 func allOf(conditions []ast.IsNode) ast.IsNode { return join(conditions, true, and) }

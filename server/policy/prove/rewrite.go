@@ -28,6 +28,12 @@ func (s *scene) rewrite(n ast.IsNode) (ast.IsNode, error) {
 		if typ, ok := s.typeOf(n.Left).(resolved.EntityType); ok && certain(n.Left) {
 			return boolean(cedar.EntityType(typ) == n.EntityType), nil
 		}
+	case ast.NodeTypeAnd:
+		return s.until(n.BinaryNode, false, and)
+	case ast.NodeTypeOr:
+		return s.until(n.BinaryNode, true, or)
+	case ast.NodeTypeIfThenElse:
+		return s.choice(n)
 	case ast.NodeTypeIn:
 		return s.in(n)
 	case ast.NodeTypeHas:
@@ -38,6 +44,35 @@ func (s *scene) rewrite(n ast.IsNode) (ast.IsNode, error) {
 		return nil, errors.New("tags of entities are not compared")
 	}
 	return s.kids(n)
+}
+
+// until is a conjunction or a disjunction, whose right side counts unless the left
+// is certain to decide. A validator types what does not count in no way.
+func (s *scene) until(n ast.BinaryNode, decisive bool, join func(left, right ast.IsNode) ast.IsNode) (ast.IsNode, error) {
+	left, err := s.rewrite(n.Left)
+	if err != nil || is(left, decisive) {
+		return left, err
+	}
+	right, err := s.rewrite(n.Right)
+	return join(left, right), err
+}
+
+func (s *scene) choice(n ast.NodeTypeIfThenElse) (ast.IsNode, error) {
+	test, err := s.rewrite(n.If)
+	switch {
+	case err != nil:
+		return nil, err
+	case is(test, true):
+		return s.rewrite(n.Then)
+	case is(test, false):
+		return s.rewrite(n.Else)
+	}
+	then, err := s.rewrite(n.Then)
+	if err != nil {
+		return nil, err
+	}
+	otherwise, err := s.rewrite(n.Else)
+	return ast.NodeTypeIfThenElse{If: test, Then: then, Else: otherwise}, err
 }
 
 // variable puts in what is certain of the request.
@@ -130,6 +165,9 @@ func (s *scene) has(n ast.NodeTypeHas) (ast.IsNode, error) {
 	if !entity {
 		return test, nil
 	}
+	if _, declared := s.Source.Schema.Entities[typ].Shape[n.Value]; !declared && certain(arg) {
+		return boolean(false), nil
+	}
 	there, err := s.there(n.Arg, arg, typ)
 	if err != nil {
 		return nil, err
@@ -191,6 +229,9 @@ func (s *scene) there(was, arg ast.IsNode, typ cedar.EntityType) (ast.IsNode, er
 	if typ == s.principal { // of the two the principal comes first, which has none
 		asked = and(asked, not(equal(resource, ast.NodeTypeVariable{Name: "principal"})))
 	}
+	if is(asked, true) {
+		return asked, nil
+	}
 	return or(known, asked), nil
 }
 
@@ -247,18 +288,12 @@ func (s *scene) kids(n ast.IsNode) (ast.IsNode, error) {
 	two := func(b ast.BinaryNode) ast.BinaryNode { return ast.BinaryNode{Left: one(b.Left), Right: one(b.Right)} }
 	out := func() ast.IsNode {
 		switch n := n.(type) {
-		case ast.NodeTypeAnd:
-			return and(one(n.Left), one(n.Right))
-		case ast.NodeTypeOr:
-			return or(one(n.Left), one(n.Right))
 		case ast.NodeTypeNot:
 			return not(one(n.Arg))
 		case ast.NodeTypeEquals:
 			return equal(one(n.Left), one(n.Right))
 		case ast.NodeTypeNotEquals:
 			return not(equal(one(n.Left), one(n.Right)))
-		case ast.NodeTypeIfThenElse:
-			return choice(one(n.If), one(n.Then), one(n.Else))
 		case ast.NodeTypeLessThan:
 			return ast.NodeTypeLessThan{BinaryNode: two(n.BinaryNode)}
 		case ast.NodeTypeLessThanOrEqual:

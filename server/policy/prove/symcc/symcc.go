@@ -151,12 +151,12 @@ func (t *Tool) run(ctx context.Context, program string, args []string) (string, 
 		return "", fmt.Errorf("no answer within %s", t.patience)
 	case ctx.Err() != nil:
 		return "", ctx.Err()
-	case err != nil && problem.Len() > 0:
-		return "", errors.New(oneLine(problem.String()))
+	case err != nil && problem.kept.Len() > 0:
+		return "", errors.New(oneLine(problem.kept.String()))
 	case err != nil:
 		return "", fmt.Errorf("running %s: %w", filepath.Base(program), err)
 	}
-	return out.String(), nil
+	return out.kept.String(), nil
 }
 
 // oneLine is a message of the tool's without its layout.
@@ -173,7 +173,7 @@ func oneLine(message string) string {
 // bounded keeps what is printed up to a bound. Beyond it, what is printed is an
 // error, or with cut is not kept.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	left int
 	cut  bool
 }
@@ -181,7 +181,7 @@ type bounded struct {
 func (b *bounded) Write(p []byte) (int, error) {
 	n := min(len(p), b.left)
 	b.left -= n
-	b.Buffer.Write(p[:n])
+	b.kept.Write(p[:n])
 	if n < len(p) && !b.cut {
 		return n, errors.New("the output is too long")
 	}
