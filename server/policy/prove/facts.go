@@ -76,7 +76,8 @@ func str(s string) ast.IsNode { return ast.NodeValue{Value: cedar.String(s)} }
 // implied is that a condition, if another holds, holds too.
 func implied(if_, then ast.IsNode) ast.IsNode { return or(not(if_), and(if_, then)) }
 
-// phases are those of the request, with a content where there is one.
+// phases are those of the request, with a content where there is one; nothing that
+// is counted is negative.
 func (f *facts) phases() {
 	var either []ast.IsNode
 	for _, phase := range f.scene.phases {
@@ -91,13 +92,19 @@ func (f *facts) phases() {
 	}
 	f.add(anyOf(either))
 	if content, ok := f.context["content"]; ok {
-		positive := ast.NodeTypeGreaterThanOrEqual{BinaryNode: ast.BinaryNode{Left: access(access(theContext, "content"), "size"), Right: ast.NodeValue{Value: cedar.Long(0)}}}
+		counted := notNegative(access(access(theContext, "content"), "size"))
 		if content.Optional {
-			f.add(implied(has(theContext, "content"), positive))
-		} else {
-			f.add(positive)
+			counted = implied(has(theContext, "content"), counted)
 		}
+		f.add(counted)
 	}
+	for _, name := range []cedar.String{"calls", "tokens", "micros"} {
+		f.add(notNegative(access(access(theContext, "cost"), name)))
+	}
+}
+
+func notNegative(n ast.IsNode) ast.IsNode {
+	return ast.NodeTypeGreaterThanOrEqual{BinaryNode: ast.BinaryNode{Left: n, Right: ast.NodeValue{Value: cedar.Long(0)}}}
 }
 
 // purposes are those that one of the bundles has for the action. Under another one

@@ -61,7 +61,19 @@ func (s *scene) judge() (judgement, error) {
 
 // condition is whether a policy matches, its scope included.
 func (s *scene) condition(p *ast.Policy) (ast.IsNode, error) {
-	parts := []ast.IsNode{scoped("principal", p.Principal), scoped("resource", p.Resource)}
+	principal, err := s.rewrite(scoped("principal", p.Principal))
+	if err != nil {
+		return nil, err
+	}
+	resource, err := s.rewrite(scoped("resource", p.Resource))
+	if err != nil {
+		return nil, err
+	}
+	out := and(principal, resource)
+	if is(resource, false) {
+		out = resource // no scope can fail
+	}
+	var parts []ast.IsNode
 	for _, c := range p.Conditions {
 		body := c.Body
 		if c.Condition == ast.ConditionUnless {
@@ -69,10 +81,9 @@ func (s *scene) condition(p *ast.Policy) (ast.IsNode, error) {
 		}
 		parts = append(parts, body)
 	}
-	out := ast.IsNode(boolean(true))
 	for _, part := range parts {
-		if is(out, false) {
-			break // and Cedar asks no further
+		if settled(out, false) {
+			break // Cedar asks no further
 		}
 		written, err := s.rewrite(part)
 		if err != nil {

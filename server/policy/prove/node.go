@@ -19,6 +19,18 @@ func is(n ast.IsNode, b bool) bool {
 	return ok && v.Value == cedar.Boolean(b)
 }
 
+// settled reports whether an expression comes to a boolean wherever it does not
+// fail: what is joined to it with && or || then never counts.
+func settled(n ast.IsNode, b bool) bool {
+	switch n := n.(type) {
+	case ast.NodeTypeAnd:
+		return !b && (settled(n.Left, b) || settled(n.Right, b))
+	case ast.NodeTypeOr:
+		return b && (settled(n.Left, b) || settled(n.Right, b))
+	}
+	return is(n, b)
+}
+
 func and(left, right ast.IsNode) ast.IsNode {
 	switch {
 	case is(left, true):

@@ -61,7 +61,7 @@ func (env environment) replay(text string) (*Example, error) {
 	if x.Context, err = json.Marshal(cedar.NewRecord(rest)); err != nil {
 		return nil, fmt.Errorf("writing the context: %w", err)
 	}
-	if in.attributes.Len() > 0 {
+	if in.attributes.Len() > 0 && env.resource != typeServer { // of which a request says nothing
 		if x.Attributes, err = json.Marshal(in.attributes); err != nil {
 			return nil, fmt.Errorf("writing the resource's attributes: %w", err)
 		}

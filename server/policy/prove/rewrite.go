@@ -50,7 +50,7 @@ func (s *scene) rewrite(n ast.IsNode) (ast.IsNode, error) {
 // is certain to decide. A validator types what does not count in no way.
 func (s *scene) until(n ast.BinaryNode, decisive bool, join func(left, right ast.IsNode) ast.IsNode) (ast.IsNode, error) {
 	left, err := s.rewrite(n.Left)
-	if err != nil || is(left, decisive) {
+	if err != nil || settled(left, decisive) {
 		return left, err
 	}
 	right, err := s.rewrite(n.Right)
@@ -62,14 +62,17 @@ func (s *scene) choice(n ast.NodeTypeIfThenElse) (ast.IsNode, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case is(test, true):
-		return s.rewrite(n.Then)
-	case is(test, false):
-		return s.rewrite(n.Else)
+	case settled(test, true):
+		n.Else = n.Then
+	case settled(test, false):
+		n.Then = n.Else
 	}
 	then, err := s.rewrite(n.Then)
 	if err != nil {
 		return nil, err
+	}
+	if is(test, true) || is(test, false) {
+		return then, nil
 	}
 	otherwise, err := s.rewrite(n.Else)
 	return ast.NodeTypeIfThenElse{If: test, Then: then, Else: otherwise}, err

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -147,6 +148,8 @@ func (t *Tool) run(ctx context.Context, program string, args []string) (string, 
 	c.Stdout, c.Stderr = &out, &problem
 	err := c.Run()
 	switch {
+	case out.over:
+		return "", fmt.Errorf("the output is longer than %d bytes", maxOutput)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return "", fmt.Errorf("no answer within %s", t.patience)
 	case ctx.Err() != nil:
@@ -176,14 +179,16 @@ type bounded struct {
 	kept bytes.Buffer
 	left int
 	cut  bool
+	over bool // more was printed
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	n := min(len(p), b.left)
 	b.left -= n
 	b.kept.Write(p[:n])
-	if n < len(p) && !b.cut {
-		return n, errors.New("the output is too long")
+	b.over = b.over || n < len(p)
+	if b.over && !b.cut {
+		return n, io.ErrShortWrite // which ends the program
 	}
 	return len(p), nil
 }

@@ -114,7 +114,7 @@ func TestProofs(t *testing.T) {
 		{"an agent joins a team", side(t, permits(`principal in Team::"t"`), apart), side(t, permits(`principal in Team::"t"`), joined), []string{wider, "s/t on Server: wider"}},
 		{"what the bundle says of its agents", side(t, permits(`principal has level && principal.level > 2`), joined), side(t, permits(`principal in Team::"t"`), joined), []string{equivalent}},
 		{"a policy that can fail denies", side(t, permits("true")),
-			side(t, permits("true")+`@id("o") @obligate("watermark") @text("w") permit (principal, action == Action::"s/t", resource is Server) when { context.cost.tokens + 1 < 0 };`),
+			side(t, permits("true")+`@id("o") @obligate("watermark") @text("w") permit (principal, action == Action::"s/t", resource is Server) when { context.cost.tokens + 1 < 1 };`),
 			[]string{narrower, "s/t on Server: narrower"}},
 		{"an agent's attribute without asking for it", side(t, permits(`principal has level && principal.level == 3`)), side(t, permits(`principal.level == 3`)), []string{equivalent}},
 		{"under a purpose that there is not", side(t, permits(`context.purpose == "p"`)), side(t, permits(`context.purpose == "p" || context.purpose == "none"`)), []string{equivalent}},
@@ -126,7 +126,8 @@ func TestProofs(t *testing.T) {
 				"s/t on Server: redact /b by mask: more no, less yes", "s/t on Server: redact /c by mask: more yes, less no"}},
 		{"a tool's arguments", side(t, permits("true")), side(t, permits("true"), [2]string{"tools/s.json", `{"server":"s","tools":[{"name":"t","inputSchema":{"type":"object"}}]}`}),
 			[]string{"unknown (wider unknown, narrower unknown, obligations no)", "s/t on Server: unknown", "s/t on Thing: unknown"}},
-		{"a tool comes", side(t, `@id("p") permit (principal, action, resource);`, [2]string{"tools/z.json", `{"server":"z","tools":[]}`}, [2]string{"tools.yaml", "s:\n  t: { classes: [read-only], resources: [Thing] }\n"}),
+		{"a tool comes", side(t, `@id("p") permit (principal, action, resource);`, [2]string{"tools/z.json", `{"server":"z","tools":[]}`}, [2]string{"tools.yaml", "s:\n  t: { classes: [read-only], resources: [Thing] }\n"},
+			[2]string{"purposes.yaml", "p:\n  tools: [s/*]\nq:\n  tools: [s/*]\n"}),
 			side(t, `@id("p") permit (principal, action, resource);`), []string{wider, "z/t on Server: wider"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -254,7 +255,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{"another property", `printf '✓ Policy set always allows: VERIFIED\n'`, "not one that is known"},
 		{"a failure after the answer", `printf '✓ Policy set 1 implies policy set 2: VERIFIED\n'; exit 1`, "exit status 1"},
 		{"a message", `printf '  × Analysis failed\n  ╰─▶ no such thing\n' >&2; exit 1`, "Analysis failed: no such thing"},
-		{"without an end", "yes", "the output is too long"},
+		{"without an end", "yes", "the output is longer than"},
 		{"never", "sleep 1000 & wait", "no answer within 2s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
