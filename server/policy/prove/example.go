@@ -9,6 +9,8 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
+
+	"github.com/writpdp/writ/server/policy"
 )
 
 // instance is a request of Cedar's own as the prover prints it.
@@ -56,12 +58,27 @@ func parseExample(text string) (instance, error) {
 	return out, err
 }
 
-// quoteKeys makes the names of a request's parts those of a record.
+// keys quotes the names of a request's parts.
+var keys = strings.NewReplacer("principal: ", `"principal": `, "action: ", `"action": `, "resource: ", `"resource": `)
+
+// quoteKeys makes the names of a request's parts those of a record, outside of texts.
 func quoteKeys(line string) string {
-	line = strings.Replace(line, "principal: ", `"principal": `, 1)
-	// A text in which this stood would have a quote before the comma, escaped.
-	line = strings.Replace(line, `", action: `, `", "action": `, 1)
-	return strings.Replace(line, `", resource: `, `", "resource": `, 1)
+	var b strings.Builder
+	start, inside := 0, false
+	for i := 0; i < len(line); i++ {
+		switch {
+		case inside && line[i] == '\\':
+			i++
+		case inside && line[i] == '"':
+			b.WriteString(line[start : i+1])
+			start, inside = i+1, false
+		case line[i] == '"':
+			b.WriteString(keys.Replace(line[start:i]))
+			start, inside = i, true
+		}
+	}
+	b.WriteString(line[start:])
+	return b.String()
 }
 
 // attributes are those of one entity, which comes as a head and one attribute a
@@ -86,19 +103,36 @@ func attributes(lines []string, uid string) (cedar.Record, error) {
 	return cedar.NewRecord(nil), nil
 }
 
-// literal is the record that an expression without variables comes to.
+// literal is the record that an expression without variables comes to. Its errors
+// show nothing of the text.
 func literal(text string) (cedar.Record, error) {
-	var p cedar.Policy
-	if err := p.UnmarshalCedar([]byte("permit (principal, action, resource) when { " + text + " };")); err != nil {
-		return cedar.Record{}, errors.New("it is not in Cedar") // Cedar's message would show a part of it
+	data := []byte("permit (principal, action, resource) when { " + text + " };")
+	if err := policy.CheckCedar("example", data); err != nil {
+		return cedar.Record{}, err
 	}
-	conditions := (*ast.Policy)(p.AST()).Conditions
-	if len(conditions) != 1 {
+	list, err := cedar.NewPolicyListFromBytes("example", data)
+	if err != nil {
+		return cedar.Record{}, errors.New("it is not in Cedar")
+	}
+	var conditions []ast.ConditionType
+	for _, p := range list {
+		conditions = append(conditions, (*ast.Policy)(p.AST()).Conditions...)
+	}
+	if len(list) != 1 || len(conditions) != 1 {
 		return cedar.Record{}, errors.New("it is not one expression")
+	}
+	open := false
+	ast.Inspect(ast.NewNode(conditions[0].Body), func(n ast.IsNode) bool {
+		_, variable := n.(ast.NodeTypeVariable)
+		open = open || variable
+		return !open
+	})
+	if open {
+		return cedar.Record{}, errors.New("it is no value")
 	}
 	v, err := eval.Eval(conditions[0].Body, eval.Env{Entities: cedar.EntityMap{}})
 	if err != nil {
-		return cedar.Record{}, fmt.Errorf("its value: %w", err)
+		return cedar.Record{}, errors.New("it has no value")
 	}
 	record, ok := v.(cedar.Record)
 	if !ok {
