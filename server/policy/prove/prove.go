@@ -8,15 +8,15 @@
 package prove
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/cedar-policy/cedar-go"
 
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
@@ -99,8 +99,10 @@ type Environment struct {
 	Verdict  Verdict `json:"verdict"`
 	Wider    Finding `json:"wider"`
 	Narrower Finding `json:"narrower"`
-	// Obligations are the duties whose policies differ.
-	Obligations []Duty `json:"obligations"`
+	// Obligations says whether obligations differ where both bundles allow, and
+	// Duties are those that do or may.
+	Obligations Claim  `json:"obligations_differ"`
+	Duties      []Duty `json:"duties"`
 }
 
 // Finding is one claim and what it rests on.
@@ -123,13 +125,9 @@ type Duty struct {
 }
 
 // Of compares two bundles in all kinds of requests that Writ asks policies about. At
-// most parallel questions are put at once. The error is of a context that ended, or
-// of a bundle whose policies cannot be read.
+// most parallel questions are put at once. The error is of a context that ended.
 func Of(ctx context.Context, old, new Side, ask Ask, parallel int) (*Proof, error) {
-	all, err := environments(old, new)
-	if err != nil {
-		return nil, err
-	}
+	all := environments(old, new)
 	p := &Proof{Environments: make([]Environment, len(all))}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(max(1, parallel))
@@ -149,12 +147,8 @@ func Of(ctx context.Context, old, new Side, ask Ask, parallel int) (*Proof, erro
 // sum derives the whole from its parts.
 func (p *Proof) sum() {
 	p.Wider, p.Narrower, p.Obligations = No, No, No
-	for i := range p.Environments {
-		e := &p.Environments[i]
-		p.Wider, p.Narrower = worse(p.Wider, e.Wider.Claim), worse(p.Narrower, e.Narrower.Claim)
-		for _, d := range e.Obligations {
-			p.Obligations = worse(p.Obligations, worse(d.More.Claim, d.Less.Claim))
-		}
+	for _, e := range p.Environments {
+		p.Wider, p.Narrower, p.Obligations = worse(p.Wider, e.Wider.Claim), worse(p.Narrower, e.Narrower.Claim), worse(p.Obligations, e.Obligations)
 	}
 	p.Verdict = verdict(p.Wider, p.Narrower)
 }
@@ -188,118 +182,88 @@ func verdict(wider, narrower Claim) Verdict {
 
 // environment is one kind of request and what each bundle makes of it.
 type environment struct {
-	principal, resource cedar.EntityType
-	action              cedar.EntityUID
-	schema              []byte
-	old, new            *scene
+	kind
+	schema   []byte
+	old, new *scene
 	// wrong says why the two cannot be compared; nil: they can.
 	wrong error
 }
 
-// environments are the kinds of requests that either bundle knows.
-func environments(old, new Side) ([]environment, error) {
-	type key struct {
-		principal, resource cedar.EntityType
-		action              cedar.EntityUID
-	}
-	found := map[key]*environment{}
-	for _, side := range []Side{old, new} {
-		for _, m := range side.Source.Moments() {
-			if m.Tool != nil && m.Resource == typeDestination {
-				continue // no request of a tool names one
-			}
-			for _, principal := range side.Source.Schema.Actions[m.Action].AppliesTo.Principals {
-				k := key{principal, m.Resource, m.Action}
-				if found[k] == nil {
-					found[k] = &environment{principal: principal, resource: m.Resource, action: m.Action}
-				}
-			}
+// environments are the kinds of requests that either bundle knows, in order.
+func environments(old, new Side) []environment {
+	was, is := newWorld(old), newWorld(new)
+	found := map[kind]bool{}
+	for _, w := range []*world{was, is} {
+		for k := range w.moments {
+			found[k] = true
 		}
 	}
-	keys := make([]key, 0, len(found))
-	for k := range found {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b key) int {
-		return strings.Compare(string(a.action.ID)+"\x00"+string(a.resource)+"\x00"+string(a.principal),
-			string(b.action.ID)+"\x00"+string(b.resource)+"\x00"+string(b.principal))
+	kinds := slices.SortedFunc(maps.Keys(found), func(a, b kind) int {
+		return cmp.Or(strings.Compare(string(a.action.ID), string(b.action.ID)), strings.Compare(string(a.resource), string(b.resource)),
+			strings.Compare(string(a.principal), string(b.principal)))
 	})
-	worlds := [2]*world{newWorld(old), newWorld(new)}
-	all := make([]environment, len(keys))
-	for i, k := range keys {
-		env := found[k]
-		env.old, env.new = worlds[0].scene(*env), worlds[1].scene(*env)
-		env.schema = new.Schema
+	all := make([]environment, len(kinds))
+	for i, k := range kinds {
+		env := environment{kind: k, schema: new.Schema, old: was.scene(k), new: is.scene(k)}
 		if env.new == nil {
 			env.schema = old.Schema
 		}
 		env.wrong = env.differ()
-		all[i] = *env
+		all[i] = env
 	}
-	return all, nil
+	return all
 }
 
 // compare finds out what the change does to one kind of request.
 func (env environment) compare(ctx context.Context, ask Ask) Environment {
-	e := Environment{Principal: string(env.principal), Action: string(env.action.ID), Resource: string(env.resource), Obligations: []Duty{}}
-	if env.wrong != nil {
-		e.Wider, e.Narrower = unknown(env.wrong), unknown(env.wrong)
-		e.Verdict = UnknownVerdict
+	e := Environment{Principal: string(env.principal), Action: string(env.action.ID), Resource: string(env.resource), Duties: []Duty{}}
+	facts, was, is, err := env.written()
+	if err != nil {
+		e.Wider, e.Narrower, e.Obligations, e.Verdict = unknown(err), unknown(err), Unknown, UnknownVerdict
 		return e
 	}
-	was, err := env.old.judge()
-	if err == nil {
-		var is judgement
-		if is, err = env.new.judge(); err == nil {
-			env.decide(ctx, ask, was, is, &e)
-			return e
-		}
-		err = fmt.Errorf("NEW: %w", err)
-	} else {
-		err = fmt.Errorf("OLD: %w", err)
-	}
-	e.Wider, e.Narrower, e.Verdict = unknown(err), unknown(err), UnknownVerdict
-	return e
-}
-
-// decide puts the questions about one kind of request.
-func (env environment) decide(ctx context.Context, ask Ask, was, is judgement, e *Environment) {
-	err := env.sameTool()
-	var facts string
-	if err == nil {
-		facts, err = env.facts()
-	}
-	if err != nil {
-		e.Wider, e.Narrower, e.Verdict = unknown(err), unknown(err), UnknownVerdict
-		return
-	}
-	e.Wider, e.Narrower = Finding{Claim: No}, Finding{Claim: No}
-	if was.allowed != is.allowed { // else the same expression of the same request
+	e.Wider, e.Narrower, e.Obligations = Finding{Claim: No}, Finding{Claim: No}, No
+	if was.allowed != is.allowed { // else it is the same expression of the same request
 		before, after := conjunction(facts, was.allowed), conjunction(facts, is.allowed)
 		e.Wider = env.ask(ctx, ask, after, before, func(x *Example) bool { return x.New.Allowed && !x.Old.Allowed })
 		e.Narrower = env.ask(ctx, ask, before, after, func(x *Example) bool { return x.Old.Allowed && !x.New.Allowed })
 	}
 	e.Verdict = verdict(e.Wider.Claim, e.Narrower.Claim)
+	// Only where both allow: an obligation is attached to nothing else.
+	common := conjunction(facts, was.allowed, is.allowed)
 	for _, duty := range duties(was, is) {
 		before, after := was.duty(duty), is.duty(duty)
 		if before == after {
 			continue
 		}
-		// Only where both allow: an obligation is attached to nothing else.
-		common := conjunction(facts, was.allowed, is.allowed)
-		more := func(x *Example) bool {
-			return x.both() && slices.Contains(x.New.duties, duty) && !slices.Contains(x.Old.duties, duty)
-		}
-		less := func(x *Example) bool {
-			return x.both() && slices.Contains(x.Old.duties, duty) && !slices.Contains(x.New.duties, duty)
-		}
 		d := Duty{Duty: duty,
-			More: env.ask(ctx, ask, conjunction(common, after), conjunction(common, before), more),
-			Less: env.ask(ctx, ask, conjunction(common, before), conjunction(common, after), less)}
+			More: env.ask(ctx, ask, conjunction(common, after), conjunction(common, before), func(x *Example) bool { return x.both() && x.New.asks(duty) && !x.Old.asks(duty) }),
+			Less: env.ask(ctx, ask, conjunction(common, before), conjunction(common, after), func(x *Example) bool { return x.both() && x.Old.asks(duty) && !x.New.asks(duty) })}
+		e.Obligations = worse(e.Obligations, worse(d.More.Claim, d.Less.Claim))
 		if d.More.Claim != No || d.Less.Claim != No {
-			e.Obligations = append(e.Obligations, d)
+			e.Duties = append(e.Duties, d)
 		}
 	}
+	return e
+}
+
+// written are the facts of a kind of request and what each bundle makes of it. The
+// error says why the two cannot be compared.
+func (env environment) written() (facts string, was, is judgement, err error) {
+	if err = env.wrong; err != nil {
+		return facts, was, is, err
+	}
+	if was, err = env.old.judge(); err != nil {
+		return facts, was, is, fmt.Errorf("OLD: %w", err)
+	}
+	if is, err = env.new.judge(); err != nil {
+		return facts, was, is, fmt.Errorf("NEW: %w", err)
+	}
+	if err = env.sameTool(); err != nil {
+		return facts, was, is, err
+	}
+	facts, err = env.facts()
+	return facts, was, is, err
 }
 
 // ask finds out whether first allows something that second does not. A

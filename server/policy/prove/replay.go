@@ -2,7 +2,9 @@ package prove
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +46,8 @@ type Ruling struct {
 	duties []string
 }
 
+func (r Ruling) asks(duty string) bool { return slices.Contains(r.duties, duty) }
+
 func (x *Example) both() bool { return x.Old.Allowed && x.New.Allowed }
 
 // replay decides a counterexample with the bundles' own policies.
@@ -53,7 +57,7 @@ func (env environment) replay(text string) (*Example, error) {
 		return nil, err
 	}
 	if in.principal.Type != env.principal || in.action != env.action || in.resource.Type != env.resource {
-		return nil, fmt.Errorf("it is of another kind of request")
+		return nil, errors.New("it is of another kind of request")
 	}
 	x := &Example{Principal: string(in.principal.MarshalCedar()), Action: string(in.action.MarshalCedar()), Resource: string(in.resource.MarshalCedar())}
 	rest := in.context.Map()

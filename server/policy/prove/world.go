@@ -32,12 +32,30 @@ type world struct {
 	declared map[cedar.EntityType][]cedar.EntityUID
 	// above are the ancestors of each, in order, without itself.
 	above map[cedar.EntityUID][]cedar.EntityUID
+	// moments are the kinds of requests, those that differ in their phase together.
+	moments map[kind][]policy.Moment
+}
+
+// kind tells kinds of requests apart.
+type kind struct {
+	principal, resource cedar.EntityType
+	action              cedar.EntityUID
 }
 
 func newWorld(side Side) *world {
-	w := &world{Side: side, groups: cedar.EntityMap{}, declared: map[cedar.EntityType][]cedar.EntityUID{}, above: map[cedar.EntityUID][]cedar.EntityUID{}}
+	w := &world{Side: side, groups: cedar.EntityMap{}, declared: map[cedar.EntityType][]cedar.EntityUID{}, above: map[cedar.EntityUID][]cedar.EntityUID{},
+		moments: map[kind][]policy.Moment{}}
 	for uid, action := range side.Source.Schema.Actions {
 		w.groups[uid] = action.Entity
+	}
+	for _, m := range side.Source.Moments() {
+		if m.Tool != nil && m.Resource == typeDestination {
+			continue // no request of a tool names one
+		}
+		for _, principal := range side.Source.Schema.Actions[m.Action].AppliesTo.Principals {
+			k := kind{principal, m.Resource, m.Action}
+			w.moments[k] = append(w.moments[k], m)
+		}
 	}
 	for uid := range side.Source.Entities {
 		if uid.Type == typeAction {
@@ -75,9 +93,8 @@ func byName(a, b cedar.EntityUID) int {
 // scene is one bundle in one kind of request.
 type scene struct {
 	*world
-	principal, resource cedar.EntityType
-	action              cedar.EntityUID
-	context             resolved.RecordType
+	kind
+	context resolved.RecordType
 	// tool is what is called; nil: a prompt or a connection.
 	tool *decision.Tool
 	// server is the resource where it is the tool's server; zero: it is not.
@@ -92,19 +109,16 @@ type scene struct {
 }
 
 // scene is nil where the bundle does not know the kind of request.
-func (w *world) scene(env environment) *scene {
-	var s *scene
-	for _, m := range w.Source.Moments() {
-		if m.Action != env.action || m.Resource != env.resource {
-			continue
-		}
-		if s == nil {
-			s = &scene{world: w, principal: env.principal, resource: env.resource, action: env.action,
-				context: m.Context, server: m.Server, looked: map[cedar.EntityType]bool{}}
-			if m.Tool != nil {
-				s.tool = m.Tool.Tool
-			}
-		}
+func (w *world) scene(k kind) *scene {
+	moments := w.moments[k]
+	if len(moments) == 0 {
+		return nil
+	}
+	s := &scene{world: w, kind: k, context: moments[0].Context, server: moments[0].Server, looked: map[cedar.EntityType]bool{}}
+	if tool := moments[0].Tool; tool != nil {
+		s.tool = tool.Tool
+	}
+	for _, m := range moments {
 		s.phases = append(s.phases, m.Phase)
 	}
 	return s

@@ -104,7 +104,7 @@ func (e *Environment) parts() []part {
 	}
 	add("wider", e.Wider)
 	add("narrower", e.Narrower)
-	for _, d := range e.Obligations {
+	for _, d := range e.Duties {
 		add("NEW also asks for "+d.Duty, d.More)
 		add("NEW no longer asks for "+d.Duty, d.Less)
 	}

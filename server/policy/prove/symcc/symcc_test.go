@@ -62,7 +62,7 @@ func said(p *prove.Proof) []string {
 		if e.Verdict != prove.Equivalent {
 			all = append(all, fmt.Sprintf("%s on %s: %s", e.Action, e.Resource, e.Verdict))
 		}
-		for _, d := range e.Obligations {
+		for _, d := range e.Duties {
 			all = append(all, fmt.Sprintf("%s on %s: %s: more %s, less %s", e.Action, e.Resource, d.Duty, d.More.Claim, d.Less.Claim))
 		}
 	}
@@ -107,7 +107,7 @@ func TestProofs(t *testing.T) {
 			side(t, permits(`context.args has d && context.args.d.lessThanOrEqual(decimal("1.0"))`)), []string{wider, "s/t on Server: wider"}},
 		{"times, written otherwise", side(t, permits(`context.now < datetime("2026-12-24")`)), side(t, permits(`!(context.now >= datetime("2026-12-24T00:00:00Z"))`)), []string{equivalent}},
 		{"tags", side(t, permits(`context.extra has human && context.extra.human.hasTag("x")`), tagged), side(t, permits(`true`), tagged),
-			[]string{"unknown (wider unknown, narrower unknown, obligations no)", "s/t on Server: unknown"}},
+			[]string{"unknown (wider unknown, narrower unknown, obligations unknown)", "s/t on Server: unknown"}},
 		{"a forbid goes into shadow mode", side(t, permits("true")+`@id("f") forbid (principal, action == Action::"s/t", resource) when { context.args has n };`),
 			side(t, permits("true")+`@id("f") @mode("shadow") forbid (principal, action == Action::"s/t", resource) when { context.args has n };`), []string{wider, "s/t on Server: wider"}},
 		{"a policy in shadow mode changes", side(t, permits("true")), side(t, permits("true")+`@id("f") @mode("shadow") forbid (principal, action, resource);`), []string{equivalent}},
@@ -125,7 +125,7 @@ func TestProofs(t *testing.T) {
 			[]string{"equivalent (wider no, narrower no, obligations yes)", "s/t on Server: redact /a by mask: more yes, less no",
 				"s/t on Server: redact /b by mask: more no, less yes", "s/t on Server: redact /c by mask: more yes, less no"}},
 		{"a tool's arguments", side(t, permits("true")), side(t, permits("true"), [2]string{"tools/s.json", `{"server":"s","tools":[{"name":"t","inputSchema":{"type":"object"}}]}`}),
-			[]string{"unknown (wider unknown, narrower unknown, obligations no)", "s/t on Server: unknown", "s/t on Thing: unknown"}},
+			[]string{"unknown (wider unknown, narrower unknown, obligations unknown)", "s/t on Server: unknown", "s/t on Thing: unknown"}},
 		{"a tool comes", side(t, `@id("p") permit (principal, action, resource);`, [2]string{"tools/z.json", `{"server":"z","tools":[]}`}, [2]string{"tools.yaml", "s:\n  t: { classes: [read-only], resources: [Thing] }\n"},
 			[2]string{"purposes.yaml", "p:\n  tools: [s/*]\nq:\n  tools: [s/*]\n"}),
 			side(t, `@id("p") permit (principal, action, resource);`), []string{wider, "z/t on Server: wider"}},
