@@ -108,7 +108,7 @@ func notNegative(n ast.IsNode) ast.IsNode {
 }
 
 // purposes are those that one of the bundles has for the action. Under another one
-// both deny before policies count.
+// both deny.
 func (f *facts) purposes(scenes []*scene) {
 	known := map[string]bool{}
 	for _, s := range scenes {
@@ -120,7 +120,7 @@ func (f *facts) purposes(scenes []*scene) {
 		f.add(boolean(false))
 		return
 	}
-	f.add(ast.NodeTypeContains{BinaryNode: ast.BinaryNode{Left: texts(slices.Collect(maps.Keys(known))), Right: access(theContext, "purpose")}})
+	f.add(contains(texts(slices.Collect(maps.Keys(known))), access(theContext, "purpose")))
 }
 
 // present is what is left out where it is empty.
@@ -192,7 +192,7 @@ func (f *facts) destination(scenes []*scene) {
 	}
 	of := allOf(same)
 	if len(declared) > 0 { // whose attributes are the bundle's
-		of = or(ast.NodeTypeContains{BinaryNode: ast.BinaryNode{Left: literals(declared), Right: resource}}, of)
+		of = or(contains(literals(declared), resource), of)
 	}
 	f.add(of)
 	for _, uid := range declared {

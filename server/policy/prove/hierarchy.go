@@ -94,7 +94,7 @@ func (s *scene) belowOpen(left, right ast.IsNode, typ, of cedar.EntityType, meet
 		if _, single := s.typeOf(right).(resolved.EntityType); single {
 			either = append(either, equal(left, right))
 		} else {
-			either = append(either, ast.NodeTypeContains{BinaryNode: ast.BinaryNode{Left: right, Right: left}})
+			either = append(either, contains(right, left))
 		}
 	}
 	pairs := 0
@@ -136,7 +136,7 @@ func (s *scene) oneOf(n ast.IsNode, members []cedar.EntityUID) (ast.IsNode, erro
 	case 1:
 		return equal(n, ast.NodeValue{Value: members[0]}), nil
 	}
-	return ast.NodeTypeContains{BinaryNode: ast.BinaryNode{Left: literals(members), Right: n}}, nil
+	return contains(literals(members), n), nil
 }
 
 func literals(all []cedar.EntityUID) ast.NodeTypeSet {

@@ -22,8 +22,9 @@ type judgement struct {
 	obliging map[string][]ast.IsNode
 }
 
-// judge writes down what Writ does with its policies: it allows where one permits,
-// none forbids, and none that is asked fails, the obligating ones included. That a
+// judge writes down what Writ does with its policies: it allows where the purpose
+// grants the action, a policy permits, none forbids, and none that is asked fails, the
+// obligating ones included. That a
 // policy fails is no expression of Cedar's, so all are asked before any counts, and
 // one that fails takes the whole with it.
 func (s *scene) judge() (judgement, error) {
@@ -53,8 +54,9 @@ func (s *scene) judge() (judgement, error) {
 		}
 	}
 	decides := and(anyOf(permits), not(anyOf(forbids)))
-	if !is(decides, false) {
-		out.allowed = text(allOf(append(asked, decides)))
+	if purposes := s.purposes(); len(purposes) > 0 && !is(decides, false) {
+		granted := contains(texts(purposes), access(theContext, "purpose"))
+		out.allowed = text(allOf(slices.Concat([]ast.IsNode{granted}, asked, []ast.IsNode{decides})))
 	}
 	return out, nil
 }

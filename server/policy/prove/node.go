@@ -70,6 +70,10 @@ func equal(left, right ast.IsNode) ast.IsNode {
 	return ast.NodeTypeEquals{BinaryNode: ast.BinaryNode{Left: left, Right: right}}
 }
 
+func contains(set, element ast.IsNode) ast.IsNode {
+	return ast.NodeTypeContains{BinaryNode: ast.BinaryNode{Left: set, Right: element}}
+}
+
 // anyOf is whether one of some conditions holds, and allOf whether each does.
 func anyOf(conditions []ast.IsNode) ast.IsNode { return join(conditions, false, or) }
 func allOf(conditions []ast.IsNode) ast.IsNode { return join(conditions, true, and) }

@@ -83,17 +83,22 @@ func (env environment) replay(text string) (*Example, error) {
 		if err != nil {
 			return nil, err
 		}
-		*side.into = ruled(side.scene.Bundle.Policies.Judge(q))
+		*side.into = side.scene.ruling(q)
 	}
 	return x, nil
 }
 
-func ruled(r decision.Ruling) Ruling {
+// ruling is what a bundle decides.
+func (s *scene) ruling(q decision.Query) Ruling {
+	r := s.Bundle.Policies.Judge(q)
 	out := Ruling{Permits: ids(r.Permits), Forbids: ids(r.Forbids), Errors: ids(r.Errors), duties: dutiesIn(r)}
 	// That a redaction cannot be carried out is a matter of the content, which
 	// policies do not see.
 	if !strings.HasPrefix(r.Refused.Code, "redact.") {
 		out.Refused = r.Refused.Text
+	}
+	if !slices.Contains(s.purposes(), q.Request.Purpose) {
+		out.Refused = "the purpose does not grant it"
 	}
 	out.Allowed = len(out.Permits) > 0 && len(out.Forbids)+len(out.Errors) == 0 && out.Refused == "" && !r.Open
 	return out

@@ -118,6 +118,8 @@ func TestProofs(t *testing.T) {
 			[]string{narrower, "s/t on Server: narrower"}},
 		{"an agent's attribute without asking for it", side(t, permits(`principal has level && principal.level == 3`)), side(t, permits(`principal.level == 3`)), []string{equivalent}},
 		{"under a purpose that there is not", side(t, permits(`context.purpose == "p"`)), side(t, permits(`context.purpose == "p" || context.purpose == "none"`)), []string{equivalent}},
+		{"a purpose grants the tool", side(t, permits("true"), [2]string{"purposes.yaml", "p:\n  tools: [s/*]\nq:\n  tools: [z/*]\n"}), side(t, permits("true")),
+			[]string{wider, "s/t on Server: wider"}},
 		{"a server's class", side(t, permits(`context.tool.classes.contains("read-only")`)), side(t, permits("true")), []string{equivalent}},
 		{"obligations", side(t, permits("true")+`@id("o") @obligate("redact") @fields("/a /b") permit (principal, action == Action::"s/t", resource is Server) when { context.args has n };`),
 			side(t, permits("true")+`@id("o") @obligate("redact") @fields("/a") permit (principal, action == Action::"s/t", resource is Server) when { context.args has n };`+
@@ -147,7 +149,7 @@ func TestProofs(t *testing.T) {
 func TestNoRequestContradicts(t *testing.T) {
 	tool := find(t, patience)
 	claims := map[prove.Claim]int{}
-	for seed := range 4 {
+	for seed := range 6 {
 		drawn := rapid.Custom(func(t *rapid.T) [2]string { return [2]string{policytest.DrawPolicies(t), policytest.DrawPolicies(t)} }).Example(seed)
 		old, new := side(t, drawn[0]), side(t, drawn[1])
 		p, err := prove.Of(t.Context(), old, new, tool.Ask, 2)
