@@ -31,8 +31,9 @@ func (env environment) facts() (string, error) {
 	}
 	f := &facts{scene: scenes[0]}
 	f.phases()
+	f.counted()
 	f.purposes(scenes)
-	if f.scene.tool == nil || f.scene.resource == typeDestination {
+	if f.scene.tool == nil {
 		f.destination(scenes)
 	} else {
 		f.tool(scenes)
@@ -73,11 +74,10 @@ func has(of ast.IsNode, name cedar.String) ast.IsNode {
 
 func str(s string) ast.IsNode { return ast.NodeValue{Value: cedar.String(s)} }
 
-// implied is that a condition, if another holds, holds too.
-func implied(if_, then ast.IsNode) ast.IsNode { return or(not(if_), and(if_, then)) }
+// implied is that a condition holds if a given one does.
+func implied(given, then ast.IsNode) ast.IsNode { return or(not(given), and(given, then)) }
 
-// phases are those of the request, with a content where there is one; nothing that
-// is counted is negative.
+// phases are those of the request, with a content where there is one.
 func (f *facts) phases() {
 	var either []ast.IsNode
 	for _, phase := range f.scene.phases {
@@ -91,6 +91,10 @@ func (f *facts) phases() {
 		either = append(either, one)
 	}
 	f.add(anyOf(either))
+}
+
+// counted is that nothing that is counted is negative.
+func (f *facts) counted() {
 	if content, ok := f.context["content"]; ok {
 		counted := notNegative(access(access(theContext, "content"), "size"))
 		if content.Optional {
@@ -160,7 +164,8 @@ func (f *facts) tool(scenes []*scene) {
 	f.add(implied(has(theContext, "destination"), stated(access(theContext, "destination"))))
 }
 
-// stated is that a destination says something.
+// stated is that a destination says something. That of a vendor which the bundle does
+// not know says nothing, and is denied before policies count.
 func stated(of ast.IsNode) ast.IsNode {
 	var either []ast.IsNode
 	for _, name := range []cedar.String{"host", "region", "vendor"} {
@@ -170,10 +175,11 @@ func stated(of ast.IsNode) ast.IsNode {
 }
 
 // destination is what is so of a prompt or a connection: the resource is the
-// destination in the context, by the name of its host, or else its vendor's.
+// destination in the context, by the name of its host, or else its vendor's. One that
+// says nothing is not in the context; here it is there and empty, and whoever looks
+// at it fails.
 func (f *facts) destination(scenes []*scene) {
 	in, resource := access(theContext, "destination"), variable("resource")
-	f.add(stated(in))
 	named := map[cedar.EntityUID]bool{}
 	var declared []cedar.EntityUID
 	for _, s := range scenes {
@@ -200,7 +206,10 @@ func (f *facts) destination(scenes []*scene) {
 	}
 	for _, uid := range slices.SortedFunc(maps.Keys(named), byName) {
 		host, vendor := equal(access(in, "host"), ast.NodeValue{Value: uid.ID}), equal(access(in, "vendor"), ast.NodeValue{Value: uid.ID})
-		by := or(host, and(equal(access(in, "host"), str("")), vendor))
+		by := and(host, vendor)
+		if uid.ID != "" {
+			by = or(host, and(equal(access(in, "host"), str("")), vendor))
+		}
 		f.add(equal(equal(resource, ast.NodeValue{Value: uid}), by))
 	}
 }

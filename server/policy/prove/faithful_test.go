@@ -82,10 +82,15 @@ func value(t *rapid.T, expression string, env eval.Env) (types.Value, error) {
 func TestFaithful(t *testing.T) {
 	allowed, denied, failed := 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		side := sideOf(t, policytest.DrawPolicies(t))
+		side := sideOf(t, policytest.DrawPolicies(t)+`
+@id("d") forbid (principal, action in [Action::"prompt", Action::"connect"], resource) when { context.cost.tokens == 3 && context.destination.host == "h" };
+@id("e") permit (principal, action in [Action::"prompt", Action::"connect"], resource) when { context.destination.host == "eu" };`)
 		environments := environments(side, side)
 		for range 20 {
 			q := policytest.DrawQuery(t, side.Bundle)
+			if q.Tool == nil && rapid.Bool().Draw(t, "nowhere") {
+				q.Request.Destination = decision.Destination{}
+			}
 			for _, e := range environments {
 				if !e.is(q) {
 					continue
@@ -95,6 +100,11 @@ func TestFaithful(t *testing.T) {
 				asked, why := side.Bundle.Policies.(*policy.Set).Env(q)
 				if why.Code != "" {
 					t.Fatal(why)
+				}
+				if context, ok := asked.Context.(cedar.Record); ok && q.Request.Destination == (decision.Destination{}) && q.Tool == nil {
+					members := context.Map() // as a prover imagines it
+					members["destination"] = cedar.NewRecord(cedar.RecordMap{"host": cedar.String(""), "vendor": cedar.String(""), "region": cedar.String("")})
+					asked.Context = cedar.NewRecord(members)
 				}
 				resource, _ := asked.Resource.(cedar.EntityUID)
 				asked.Entities = open{asked.Entities, side, resource}

@@ -9,8 +9,12 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 )
 
-// maxMembers bounds the entities that one expression is compared with.
-const maxMembers = 20_000
+// Bounds of what one test of membership comes to: entities in a list, and pairs of
+// an entity and what it is in.
+const (
+	maxMembers = 20_000
+	maxPairs   = 2_000
+)
 
 // in is a test of membership, by the entities that the bundle declares: of no others
 // is anything in anything else.
@@ -28,18 +32,26 @@ func (s *scene) in(n ast.NodeTypeIn) (ast.IsNode, error) {
 		return nil, err
 	}
 	if groups, ok := entities(right); ok {
+		if typ == typeAction {
+			return s.actionBelow(left, groups)
+		}
 		return s.below(left, typ, groups)
 	}
 	// What is on the right is known with the request only.
 	switch of := s.typeOf(n.Right).(type) {
 	case resolved.EntityType:
-		return s.belowOpen(left, right, typ, cedar.EntityType(of), func(one ast.IsNode, of []cedar.EntityUID) (ast.IsNode, error) { return s.oneOf(one, of) })
+		var same ast.IsNode
+		if cedar.EntityType(of) == typ {
+			same = equal(left, right)
+		}
+		return s.belowOpen(left, right, typ, cedar.EntityType(of), same, s.oneOf)
 	case resolved.SetType:
 		if element, ok := of.Element.(resolved.EntityType); ok {
-			return s.belowOpen(left, right, typ, cedar.EntityType(element), func(all ast.IsNode, of []cedar.EntityUID) (ast.IsNode, error) {
-				if len(of) == 0 {
-					return boolean(false), nil
-				}
+			var same ast.IsNode
+			if cedar.EntityType(element) == typ {
+				same = contains(right, left)
+			}
+			return s.belowOpen(left, right, typ, cedar.EntityType(element), same, func(all ast.IsNode, of []cedar.EntityUID) (ast.IsNode, error) {
 				return ast.NodeTypeContainsAny{BinaryNode: ast.BinaryNode{Left: all, Right: literals(of)}}, nil
 			})
 		}
@@ -69,9 +81,6 @@ func entities(n ast.IsNode) ([]cedar.EntityUID, bool) {
 
 // below is whether an entity of a type is one of some groups or in one.
 func (s *scene) below(left ast.IsNode, typ cedar.EntityType, groups []cedar.EntityUID) (ast.IsNode, error) {
-	if typ == typeAction {
-		return boolean(slices.ContainsFunc(groups, s.actionIn)), nil
-	}
 	var members []cedar.EntityUID
 	for _, group := range groups {
 		if group.Type == typ && !slices.Contains(members, group) {
@@ -86,16 +95,13 @@ func (s *scene) below(left ast.IsNode, typ cedar.EntityType, groups []cedar.Enti
 	return s.oneOf(left, members)
 }
 
-// belowOpen is the same for a right side that is open: whether the entity is the
-// one there, or the bundle puts it below one.
-func (s *scene) belowOpen(left, right ast.IsNode, typ, of cedar.EntityType, meets func(ast.IsNode, []cedar.EntityUID) (ast.IsNode, error)) (ast.IsNode, error) {
+// belowOpen is the same for a right side that is open: same, whether the entity is
+// what is there (nil: it cannot be), or that the bundle puts it below something that
+// meets it.
+func (s *scene) belowOpen(left, right ast.IsNode, typ, of cedar.EntityType, same ast.IsNode, meets func(ast.IsNode, []cedar.EntityUID) (ast.IsNode, error)) (ast.IsNode, error) {
 	var either []ast.IsNode
-	if typ == of {
-		if _, single := s.typeOf(right).(resolved.EntityType); single {
-			either = append(either, equal(left, right))
-		} else {
-			either = append(either, contains(right, left))
-		}
+	if same != nil {
+		either = append(either, same)
 	}
 	pairs := 0
 	for _, uid := range s.declared[typ] {
@@ -105,8 +111,8 @@ func (s *scene) belowOpen(left, right ast.IsNode, typ, of cedar.EntityType, meet
 				groups = append(groups, a)
 			}
 		}
-		if pairs += len(groups); pairs > maxMembers {
-			return nil, fmt.Errorf("the bundle declares more than %d memberships of %s in %s", maxMembers, typ, of)
+		if pairs += len(groups); pairs > maxPairs {
+			return nil, fmt.Errorf("the bundle declares more than %d memberships of %s in %s", maxPairs, typ, of)
 		}
 		if len(groups) == 0 {
 			continue
@@ -155,9 +161,20 @@ func defined(n ast.IsNode) ast.IsNode {
 	return ast.NodeTypeEquals{BinaryNode: ast.BinaryNode{Left: n, Right: n}}
 }
 
-// actionIn is whether the request's action is a group or in it.
-func (s *scene) actionIn(group cedar.EntityUID) bool {
-	return group == s.action || slices.Contains(ancestors(s.groups, s.action), group)
+// actionBelow is whether an action, mostly the request's, is one of some groups or
+// in one.
+func (s *scene) actionBelow(n ast.IsNode, groups []cedar.EntityUID) (ast.IsNode, error) {
+	if v, ok := n.(ast.NodeValue); ok {
+		if uid, ok := v.Value.(cedar.EntityUID); ok {
+			return boolean(slices.ContainsFunc(groups, func(g cedar.EntityUID) bool { return s.actionIn(uid, g) })), nil
+		}
+	}
+	return nil, fmt.Errorf("%s: which action it is depends on the request", text(n))
+}
+
+// actionIn is whether an action is a group or in it.
+func (s *scene) actionIn(uid, group cedar.EntityUID) bool {
+	return group == uid || slices.Contains(ancestors(s.groups, uid), group)
 }
 
 // names is whether a scope's action is the request's.
@@ -166,9 +183,9 @@ func (s *scene) names(scope ast.IsActionScopeNode) bool {
 	case ast.ScopeTypeEq:
 		return scope.Entity == s.action
 	case ast.ScopeTypeIn:
-		return s.actionIn(scope.Entity)
+		return s.actionIn(s.action, scope.Entity)
 	case ast.ScopeTypeInSet:
-		return slices.ContainsFunc(scope.Entities, s.actionIn)
+		return slices.ContainsFunc(scope.Entities, func(g cedar.EntityUID) bool { return s.actionIn(s.action, g) })
 	}
 	return true
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
@@ -24,9 +23,8 @@ type judgement struct {
 
 // judge writes down what Writ does with its policies: it allows where the purpose
 // grants the action, a policy permits, none forbids, and none that is asked fails, the
-// obligating ones included. That a
-// policy fails is no expression of Cedar's, so all are asked before any counts, and
-// one that fails takes the whole with it.
+// obligating ones included. Cedar has no expression for a failure, so all are asked
+// before any counts, and one that fails takes the whole with it.
 func (s *scene) judge() (judgement, error) {
 	out := judgement{allowed: text(boolean(false)), obliging: map[string][]ast.IsNode{}}
 	if s == nil {
@@ -142,25 +140,30 @@ func dutiesOf(st policy.Written) []string {
 	case "notify":
 		return []string{notify(notes["to"], notes["body"])}
 	case "step_up":
-		return []string{"step_up to " + notes["acr"]}
+		return []string{stepUp(notes["acr"])}
 	case "watermark":
-		return []string{"watermark " + strconv.Quote(notes["text"])}
+		return []string{watermark(notes["text"])}
 	}
-	return []string{st.Obligation}
+	return []string{fmt.Sprintf("%s %q", st.Obligation, notes)} // with its @id: never the same
 }
 
 func redact(field string, remove bool) string {
+	method := "mask"
 	if remove {
-		return "redact " + field + " by remove"
+		method = "remove"
 	}
-	return "redact " + field + " by mask"
+	return fmt.Sprintf("redact %q by %s", field, method)
 }
 
 func route(region, vendor string) string {
-	return strings.TrimSpace(fmt.Sprintf("route to region %q vendor %q", region, vendor))
+	return fmt.Sprintf("route to region %q, vendor %q", region, vendor)
 }
 
-func notify(to, body string) string { return fmt.Sprintf("notify %s %q", to, body) }
+func notify(to, body string) string { return fmt.Sprintf("notify %q: %q", to, body) }
+
+func stepUp(acr string) string { return fmt.Sprintf("step_up to %q", acr) }
+
+func watermark(text string) string { return fmt.Sprintf("watermark %q", text) }
 
 // dutiesIn are those that a ruling asks for, in the same words.
 func dutiesIn(r decision.Ruling) []string {
@@ -180,9 +183,9 @@ func dutiesIn(r decision.Ruling) []string {
 		case decision.Notify:
 			all = append(all, notify(d.To, d.Body))
 		case decision.StepUp:
-			all = append(all, "step_up to "+d.ACRValue)
+			all = append(all, stepUp(d.ACRValue))
 		case decision.Watermark:
-			all = append(all, "watermark "+strconv.Quote(d.Text))
+			all = append(all, watermark(d.Text))
 		}
 	}
 	return all

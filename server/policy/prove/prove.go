@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -296,7 +297,12 @@ func (env environment) ask(ctx context.Context, ask Ask, first, second string, s
 const maxReason = 2048
 
 func unknown(why error) Finding {
-	text := strings.ToValidUTF8(why.Error(), "")
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(why.Error(), ""))
 	if len(text) > maxReason {
 		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
 	}

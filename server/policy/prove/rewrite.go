@@ -166,6 +166,9 @@ func (s *scene) has(n ast.NodeTypeHas) (ast.IsNode, error) {
 	test := ast.NodeTypeHas{StrOpNode: ast.StrOpNode{Arg: arg, Value: n.Value}}
 	typ, entity := s.entityType(n.Arg)
 	if !entity {
+		if v, ok := n.Arg.(ast.NodeTypeVariable); ok && v.Name == "context" && n.Value == "destination" && s.tool == nil {
+			return stated(access(arg, "destination")), nil
+		}
 		return test, nil
 	}
 	if _, declared := s.Source.Schema.Entities[typ].Shape[n.Value]; !declared && certain(arg) {
@@ -188,10 +191,15 @@ func (s *scene) access(n ast.NodeTypeAccess) (ast.IsNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v, ok := n.Arg.(ast.NodeTypeVariable); ok && v.Name == "context" && n.Value == "tool" {
-		s.whole = true
-	}
 	value := ast.NodeTypeAccess{StrOpNode: ast.StrOpNode{Arg: arg, Value: n.Value}}
+	if v, ok := n.Arg.(ast.NodeTypeVariable); ok && v.Name == "context" {
+		switch {
+		case n.Value == "tool":
+			s.whole = true
+		case n.Value == "destination" && s.tool == nil:
+			return orFail(stated(value), value), nil
+		}
+	}
 	typ, entity := s.entityType(n.Arg)
 	if !entity {
 		return value, nil
@@ -203,7 +211,12 @@ func (s *scene) access(n ast.NodeTypeAccess) (ast.IsNode, error) {
 	if is(there, true) || s.Source.Schema.Entities[typ].Shape[n.Value].Optional {
 		return value, nil
 	}
-	return ast.NodeTypeIfThenElse{If: there, Then: value, Else: ast.NodeTypeIfThenElse{If: failure, Then: value, Else: value}}, nil
+	return orFail(there, value), nil
+}
+
+// orFail is a value where there is one, and else a failure.
+func orFail(there, value ast.IsNode) ast.IsNode {
+	return ast.NodeTypeIfThenElse{If: there, Then: value, Else: ast.NodeTypeIfThenElse{If: failure, Then: value, Else: value}}
 }
 
 // failure is a condition that fails whenever it is asked.

@@ -124,8 +124,8 @@ func TestProofs(t *testing.T) {
 		{"obligations", side(t, permits("true")+`@id("o") @obligate("redact") @fields("/a /b") permit (principal, action == Action::"s/t", resource is Server) when { context.args has n };`),
 			side(t, permits("true")+`@id("o") @obligate("redact") @fields("/a") permit (principal, action == Action::"s/t", resource is Server) when { context.args has n };`+
 				`@id("q") @obligate("redact") @fields("/a /c") permit (principal, action == Action::"s/t", resource is Server) when { context.args has b };`),
-			[]string{"equivalent (wider no, narrower no, obligations yes)", "s/t on Server: redact /a by mask: more yes, less no",
-				"s/t on Server: redact /b by mask: more no, less yes", "s/t on Server: redact /c by mask: more yes, less no"}},
+			[]string{"equivalent (wider no, narrower no, obligations yes)", "s/t on Server: redact \"/a\" by mask: more yes, less no",
+				"s/t on Server: redact \"/b\" by mask: more no, less yes", "s/t on Server: redact \"/c\" by mask: more yes, less no"}},
 		{"a tool's arguments", side(t, permits("true")), side(t, permits("true"), [2]string{"tools/s.json", `{"server":"s","tools":[{"name":"t","inputSchema":{"type":"object"}}]}`}),
 			[]string{"unknown (wider unknown, narrower unknown, obligations unknown)", "s/t on Server: unknown", "s/t on Thing: unknown"}},
 		{"a tool comes", side(t, `@id("p") permit (principal, action, resource);`, [2]string{"tools/z.json", `{"server":"z","tools":[]}`}, [2]string{"tools.yaml", "s:\n  t: { classes: [read-only], resources: [Thing] }\n"},
