@@ -301,58 +301,66 @@ func (s *scene) kids(n ast.IsNode) (ast.IsNode, error) {
 		}
 		return out
 	}
-	two := func(b ast.BinaryNode) ast.BinaryNode { return ast.BinaryNode{Left: one(b.Left), Right: one(b.Right)} }
-	out := func() ast.IsNode {
-		switch n := n.(type) {
-		case ast.NodeTypeNot:
-			return not(one(n.Arg))
-		case ast.NodeTypeEquals:
-			return equal(one(n.Left), one(n.Right))
-		case ast.NodeTypeNotEquals:
-			return not(equal(one(n.Left), one(n.Right)))
-		case ast.NodeTypeLessThan:
-			return ast.NodeTypeLessThan{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeLessThanOrEqual:
-			return ast.NodeTypeLessThanOrEqual{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeGreaterThan:
-			return ast.NodeTypeGreaterThan{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeGreaterThanOrEqual:
-			return ast.NodeTypeGreaterThanOrEqual{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeAdd:
-			return ast.NodeTypeAdd{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeSub:
-			return ast.NodeTypeSub{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeMult:
-			return ast.NodeTypeMult{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeContains:
-			return ast.NodeTypeContains{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeContainsAll:
-			return ast.NodeTypeContainsAll{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeContainsAny:
-			return ast.NodeTypeContainsAny{BinaryNode: two(n.BinaryNode)}
-		case ast.NodeTypeIsEmpty:
-			return ast.NodeTypeIsEmpty{UnaryNode: ast.UnaryNode{Arg: one(n.Arg)}}
-		case ast.NodeTypeNegate:
-			return ast.NodeTypeNegate{UnaryNode: ast.UnaryNode{Arg: one(n.Arg)}}
-		case ast.NodeTypeLike:
-			return ast.NodeTypeLike{Arg: one(n.Arg), Value: n.Value}
-		case ast.NodeTypeIs:
-			return ast.NodeTypeIs{Left: one(n.Left), EntityType: n.EntityType}
-		case ast.NodeTypeExtensionCall:
-			return ast.NodeTypeExtensionCall{Name: n.Name, Args: list(n.Args)}
-		case ast.NodeTypeSet:
-			return ast.NodeTypeSet{Elements: list(n.Elements)}
-		case ast.NodeTypeRecord:
-			var record ast.NodeTypeRecord
-			for _, e := range n.Elements {
-				record.Elements = append(record.Elements, ast.RecordElementNode{Key: e.Key, Value: one(e.Value)})
-			}
-			return record
-		case ast.NodeValue:
-			return n
+	var out ast.IsNode
+	switch n := n.(type) {
+	case ast.NodeTypeNot:
+		out = not(one(n.Arg))
+	case ast.NodeTypeIsEmpty:
+		out = ast.NodeTypeIsEmpty{UnaryNode: ast.UnaryNode{Arg: one(n.Arg)}}
+	case ast.NodeTypeNegate:
+		out = ast.NodeTypeNegate{UnaryNode: ast.UnaryNode{Arg: one(n.Arg)}}
+	case ast.NodeTypeLike:
+		out = ast.NodeTypeLike{Arg: one(n.Arg), Value: n.Value}
+	case ast.NodeTypeIs:
+		out = ast.NodeTypeIs{Left: one(n.Left), EntityType: n.EntityType}
+	case ast.NodeTypeExtensionCall:
+		out = ast.NodeTypeExtensionCall{Name: n.Name, Args: list(n.Args)}
+	case ast.NodeTypeSet:
+		out = ast.NodeTypeSet{Elements: list(n.Elements)}
+	case ast.NodeTypeRecord:
+		var record ast.NodeTypeRecord
+		for _, e := range n.Elements {
+			record.Elements = append(record.Elements, ast.RecordElementNode{Key: e.Key, Value: one(e.Value)})
 		}
-		problem = fmt.Errorf("an expression of the type %T is not compared", n)
-		return nil
-	}()
+		out = record
+	case ast.NodeValue:
+		out = n
+	default:
+		if out = pair(n, one); out == nil {
+			return nil, fmt.Errorf("an expression of the type %T is not compared", n)
+		}
+	}
 	return out, problem
+}
+
+// pair is an expression of two parts with each rewritten; nil: it is not one.
+func pair(n ast.IsNode, one func(ast.IsNode) ast.IsNode) ast.IsNode {
+	two := func(b ast.BinaryNode) ast.BinaryNode { return ast.BinaryNode{Left: one(b.Left), Right: one(b.Right)} }
+	switch n := n.(type) {
+	case ast.NodeTypeEquals:
+		return equal(one(n.Left), one(n.Right))
+	case ast.NodeTypeNotEquals:
+		return not(equal(one(n.Left), one(n.Right)))
+	case ast.NodeTypeLessThan:
+		return ast.NodeTypeLessThan{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeLessThanOrEqual:
+		return ast.NodeTypeLessThanOrEqual{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeGreaterThan:
+		return ast.NodeTypeGreaterThan{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeGreaterThanOrEqual:
+		return ast.NodeTypeGreaterThanOrEqual{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeAdd:
+		return ast.NodeTypeAdd{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeSub:
+		return ast.NodeTypeSub{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeMult:
+		return ast.NodeTypeMult{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeContains:
+		return ast.NodeTypeContains{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeContainsAll:
+		return ast.NodeTypeContainsAll{BinaryNode: two(n.BinaryNode)}
+	case ast.NodeTypeContainsAny:
+		return ast.NodeTypeContainsAny{BinaryNode: two(n.BinaryNode)}
+	}
+	return nil
 }
