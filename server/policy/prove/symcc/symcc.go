@@ -31,8 +31,8 @@ const (
 const how = `Install Cedar's command line with its symbolic compiler, and the solver cvc5:
   cargo install cedar-policy-cli --version ` + CedarVersion + ` --locked --features analyze
   python3 -m pip install cvc5==` + CVC5Version + `    and put deploy/policy-ci/cvc5 on the PATH, which makes it a command
-  (or a cvc5 from its makers, 1.3.1 or later)
-They are looked for on the PATH; the variables CEDAR and CVC5 name others.`
+  (or the makers' own cvc5 1.3.1, which Cedar's tests run)
+They are looked for on the PATH; the variables CEDAR and CVC5 name others. Writ is tested with these versions.`
 
 // Tool is the two programs.
 type Tool struct {
