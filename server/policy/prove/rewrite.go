@@ -169,10 +169,15 @@ func (s *scene) has(n ast.NodeTypeHas) (ast.IsNode, error) {
 		if v, ok := n.Arg.(ast.NodeTypeVariable); ok && v.Name == "context" && n.Value == "destination" && s.tool == nil {
 			return stated(access(arg, "destination")), nil
 		}
+		if record, ok := s.typeOf(n.Arg).(resolved.RecordType); ok {
+			if _, declared := record[n.Value]; !declared {
+				return and(defined(arg), boolean(false)), nil
+			}
+		}
 		return test, nil
 	}
-	if _, declared := s.Source.Schema.Entities[typ].Shape[n.Value]; !declared && certain(arg) {
-		return boolean(false), nil
+	if _, declared := s.Source.Schema.Entities[typ].Shape[n.Value]; !declared {
+		return and(defined(arg), boolean(false)), nil
 	}
 	there, err := s.there(n.Arg, arg, typ)
 	if err != nil {
@@ -305,6 +310,10 @@ func (s *scene) kids(n ast.IsNode) (ast.IsNode, error) {
 	switch n := n.(type) {
 	case ast.NodeTypeNot:
 		out = not(one(n.Arg))
+	case ast.NodeTypeEquals:
+		out = s.same(n.BinaryNode, one)
+	case ast.NodeTypeNotEquals:
+		out = not(s.same(n.BinaryNode, one))
 	case ast.NodeTypeIsEmpty:
 		out = ast.NodeTypeIsEmpty{UnaryNode: ast.UnaryNode{Arg: one(n.Arg)}}
 	case ast.NodeTypeNegate:
@@ -333,14 +342,20 @@ func (s *scene) kids(n ast.IsNode) (ast.IsNode, error) {
 	return out, problem
 }
 
-// pair is an expression of two parts with each rewritten; nil: it is not one.
+// same is whether two parts are equal, as entities of two types never are.
+func (s *scene) same(n ast.BinaryNode, one func(ast.IsNode) ast.IsNode) ast.IsNode {
+	left, right := one(n.Left), one(n.Right)
+	a, entity := s.entityType(n.Left)
+	if b, too := s.entityType(n.Right); entity && too && a != b {
+		return allOf([]ast.IsNode{defined(left), defined(right), boolean(false)})
+	}
+	return equal(left, right)
+}
+
+// pair is an expression of two other parts with each rewritten; nil: it is not one.
 func pair(n ast.IsNode, one func(ast.IsNode) ast.IsNode) ast.IsNode {
 	two := func(b ast.BinaryNode) ast.BinaryNode { return ast.BinaryNode{Left: one(b.Left), Right: one(b.Right)} }
 	switch n := n.(type) {
-	case ast.NodeTypeEquals:
-		return equal(one(n.Left), one(n.Right))
-	case ast.NodeTypeNotEquals:
-		return not(equal(one(n.Left), one(n.Right)))
 	case ast.NodeTypeLessThan:
 		return ast.NodeTypeLessThan{BinaryNode: two(n.BinaryNode)}
 	case ast.NodeTypeLessThanOrEqual:
