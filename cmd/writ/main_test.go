@@ -9,6 +9,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	_ "modernc.org/sqlite" // the engine "sqlite"
+
+	"github.com/writpdp/writ/test/prover"
 )
 
 func TestMain(m *testing.M) {
@@ -32,14 +34,25 @@ func execute(file, statement string) int {
 }
 
 // The scripts run the binary as a person would.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
+
+// These run it with the real tools that it proves with.
+func TestProveScripts(t *testing.T) {
+	cedar, cvc5 := prover.Programs(t)
+	runScripts(t, "testdata/prove", map[string]string{"CEDAR": cedar, "CVC5": cvc5})
+}
+
+func runScripts(t *testing.T, dir string, vars map[string]string) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+	testscript.Run(t, testscript.Params{Dir: dir, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
+			for name, value := range vars {
+				env.Setenv(name, value)
+			}
 			return nil
 		}})
 }

@@ -231,3 +231,8 @@ func Blank(text []byte) []byte {
 	}
 	return out
 }
+
+// CheckCedar refuses Cedar text that is nested or long beyond the bounds of a
+// bundle's files. Cedar's parser recurses: what it is given must have been held
+// against this.
+func CheckCedar(file string, text []byte) error { return checkCedar(file, text) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/prove"
 	"github.com/writpdp/writ/server/policy/table"
 )
 
@@ -27,6 +28,8 @@ type Diff struct {
 	Schema bool `json:"schema"`
 	// Table are the effects that differ.
 	Table []table.Change `json:"table"`
+	// Proof is what a prover says of all requests; nil: none was asked.
+	Proof *prove.Proof `json:"proof,omitempty"`
 }
 
 // The sorts of change.

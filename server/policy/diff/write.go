@@ -36,6 +36,9 @@ func (d *Diff) Text() string {
 	if d.Same() {
 		fmt.Fprintln(&b, "The bundles are the same.")
 	}
+	if d.Proof != nil {
+		b.WriteString(d.Proof.Text())
+	}
 	return b.String()
 }
 
@@ -126,10 +129,10 @@ func section(b *strings.Builder, title string, policies []Policy) {
 
 // Markdown is the difference for a page, such as a pull request's.
 func (d *Diff) Markdown() string {
-	if d.Same() {
-		return "The bundles are the same.\n"
-	}
 	var b strings.Builder
+	if d.Same() {
+		b.WriteString("The bundles are the same.\n")
+	}
 	section(&b, "Policies", d.Policies)
 	section(&b, "Who may call", d.Access)
 	if len(d.Data) > 0 || d.Schema {
@@ -169,6 +172,9 @@ func (d *Diff) Markdown() string {
 			cells = append([]string{c.Tenant}, cells...)
 		}
 		row(cells...)
+	}
+	if d.Proof != nil {
+		b.WriteString("\n" + d.Proof.Markdown(table.Cell))
 	}
 	return b.String()
 }

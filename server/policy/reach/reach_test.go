@@ -7,6 +7,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/policy/policytest"
 	"github.com/writpdp/writ/server/policy/reach"
 )
 
@@ -106,7 +107,7 @@ func TestEnd(t *testing.T) {
 		{"context.args has d && context.args.d.lessThan(decimal(\"1.0\"))", "yn"},
 	}
 	for _, test := range tests {
-		src, err := policy.Read(bundle("@id(\"p\") permit (principal, action == Action::\"s/t\", resource) when { " + test.condition + " };"))
+		src, err := policy.Read(policytest.Bundle("@id(\"p\") permit (principal, action == Action::\"s/t\", resource) when { " + test.condition + " };"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +133,7 @@ func TestEnd(t *testing.T) {
 
 // Only requests of the purposes that are named count.
 func TestEndOfPurposes(t *testing.T) {
-	src, err := policy.Read(bundle("@id(\"p\") permit (principal, action == Action::\"s/t\", resource) when { context.purpose == \"q\" };"))
+	src, err := policy.Read(policytest.Bundle("@id(\"p\") permit (principal, action == Action::\"s/t\", resource) when { context.purpose == \"q\" };"))
 	if err != nil {
 		t.Fatal(err)
 	}
