@@ -34,7 +34,7 @@ func lockable(t *testing.T, adjust ...func(*pdp, *server.Config)) (*pdp, *respon
 func (p *pdp) lock(t testing.TB, l decision.Lock) {
 	t.Helper()
 	l.Until = time.Now().Add(time.Hour)
-	_, err := respond.Set(t.Context(), p.store, l, respond.By{Actor: "ann", Reason: "x", At: time.Now(), ID: uuid.Must(uuid.NewV7())})
+	_, err := respond.Set(t.Context(), p.store, l, audit.By{Actor: "ann", Reason: "x", At: time.Now(), ID: uuid.Must(uuid.NewV7())})
 	must(t, err)
 }
 

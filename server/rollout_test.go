@@ -37,7 +37,7 @@ forbid (principal, action == Action::"filesystem/list_directory", resource);`
 func (p *pdp) activate(t *testing.T, bundle fs.FS, trial rollout.Trial) audit.ChangeFacts {
 	t.Helper()
 	c, err := rollout.Activate(t.Context(), p.store, bundle, trial,
-		rollout.By{Actor: "ann", Reason: "A test.", At: time.Now(), ID: uuid.FromStringOrNil(newID(t))})
+		audit.By{Actor: "ann", Reason: "A test.", At: time.Now(), ID: uuid.FromStringOrNil(newID(t))})
 	must(t, err)
 	return c
 }

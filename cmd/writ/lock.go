@@ -35,12 +35,12 @@ type lockFlags struct {
 }
 
 // by is who makes the change.
-func (f lockFlags) by() (respond.By, error) {
+func (f lockFlags) by() (audit.By, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return respond.By{}, fmt.Errorf("making an id: %w", err)
+		return audit.By{}, fmt.Errorf("making an id: %w", err)
 	}
-	return respond.By{Actor: actor(), Reason: f.Reason, Ticket: f.Ticket, At: time.Now(), ID: id}, nil
+	return audit.By{Actor: actor(), Reason: f.Reason, Ticket: f.Ticket, At: time.Now(), ID: id}, nil
 }
 
 type lockCmd struct {

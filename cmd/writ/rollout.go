@@ -68,13 +68,13 @@ type changeFlags struct {
 }
 
 // change makes a change and says what is in force then.
-func (c changeFlags) change(ctx context.Context, to streams, do func(rollout.Store, rollout.By) (audit.ChangeFacts, error)) error {
+func (c changeFlags) change(ctx context.Context, to streams, do func(rollout.Store, audit.By) (audit.ChangeFacts, error)) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("making an id: %w", err)
 	}
 	return c.use(ctx, true, func(store dataStore) error {
-		made, err := do(store, rollout.By{Actor: actor(), Reason: c.Reason, Ticket: c.Ticket, At: time.Now(), ID: id})
+		made, err := do(store, audit.By{Actor: actor(), Reason: c.Reason, Ticket: c.Ticket, At: time.Now(), ID: id})
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (c policyActivateCmd) Run(ctx context.Context, to streams) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, to, func(s rollout.Store, by rollout.By) (audit.ChangeFacts, error) {
+	return c.change(ctx, to, func(s rollout.Store, by audit.By) (audit.ChangeFacts, error) {
 		return rollout.Activate(ctx, s, os.DirFS(c.Bundle), trial, by)
 	})
 }
@@ -161,5 +161,5 @@ type policyRollbackCmd struct {
 
 // Run goes back.
 func (c policyRollbackCmd) Run(ctx context.Context, to streams) error {
-	return c.change(ctx, to, func(s rollout.Store, by rollout.By) (audit.ChangeFacts, error) { return rollout.Rollback(ctx, s, by) })
+	return c.change(ctx, to, func(s rollout.Store, by audit.By) (audit.ChangeFacts, error) { return rollout.Rollback(ctx, s, by) })
 }

@@ -28,6 +28,16 @@ func (a Action) String() string {
 	return strings.TrimPrefix(writv1.ChangeAction(a).String(), "CHANGE_ACTION_")
 }
 
+// By is who makes a change, why and when.
+type By struct {
+	Actor, Reason string
+	// Ticket approves the change; empty: none is named.
+	Ticket string
+	At     time.Time
+	// ID is the new record's, a UUIDv7.
+	ID [16]byte
+}
+
 // ChangeFacts is a change of which bundles decide, as its record has it.
 type ChangeFacts struct {
 	// At is when it was made.

@@ -35,16 +35,6 @@ var (
 	ErrMany = fmt.Errorf("there are %d locks: lift some", decision.MaxLocks)
 )
 
-// By is who makes a change, why and when.
-type By struct {
-	Actor, Reason string
-	// Ticket approves the change; empty: none is named.
-	Ticket string
-	At     time.Time
-	// ID is the new record's, a UUIDv7.
-	ID [16]byte
-}
-
 // attempts is how often a change is made anew because somebody else changed the
 // locks meanwhile: each adds or takes away one, so no two of them conflict.
 const attempts = 16
@@ -53,7 +43,7 @@ const attempts = 16
 // replica commits what it stops. Who sets it, and why, is taken from by. The error
 // is ErrTaken, ErrMany, that of a lock that says too little or lasts too long
 // (nothing was changed), or another, and then it is unknown whether anything was.
-func Set(ctx context.Context, s Store, l decision.Lock, by By) (audit.LockFacts, error) {
+func Set(ctx context.Context, s Store, l decision.Lock, by audit.By) (audit.LockFacts, error) {
 	l.By, l.Reason, l.Until = by.Actor, by.Reason, l.Until.UTC().Truncate(time.Microsecond)
 	if err := l.Check(); err != nil {
 		return audit.LockFacts{}, fmt.Errorf("setting a lock: %w", err)
@@ -75,7 +65,7 @@ func Set(ctx context.Context, s Store, l decision.Lock, by By) (audit.LockFacts,
 }
 
 // Lift ends a lock before its time. The error is ErrUnknown, or as for Set.
-func Lift(ctx context.Context, s Store, id string, by By) (audit.LockFacts, error) {
+func Lift(ctx context.Context, s Store, id string, by audit.By) (audit.LockFacts, error) {
 	return change(ctx, s, by, func(c *audit.LockFacts) error {
 		at, known := slices.BinarySearchFunc(c.Locks.Locks, id, byID)
 		if !known {
@@ -90,7 +80,7 @@ func Lift(ctx context.Context, s Store, id string, by By) (audit.LockFacts, erro
 func byID(l decision.Lock, id string) int { return strings.Compare(l.ID, id) }
 
 // change makes the next version of the newest.
-func change(ctx context.Context, s Store, by By, make func(*audit.LockFacts) error) (audit.LockFacts, error) {
+func change(ctx context.Context, s Store, by audit.By, make func(*audit.LockFacts) error) (audit.LockFacts, error) {
 	at := by.At.UTC().Truncate(time.Microsecond)
 	for range attempts {
 		last, err := Newest(ctx, s)

@@ -35,8 +35,8 @@ func open(t *testing.T) *sqlite.Store {
 	return s
 }
 
-func by(reason string) respond.By {
-	return respond.By{Actor: "ann", Reason: reason, Ticket: "INC-1", At: noon, ID: uuid.Must(uuid.NewV7())}
+func by(reason string) audit.By {
+	return audit.By{Actor: "ann", Reason: reason, Ticket: "INC-1", At: noon, ID: uuid.Must(uuid.NewV7())}
 }
 
 func lock(id string, lasts time.Duration) decision.Lock {
@@ -113,24 +113,24 @@ func TestLocksEnd(t *testing.T) {
 
 func TestSetRefuses(t *testing.T) {
 	s := open(t)
-	for name, change := range map[string]func(*decision.Lock, *respond.By){
-		"no end":            func(l *decision.Lock, _ *respond.By) { l.Until = time.Time{} },
-		"ended":             func(l *decision.Lock, _ *respond.By) { l.Until = noon },
-		"too long":          func(l *decision.Lock, _ *respond.By) { l.Until = noon.Add(decision.MaxLockTime + time.Second) },
-		"no id":             func(l *decision.Lock, _ *respond.By) { l.ID = "" },
-		"an id of two":      func(l *decision.Lock, _ *respond.By) { l.ID = "a b" },
-		"no effect":         func(l *decision.Lock, _ *respond.By) { l.Effect = 0 },
-		"an unknown effect": func(l *decision.Lock, _ *respond.By) { l.Effect = 9 },
-		"an unknown target": func(l *decision.Lock, _ *respond.By) { l.Target.Kind = 99 },
-		"no value":          func(l *decision.Lock, _ *respond.By) { l.Target.Value = "" },
-		"all with a value":  func(l *decision.Lock, _ *respond.By) { l.Target.Kind = decision.Everything },
-		"the system":        func(l *decision.Lock, _ *respond.By) { l.Target.Tenant = decision.System },
-		"no reason":         func(_ *decision.Lock, b *respond.By) { b.Reason = "" },
-		"nobody":            func(_ *decision.Lock, b *respond.By) { b.Actor = "" },
-		"a reason that hides": func(_ *decision.Lock, b *respond.By) {
+	for name, change := range map[string]func(*decision.Lock, *audit.By){
+		"no end":            func(l *decision.Lock, _ *audit.By) { l.Until = time.Time{} },
+		"ended":             func(l *decision.Lock, _ *audit.By) { l.Until = noon },
+		"too long":          func(l *decision.Lock, _ *audit.By) { l.Until = noon.Add(decision.MaxLockTime + time.Second) },
+		"no id":             func(l *decision.Lock, _ *audit.By) { l.ID = "" },
+		"an id of two":      func(l *decision.Lock, _ *audit.By) { l.ID = "a b" },
+		"no effect":         func(l *decision.Lock, _ *audit.By) { l.Effect = 0 },
+		"an unknown effect": func(l *decision.Lock, _ *audit.By) { l.Effect = 9 },
+		"an unknown target": func(l *decision.Lock, _ *audit.By) { l.Target.Kind = 99 },
+		"no value":          func(l *decision.Lock, _ *audit.By) { l.Target.Value = "" },
+		"all with a value":  func(l *decision.Lock, _ *audit.By) { l.Target.Kind = decision.Everything },
+		"the system":        func(l *decision.Lock, _ *audit.By) { l.Target.Tenant = decision.System },
+		"no reason":         func(_ *decision.Lock, b *audit.By) { b.Reason = "" },
+		"nobody":            func(_ *decision.Lock, b *audit.By) { b.Actor = "" },
+		"a reason that hides": func(_ *decision.Lock, b *audit.By) {
 			b.Reason = "fine\u202egnihton"
 		},
-		"a message of two lines": func(l *decision.Lock, _ *respond.By) { l.Message = "one\ntwo" },
+		"a message of two lines": func(l *decision.Lock, _ *audit.By) { l.Message = "one\ntwo" },
 	} {
 		l, b := lock("l", time.Hour), by("x")
 		change(&l, &b)

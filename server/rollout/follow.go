@@ -214,7 +214,7 @@ func (f *Follower) Watch(ctx context.Context) error {
 	if err == nil {
 		within, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		_, err = halt(within, f.config.Store, in.rollout, By{Actor: f.config.Actor, Reason: why, At: f.config.Now(), ID: id})
+		_, err = halt(within, f.config.Store, in.rollout, audit.By{Actor: f.config.Actor, Reason: why, At: f.config.Now(), ID: id})
 	}
 	if err == nil || errors.Is(err, audit.ErrStale) { // somebody else was faster: that is in force then
 		return f.Look(ctx)

@@ -42,16 +42,6 @@ var (
 	ErrFirst = errors.New("no other bundle was live before")
 )
 
-// By is who makes a change, why and when.
-type By struct {
-	Actor, Reason string
-	// Ticket approves the change; empty: none is named.
-	Ticket string
-	At     time.Time
-	// ID is the new record's, a UUIDv7.
-	ID [16]byte
-}
-
 // Trial is how a bundle is tried out. The zero value puts it into force, whole.
 type Trial struct {
 	Mode decision.RolloutMode
@@ -66,7 +56,7 @@ type Trial struct {
 // returns; replicas follow. The error is ErrLive, ErrNone, audit.ErrStale, that of
 // a bundle that does not load (nothing was changed), or another, and then it is
 // unknown whether anything was changed.
-func Activate(ctx context.Context, s Store, bundle fs.FS, trial Trial, by By) (audit.ChangeFacts, error) {
+func Activate(ctx context.Context, s Store, bundle fs.FS, trial Trial, by audit.By) (audit.ChangeFacts, error) {
 	packed, loaded, err := archive.Pack(bundle)
 	if err != nil {
 		return audit.ChangeFacts{}, err
@@ -93,7 +83,7 @@ func Activate(ctx context.Context, s Store, bundle fs.FS, trial Trial, by By) (a
 
 // Rollback takes a candidate out, and where there is none puts the bundle into
 // force that was live before. The errors are those of Activate, and ErrFirst.
-func Rollback(ctx context.Context, s Store, by By) (audit.ChangeFacts, error) {
+func Rollback(ctx context.Context, s Store, by audit.By) (audit.ChangeFacts, error) {
 	last, err := Newest(ctx, s)
 	if err != nil {
 		return audit.ChangeFacts{}, err
@@ -122,11 +112,11 @@ func before(ctx context.Context, s Store, r decision.Rollout) (decision.BundleRe
 }
 
 // halt takes the candidate of a rollout out.
-func halt(ctx context.Context, s Store, r decision.Rollout, by By) (audit.ChangeFacts, error) {
+func halt(ctx context.Context, s Store, r decision.Rollout, by audit.By) (audit.ChangeFacts, error) {
 	return commit(ctx, s, audit.Halt, decision.Rollout{Version: r.Version + 1, Live: r.Live}, by)
 }
 
-func commit(ctx context.Context, s Store, action audit.Action, next decision.Rollout, by By) (audit.ChangeFacts, error) {
+func commit(ctx context.Context, s Store, action audit.Action, next decision.Rollout, by audit.By) (audit.ChangeFacts, error) {
 	c := audit.ChangeFacts{At: by.At.UTC().Truncate(time.Microsecond), Action: action, Actor: by.Actor, Reason: by.Reason, Ticket: by.Ticket, Rollout: next}
 	entry, err := audit.Changed(by.ID, c)
 	if err != nil {

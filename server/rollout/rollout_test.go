@@ -60,11 +60,11 @@ func place(t *testing.T) (open func() *sqlite.Store) {
 	}
 }
 
-func by(t *testing.T, reason string) rollout.By {
+func by(t *testing.T, reason string) audit.By {
 	t.Helper()
 	id, err := uuid.NewV7()
 	must(t, err)
-	return rollout.By{Actor: "ann", Reason: reason, At: time.Now(), ID: id}
+	return audit.By{Actor: "ann", Reason: reason, At: time.Now(), ID: id}
 }
 
 func activate(t *testing.T, s rollout.Store, name string, trial rollout.Trial) audit.ChangeFacts {

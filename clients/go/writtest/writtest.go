@@ -206,7 +206,7 @@ func (p *PDP) Lock(t testing.TB, l decision.Lock) {
 	t.Helper()
 	id, err := uuid.NewV7()
 	if err == nil {
-		_, err = respond.Set(t.Context(), p.Store, l, respond.By{Actor: "a test", Reason: "To test.", At: p.now(), ID: id})
+		_, err = respond.Set(t.Context(), p.Store, l, audit.By{Actor: "a test", Reason: "To test.", At: p.now(), ID: id})
 	}
 	if err != nil {
 		t.Fatalf("setting a lock: %v", err)

@@ -190,7 +190,7 @@ func (w *writ) shadow(ctx context.Context) (b bundles, err error) {
 		if err != nil {
 			return b, fmt.Errorf("making an id: %w", err)
 		}
-		if _, err := rollout.Activate(ctx, embedded, step.files, step.trial, rollout.By{Actor: "bench", Reason: "To measure it.", At: time.Now(), ID: id}); err != nil {
+		if _, err := rollout.Activate(ctx, embedded, step.files, step.trial, audit.By{Actor: "bench", Reason: "To measure it.", At: time.Now(), ID: id}); err != nil {
 			return b, err
 		}
 		w.changes++
