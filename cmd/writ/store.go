@@ -140,6 +140,7 @@ func readDSN(file string) (string, error) {
 
 type migrateCmd struct {
 	DatabaseFile string `required:"" type:"existingfile" help:"A file that holds a PostgreSQL connection string of the schema's owner." placeholder:"FILE"`
+	Grant        string `help:"A role that is then granted what serving takes, and no more. It must exist." placeholder:"ROLE"`
 }
 
 // Run migrates.
@@ -152,5 +153,11 @@ func (c migrateCmd) Run(ctx context.Context, to streams) error {
 		return err
 	}
 	fmt.Fprintln(to.out, "the database has this version's schema")
+	if c.Grant != "" {
+		if err := postgres.Grant(ctx, dsn, c.Grant); err != nil {
+			return err
+		}
+		fmt.Fprintf(to.out, "the role %s may serve from it\n", c.Grant)
+	}
 	return nil
 }

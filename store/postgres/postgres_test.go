@@ -10,14 +10,16 @@ import (
 
 var _ storetest.Store = (*postgres.Store)(nil)
 
+// The suite runs with no more rights than serving takes.
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) func() storetest.Store {
 		dsn := pgtest.DSN(t)
 		if err := postgres.Migrate(t.Context(), dsn); err != nil {
 			t.Fatal(err)
 		}
+		served := servedBy(t, dsn)
 		return func() storetest.Store {
-			s, err := postgres.Open(t.Context(), dsn)
+			s, err := postgres.Open(t.Context(), served)
 			if err != nil {
 				t.Fatal(err)
 			}
