@@ -44,6 +44,7 @@ type cli struct {
 	Lock    lockCmd    `cmd:"" help:"Stop an agent, a tool, a session or whatever else, now, on every server of a store."`
 	Unlock  unlockCmd  `cmd:"" help:"Lift a lock before it ends."`
 	Locks   locksCmd   `cmd:"" help:"List the locks that are in force, or how they came to be."`
+	Doctor  doctorCmd  `cmd:"" help:"Examine a store's database or directory: whether what Writ promises can be kept there."`
 	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database to this version's schema."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
