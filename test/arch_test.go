@@ -53,6 +53,8 @@ var lattice = map[string]string{
 	"server/policy/archive":     "server/decision server/policy",
 	"server/rollout":            "server/audit server/decision server/policy/archive",
 	"server/policy/partial":     "document",
+	"server/transport":          "",
+	"server/telemetry":          "",
 	"server/replay":             "document proto/writ/v1 server/audit server/decision server/decision/stage",
 }
 

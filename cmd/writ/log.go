@@ -85,6 +85,9 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 				return err
 			}
 			kind, effect = "bundle", notice.Kind.String()
+			if notice.Kind.Certificate() {
+				kind = "certificate"
+			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.Format(time.RFC3339Nano), uuid.UUID(r.ID), kind, effect,
 			or(phaseName(r.Phase), "-"), or(r.Principal, "-"), or(r.Purpose, "-"), or(strings.Trim(r.Server+"/"+r.Tool, "/"), "-"))

@@ -63,7 +63,7 @@ func TestServeRefuses(t *testing.T) {
 		{"log key public", "log's key", []string{"key_file: log.key", "key_file: log.pub"}},
 		{"log key nonsense", "log's key", []string{"key_file: log.key", "key_file: secret"}},
 		{"certificate and key differ", "server's certificate", []string{"key_file: server.key", "key_file: client.key"}},
-		{"no authority", "no certificate in it", []string{"client_ca_file: ca.pem", "client_ca_file: secret"}},
+		{"no authority", "no certificate of an authority in it", []string{"client_ca_file: ca.pem", "client_ca_file: secret"}},
 		{"no audience", "no audience", []string{"audience: writ", `audience: ""`}},
 		{"no issuer", "no issuer", []string{"issuers:\n    - issuer: https://issuer.example.org\n      jwks_file: issuer.json", "issuers: []"}},
 		{"keys nonsense", "secret: ", []string{"jwks_file: issuer.json", "jwks_file: secret"}},
