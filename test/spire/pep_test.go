@@ -49,9 +49,11 @@ type assignment struct {
 
 // tally is what an enforcement point says twice a second, one line of JSON.
 type tally struct {
-	// Asked over gRPC and Evaluated over JSON are the answers, and Failed counts
-	// everything that was none. First is the first of these.
+	// Asked over gRPC and Evaluated over JSON are the answers, of which the
+	// slowest took Slowest; Failed counts everything that was none, and First is
+	// the first of these.
 	Asked, Evaluated, Failed int
+	Slowest                  time.Duration
 	First                    string
 	// Rotations is how often the SVID was renewed, Authority the key id of who
 	// signed the newest, and Authorities how many the trust domain has.
@@ -77,7 +79,7 @@ func pep(text string) error {
 		return err
 	}
 	defer svids.Close()
-	p, err := newPoint(a, svids)
+	p, err := newPoint(a, svids, patience)
 	if err != nil {
 		return err
 	}
@@ -104,7 +106,8 @@ type point struct {
 	tally
 }
 
-func newPoint(a assignment, svids writ.SVIDs) (*point, error) {
+// newPoint asks with SVIDs, for as long as it takes up to a time.
+func newPoint(a assignment, svids writ.SVIDs, within time.Duration) (*point, error) {
 	p := &point{a: a}
 	var err error
 	if p.minter, err = identity.ReadMinter(a.Issuer); err != nil {
@@ -129,9 +132,10 @@ func newPoint(a assignment, svids writ.SVIDs) (*point, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The client tries again what fails; what counts is that nothing does.
-	p.client, err = writ.New(writ.Config{Conn: raw{conn, p}, Token: p.token})
-	p.web = &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}, Timeout: 30 * time.Second}
+	// The client tries again what fails; what counts is that nothing does. A
+	// machine that is busy may be slow, and that is no failure.
+	p.client, err = writ.New(writ.Config{Conn: raw{conn, p}, Token: p.token, Timeout: within, AttemptTimeout: within})
+	p.web = &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}, Timeout: within}
 	return p, err
 }
 
@@ -179,6 +183,7 @@ func (p *point) ask(ctx context.Context) {
 		if n%10 == 0 {
 			do, count = p.evaluate, &p.Evaluated
 		}
+		begun := time.Now()
 		err := do(context.WithoutCancel(ctx))
 		if err != nil {
 			p.failed(err)
@@ -186,6 +191,7 @@ func (p *point) ask(ctx context.Context) {
 		}
 		p.mu.Lock()
 		*count++
+		p.Slowest = max(p.Slowest, time.Since(begun))
 		p.mu.Unlock()
 	}
 }

@@ -345,7 +345,7 @@ func selfMade(t *testing.T, id string) *x509svid.SVID {
 // once asks with an SVID, over both faces, and returns what fails.
 func once(t *testing.T, s *scene, p *pdp, with given) (overGRPC, overJSON error) {
 	t.Helper()
-	one, err := newPoint(s.assign(t, p), with)
+	one, err := newPoint(s.assign(t, p), with, 5*time.Second)
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
