@@ -216,6 +216,7 @@ func (a *asker) tally() tally {
 func TestSPIRE(t *testing.T) {
 	s := newScene(t)
 	entry := s.domain.register(t, "writ", userPDP)
+	s.domain.ask(t, "entry", "create", "-data", "../../deploy/spire/entries.json") // what operators are given is taken
 	s.domain.register(t, "gateway/first", userFirst)
 	s.domain.register(t, "gateway/second", userSecond)
 	p := s.serve(t, "pdp", "")
