@@ -31,11 +31,17 @@ const (
 	maxIdle = 30 * time.Second
 )
 
-// leaveBy is when a connection that is made at a time is asked to go: with a
-// sixth of the certificate's life left, when it should have been renewed for
-// long, or, later than that, half way to its end.
+// spare is what is left of a certificate when its connections are asked to go: a
+// sixth of its life, so that it should have been renewed for long, and no more
+// than connections get old anyway.
+func spare(leaf *x509.Certificate) time.Duration {
+	return min(leaf.NotAfter.Sub(leaf.NotBefore)/6, maxAge)
+}
+
+// leaveBy is when a connection that is made at a time is asked to go. One that is
+// made later than that goes half way to the certificate's end.
 func leaveBy(leaf *x509.Certificate, at time.Time) time.Time {
-	return leaf.NotAfter.Add(-min(leaf.NotAfter.Sub(leaf.NotBefore)/6, leaf.NotAfter.Sub(at)/2))
+	return leaf.NotAfter.Add(-min(spare(leaf), leaf.NotAfter.Sub(at)/2))
 }
 
 // escorts are the connections that leave before they are old. The gRPC library
@@ -226,6 +232,5 @@ func mustLeave(state *tls.ConnectionState, since, at time.Time) bool {
 		return false
 	}
 	leaf := state.PeerCertificates[0]
-	margin := max(leaf.NotAfter.Sub(leaf.NotBefore)/6, 2*maxIdle)
-	return at.Sub(since) >= maxAge || leaf.NotAfter.Sub(at) <= margin
+	return at.Sub(since) >= maxAge || leaf.NotAfter.Sub(at) <= max(spare(leaf), 2*maxIdle)
 }

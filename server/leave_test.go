@@ -245,6 +245,7 @@ func TestJSONLeaves(t *testing.T) {
 		"at half of its life":     {time.Hour, 30 * time.Minute, 1},
 		"with a sixth of it left": {time.Hour, 51 * time.Minute, 3},
 		"with less than a minute": {2 * time.Minute, 70 * time.Second, 3},
+		"with a month of a year":  {365 * 24 * time.Hour, 335 * 24 * time.Hour, 1},
 	} {
 		for _, two := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, HTTP/2: %t", name, two), func(t *testing.T) {

@@ -171,6 +171,15 @@ func TestServeFederates(t *testing.T) {
 	partner := newAuthority(t)
 	s.write(t, "partner.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: partner.cert.Raw})))
 	p := s.serve(t)
+	listing := []string{"--tool", "filesystem/list_directory", "--args", `{"path":"/srv/files/"}`, "--server-id"}
+	if code, out := s.decide(t, p, append(listing, "spiffe://example.org/writ")...); code != exitOK {
+		t.Errorf("to a server that is known by its SPIFFE ID: %d %s", code, out)
+	}
+	for _, id := range []string{"spiffe://example.org/other", "spiffe://partner.example/writ"} {
+		if code, out := s.decide(t, p, append(listing, id, "--wait", "2s")...); code != exitFailed {
+			t.Errorf("to a server that is not %s: %d %s", id, code, out)
+		}
+	}
 	ask := func(c tls.Certificate) error {
 		_, err := p.dial(t, credentials.NewTLS(s.client(c))).Decide(t.Context(), s.listing(t))
 		return err

@@ -1,8 +1,13 @@
 package transport
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
+	"math/big"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -35,10 +40,48 @@ func proven(t *testing.T, chain []*x509.Certificate, bundles x509bundle.Source) 
 	}
 }
 
+// fixed signs the same certificate in every process: fuzzing works in several, and
+// a seed of one would be a stranger's in the others. A nil authority signs itself.
+func fixed(f *testing.F, a *authority, seed byte, change func(*x509.Certificate), ids ...string) tls.Certificate {
+	f.Helper()
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
+	template := &x509.Certificate{SerialNumber: big.NewInt(int64(seed)), KeyUsage: x509.KeyUsageDigitalSignature,
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0)}
+	for _, id := range ids {
+		u, err := url.Parse(id)
+		must(f, err)
+		template.URIs = append(template.URIs, u)
+	}
+	if change != nil {
+		change(template)
+	}
+	parent, signer, more := template, crypto.Signer(key), [][]byte(nil)
+	if a != nil {
+		parent, signer, more = a.cert, a.key, a.more
+	}
+	der, err := x509.CreateCertificate(nil, template, parent, key.Public(), signer)
+	must(f, err)
+	leaf, err := x509.ParseCertificate(der)
+	must(f, err)
+	return tls.Certificate{Certificate: append([][]byte{der}, more...), PrivateKey: key, Leaf: leaf}
+}
+
+func fixedAuthority(f *testing.F, above *authority, seed byte) *authority {
+	f.Helper()
+	c := fixed(f, above, seed, func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+	})
+	a := &authority{cert: c.Leaf, key: c.PrivateKey.(crypto.Signer)}
+	if above != nil {
+		a.more = c.Certificate
+	}
+	return a
+}
+
 // FuzzFiles reads what lies in a directory of certificates.
 func FuzzFiles(f *testing.F) {
-	ours, theirs := newAuthority(f, nil), newAuthority(f, nil)
-	c, below := ours.issue(f, nil, serverID), ours.below(f).issue(f, nil, serverID)
+	ours, theirs := fixedAuthority(f, nil, 1), fixedAuthority(f, nil, 2)
+	c, below := fixed(f, ours, 3, nil, serverID), fixed(f, fixedAuthority(f, ours, 4), 5, nil, serverID)
 	crt, key, chain := encode("CERTIFICATE", c.Certificate...), keyPEM(f, c), encode("CERTIFICATE", below.Certificate...)
 	f.Add(crt, key, bundlePEM(ours))
 	f.Add(crt, key, bundleJSON(f, home, ours))
@@ -70,19 +113,28 @@ func FuzzFiles(f *testing.F) {
 // FuzzPeer shows a listener of two trust domains what a peer may send as its
 // chain.
 func FuzzPeer(f *testing.F) {
-	ours, theirs := newAuthority(f, nil), newAuthority(f, nil)
+	ours, theirs := fixedAuthority(f, nil, 1), fixedAuthority(f, nil, 2)
 	bundles := x509bundle.NewSet(x509bundle.FromX509Authorities(home, []*x509.Certificate{ours.cert}),
 		x509bundle.FromX509Authorities(other, []*x509.Certificate{theirs.cert}))
-	for _, c := range [][]byte{
-		ours.issue(f, nil, "spiffe://home.example/a").Certificate[0], theirs.issue(f, nil, "spiffe://other.example/a").Certificate[0],
-		theirs.issue(f, nil, "spiffe://home.example/a").Certificate[0], ours.issue(f, nil, "spiffe://home.example/a", "spiffe://home.example/b").Certificate[0],
-		slices.Concat(ours.below(f).issue(f, nil, "spiffe://home.example/a").Certificate...), ours.cert.Raw, {},
+	for _, c := range []struct {
+		peer tls.Certificate
+		in   bool
+	}{
+		{fixed(f, ours, 3, nil, "spiffe://home.example/a"), true}, {fixed(f, theirs, 4, nil, "spiffe://other.example/a"), true},
+		{fixed(f, theirs, 5, nil, "spiffe://home.example/a"), false}, {fixed(f, ours, 6, nil, "spiffe://home.example/a", "spiffe://home.example/b"), false},
+		{fixed(f, fixedAuthority(f, ours, 7), 8, nil, "spiffe://home.example/a"), true},
+		{fixed(f, fixedAuthority(f, theirs, 9), 10, nil, "spiffe://home.example/a"), false},
 	} {
-		f.Add(c)
+		der := slices.Concat(c.peer.Certificate...)
+		chain, err := x509.ParseCertificates(der)
+		must(f, err)
+		if _, err := verify(chain, bundles, time.Now()); (err == nil) != c.in {
+			f.Fatalf("a seed: %v", err)
+		}
+		f.Add(der)
 	}
-	if odd, err := base64.StdEncoding.DecodeString("MAA="); err == nil {
-		f.Add(odd)
-	}
+	f.Add(ours.cert.Raw)
+	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, der []byte) {
 		chain, err := x509.ParseCertificates(der)
 		if err != nil || len(chain) == 0 {

@@ -230,6 +230,7 @@ func TestSPIRE(t *testing.T) {
 	before := []tally{askers[0].tally(), askers[1].tally()}
 	renewed := p.count(`"msg":"certificate renewed"`)
 
+	fromCommandLine(t, s, p)
 	exchangeAuthority(t, s.domain, p, all)
 	unregistered(t, s, p)
 
@@ -265,6 +266,20 @@ func TestSPIRE(t *testing.T) {
 	}
 	if must(t, err); json.Unmarshal(out, &report) != nil || !report.OK || report.Leaves < asked {
 		t.Errorf("the log: %s, want at least %d records", out, asked)
+	}
+}
+
+// fromCommandLine asks as a person would, who is a registered user.
+func fromCommandLine(t *testing.T, s *scene, p *pdp) {
+	t.Helper()
+	token, err := s.minter.Mint(identity.Claims{Issuer: issuer, Audience: audience, Subject: agentID, Purposes: []string{"support"}}, time.Now(), "by hand")
+	must(t, err)
+	must(t, os.WriteFile(s.path("token"), []byte(token), 0o644))
+	command := exec.Command(s.path("writ"), "decide", "--addr", p.grpc, "--workload-api", "unix://"+s.domain.workloadAPI, "--server-id", s.domain.id("writ"),
+		"--token-file", s.path("token"), "--tool", tool, "--args", `{"path":"/srv/files/"}`, "--wait", patience.String())
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userFirst, Gid: userFirst}}
+	if out, err := command.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "ALLOW") {
+		t.Errorf("asked on the command line: %v: %s", err, out)
 	}
 }
 
