@@ -25,7 +25,7 @@ func TestFilesAreFollowed(t *testing.T) {
 	s := open(t, Config{Files: p.files()})
 	s.run(t)
 	mine := first.issue(t, nil, "spiffe://home.example/gateway")
-	server, caller, err := connect(t, s.Source, with(mine))
+	server, caller, err := connect(t, s.TLS(), with(mine))
 	must(t, err)
 	next := second.issue(t, nil, serverID)
 	p.swap(t, "second", next, bundlePEM(first, second))

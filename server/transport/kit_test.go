@@ -242,26 +242,26 @@ func until(t testing.TB, what string, holds func() bool) {
 // the error is the server's.
 func meet(t testing.TB, s *Source, client *tls.Config) (server, caller tls.ConnectionState, err error) {
 	t.Helper()
-	a, b, err := connect(t, s, client)
+	a, b, err := connect(t, s.TLS(), client)
 	if err == nil {
 		server, caller = a.ConnectionState(), b.ConnectionState()
 	}
 	return server, caller, err
 }
 
-func connect(t testing.TB, s *Source, client *tls.Config) (server, caller *tls.Conn, err error) {
+func connect(t testing.TB, listener, client *tls.Config) (server, caller *tls.Conn, err error) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // a pipe would wait for somebody to read an alert
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a pipe would wait for somebody to read an alert
 	must(t, err)
-	defer listener.Close()
-	right, err := net.Dial("tcp", listener.Addr().String())
+	defer l.Close()
+	right, err := net.Dial("tcp", l.Addr().String())
 	must(t, err)
-	left, err := listener.Accept()
+	left, err := l.Accept()
 	must(t, err)
 	t.Cleanup(func() { left.Close(); right.Close() })
 	client = client.Clone()
 	client.InsecureSkipVerify = true // what the server presents is looked at afterwards
-	server, caller = tls.Server(left, s.TLS()), tls.Client(right, client)
+	server, caller = tls.Server(left, listener), tls.Client(right, client)
 	done := make(chan error, 1)
 	go func() {
 		err := caller.Handshake()
