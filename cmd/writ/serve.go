@@ -178,8 +178,8 @@ func (l *listeners) close() {
 	}
 }
 
-func (l *listeners) tell(log *slog.Logger, tls bool) {
-	attrs := []any{"grpc", l.grpc.Addr().String(), "http", l.http.Addr().String(), "tls", tls}
+func (l *listeners) tell(log *slog.Logger, secure bool) {
+	attrs := []any{"grpc", l.grpc.Addr().String(), "http", l.http.Addr().String(), "tls", secure}
 	if l.probes != nil {
 		attrs = append(attrs, "probes", l.probes.Addr().String())
 	}

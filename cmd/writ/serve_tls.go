@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -91,8 +92,12 @@ func (t *tlsSection) source() (transport.Config, error) {
 			return c, fmt.Errorf("tls.workload_api: %s is not in the environment", workloadapi.SocketEnv)
 		}
 	}
-	if err := workloadapi.ValidateAddress(c.WorkloadAPI); err != nil {
+	target, err := workloadapi.TargetFromAddress(c.WorkloadAPI)
+	if err != nil {
 		return c, fmt.Errorf("tls.workload_api: %w", err)
+	}
+	if strings.HasPrefix(c.WorkloadAPI, "tcp:") && !loopback(target) {
+		return c, errors.New("tls.workload_api: it hands out private keys in the plain, so it is a unix socket or on loopback")
 	}
 	for _, name := range t.FederatesWith {
 		domain, err := spiffeid.TrustDomainFromString(name)

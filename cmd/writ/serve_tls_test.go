@@ -205,6 +205,7 @@ func TestTLSSectionRefuses(t *testing.T) {
 		{"an old version", files + "  min_version: \"1.1\"\n", `is "1.1" and neither`},
 		{"no address", "  workload_api: /run/agent.sock\n", "tls.workload_api: workload endpoint socket"},
 		{"an address by name", "  workload_api: tcp://localhost:8081\n", "tls.workload_api: "},
+		{"an address of another machine", "  workload_api: tcp://192.0.2.1:8081\n", "in the plain"},
 		{"an environment without it", "  workload_api: environment\n", "SPIFFE_ENDPOINT_SOCKET is not in the environment"},
 		{"no trust domain", "  workload_api: unix:///run/agent.sock\n  federates_with: [\"spiffe://Partner\"]\n", "tls.federates_with: "},
 		{"a bundle of no trust domain", files + "  trust_bundles:\n    - file: ca.pem\n", "tls.trust_bundles: "},

@@ -127,7 +127,7 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 // moment.
 func (s *Source) TLS() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, // what is said below holds
+		MinVersion: tls.VersionTLS12, // the handshake's own configuration says which
 		NextProtos: protocols(),
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return s.now().config, nil
