@@ -211,14 +211,15 @@ func (a *asker) tally() tally {
 
 // For a minute two enforcement points ask a PDP, all three with SVIDs that live
 // for half a minute, and under them the trust domain's authority is exchanged: new
-// one in, old one out. No request fails. Who is not registered, and who is of
-// another trust domain, gets nothing; the latter until federation is configured.
+// one in, old one out. No request fails. Who is not registered, or not any more,
+// and who is of another trust domain, gets nothing; the latter until federation is
+// configured.
 func TestSPIRE(t *testing.T) {
 	s := newScene(t)
 	entry := s.domain.register(t, "writ", userPDP)
 	s.domain.ask(t, "entry", "create", "-data", "../../deploy/spire/entries.json") // what operators are given is taken
 	s.domain.register(t, "gateway/first", userFirst)
-	s.domain.register(t, "gateway/second", userSecond)
+	second := s.domain.register(t, "gateway/second", userSecond)
 	p := s.serve(t, "pdp", "")
 	askers := []*asker{s.ask(t, p, userFirst), s.ask(t, p, userSecond)}
 	all := func(what string, holds func(tally) bool) {
@@ -242,10 +243,10 @@ func TestSPIRE(t *testing.T) {
 		return enough
 	})
 	length := time.Since(begun)
+	must(t, askers[0].stdin.Close()) // says once more how things stand
+	<-askers[0].ended
 	asked := 0
 	for i, a := range askers {
-		must(t, a.stdin.Close())
-		<-a.ended
 		got := a.tally()
 		t.Logf("enforcement point %d: %+v", i, got)
 		if got.Failed != 0 || got.Asked < 500 || got.Evaluated < 50 {
@@ -254,6 +255,11 @@ func TestSPIRE(t *testing.T) {
 		asked += got.Asked + got.Evaluated
 	}
 	t.Logf("%d requests in %s, the PDP's certificate renewed %d times", asked, length.Round(time.Second), p.count(`"msg":"certificate renewed"`)-renewed)
+
+	// Who is taken out of SPIRE goes on to the end of its last SVID, and no longer.
+	s.domain.ask(t, "entry", "delete", "-entryID", second)
+	until(t, "a workload that was taken out is refused", func() bool { return askers[1].tally().Failed > 0 })
+	askers[1].stop(t, os.Kill) // it would try again for long
 
 	foreign(t, s, p, entry)
 	if code := p.stop(t, syscall.SIGTERM); code != 0 {
