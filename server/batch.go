@@ -36,6 +36,7 @@ func (s *Server) item(ctx context.Context, caller decision.Caller, item *writv1.
 	result := &writv1.BatchResult{CorrelationId: item.CorrelationId}
 	answer, err := s.decideItem(ctx, caller, item.Request)
 	if err != nil {
+		s.counts.refusal(ctx, err)
 		st := status.Convert(err)
 		failed := &writv1.BatchError{Code: int32(st.Code()), Message: st.Message()}
 		for _, d := range st.Details() {

@@ -64,6 +64,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 			return s.again(receipt)
 		}
 		s.told(snap.Bundle, &d)
+		s.counts.decision(ctx, req, answer.Effect)
 		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt)
 		return answer, nil
 	}

@@ -38,21 +38,20 @@ func validated() []proto.Message {
 	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}}
 }
 
-func (s *Server) newGRPC(config *tls.Config) *grpc.Server {
-	options := []grpc.ServerOption{
+// newGRPC makes a server of all methods. more say how callers connect.
+func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
+	g := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto"), s.bounds}),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(1024), grpc.NumStreamWorkers(workers), grpc.ConnectionTimeout(10 * time.Second),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(1024), grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 15 * time.Minute, Time: time.Minute, Timeout: 10 * time.Second,
-			// Who calls is proved when a connection is made: callers come back
-			// with a certificate that is still good.
-			MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: time.Minute}),
+			MaxConnectionAge: maxAge, MaxConnectionAgeGrace: ageGrace}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(recovery.WithRecoveryHandler(s.panicked))),
-	}
-	if config != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(config)))
-	}
-	g := grpc.NewServer(options...)
+		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(func(ctx context.Context, cause any) error {
+			err := s.panicked(cause)
+			s.counts.refusal(ctx, err)
+			return err
+		}))),
+	}, more...)...)
 	g.RegisterService(described(), &service{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
@@ -90,6 +89,7 @@ func (f *service) Settle(ctx context.Context, in *writv1.SettleRequest) (*writv1
 
 // answered is what every gRPC method does.
 func answered[In, Out any](ctx context.Context, s *Server, in In, do func(context.Context, decision.Caller, In) (Out, error)) (out Out, err error) {
+	defer func() { s.counts.refusal(ctx, err) }()
 	var state *tls.ConnectionState
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
@@ -125,6 +125,7 @@ func (s *Server) callerOf(state *tls.ConnectionState) (decision.Caller, error) {
 // throttled is Decide for the faces that are not gRPC: with its bound on calls
 // at a time and its recovery from defects.
 func (s *Server) throttled(ctx context.Context, caller decision.Caller, in *writv1.DecideRequest) (answer *writv1.DecideResponse, err error) {
+	defer func() { s.counts.refusal(ctx, err) }()
 	if err := s.enter(); err != nil {
 		return nil, err
 	}

@@ -16,8 +16,10 @@ import (
 
 	"buf.build/go/protovalidate"
 	"github.com/gofrs/uuid/v5"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
@@ -98,6 +100,8 @@ type Config struct {
 	Random io.Reader
 	// Log is told defects and failures, never values of requests.
 	Log *slog.Logger
+	// Meter counts decisions and refusals; nil: nobody does.
+	Meter metric.Meter
 }
 
 // GCPercent is the collector's setting (see runtime/debug.SetGCPercent) for a
@@ -123,11 +127,13 @@ type Server struct {
 	log    *slog.Logger
 	ids    *uuid.Gen
 	slots  chan struct{}
+	counts *counts
 
-	sealer *audit.Sealer
-	flush  func(context.Context) error
-	grpc   *grpc.Server
-	http   *http.Server
+	sealer  *audit.Sealer
+	flush   func(context.Context) error
+	grpc    *grpc.Server
+	http    *http.Server
+	escorts escorts
 }
 
 // New makes a server that does nothing until Serve.
@@ -144,6 +150,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	counts, err := newCounts(c.Meter)
+	if err != nil {
+		return nil, err
+	}
 	if c.Recorded == nil {
 		c.Recorded = func(*decision.Bundle, *decision.Decision) {}
 	}
@@ -154,9 +164,13 @@ func New(c Config) (*Server, error) {
 		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
-		slots: make(chan struct{}, c.InFlight),
+		slots: make(chan struct{}, c.InFlight), counts: counts,
 	}
-	s.grpc = s.newGRPC(c.TLS)
+	listener := []grpc.ServerOption{grpc.NumStreamWorkers(workers)}
+	if c.TLS != nil {
+		listener = append(listener, grpc.Creds(listening{credentials.NewTLS(c.TLS), s}))
+	}
+	s.grpc = s.newGRPC(listener...)
 	if err := checkRules(s.grpc.GetServiceInfo()); err != nil {
 		return nil, err
 	}
@@ -176,8 +190,12 @@ func (s *Server) newID() ([16]byte, error) {
 // from holding a connection.
 func (s *Server) newHTTP(c Config) (*http.Server, error) {
 	face, err := authzen.Handler(authzen.Config{
-		Decide:  s.throttled,
-		Caller:  func(r *http.Request) (decision.Caller, error) { return s.callerOf(r.TLS) },
+		Decide: s.throttled,
+		Caller: func(r *http.Request) (decision.Caller, error) {
+			caller, err := s.callerOf(r.TLS)
+			s.counts.refusal(r.Context(), err)
+			return caller, err
+		},
 		BaseURL: c.BaseURL,
 		NewID: func() string {
 			id, err := s.ids.NewV7()
@@ -196,9 +214,9 @@ func (s *Server) newHTTP(c Config) (*http.Server, error) {
 		mux.Handle(pattern, handler)
 	}
 	return &http.Server{
-		Handler: mux, TLSConfig: c.TLS,
+		Handler: s.leaving(mux), TLSConfig: c.TLS, ConnContext: s.connected,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		WriteTimeout: 60 * time.Second, IdleTimeout: maxIdle,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}, nil
@@ -250,6 +268,10 @@ func (s *Server) shutdown() error {
 		if err := s.http.Shutdown(ctx); err != nil {
 			return errors.Join(fmt.Errorf("waiting for calls of the JSON face: %w", err), s.http.Close())
 		}
+		return nil
+	})
+	group.Go(func() error {
+		s.escorts.stop(ctx)
 		return nil
 	})
 	s.grpc.GracefulStop()

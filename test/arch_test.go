@@ -59,6 +59,8 @@ var lattice = map[string]string{
 	"server/respond":            "server/audit server/decision",
 	"server/rollout":            "server/audit server/decision server/policy/archive",
 	"server/policy/partial":     "document",
+	"server/transport":          "",
+	"server/telemetry":          "",
 	"server/replay":             "document proto/writ/v1 server/audit server/decision server/decision/stage",
 }
 

@@ -278,21 +278,21 @@ var notices = map[follow.What]audit.NoticeKind{
 	follow.Restored: audit.Restored, follow.Unkept: audit.Unkept,
 }
 
-// noticePatience bounds how long the follower waits for the record of a notice.
+// noticePatience bounds how long who noticed something waits for the record of it.
 const noticePatience = 10 * time.Second
 
-// notice makes a record of what happened to the bundle. Where the store does not
-// take it, the process's own log has it.
-func notice(ctx context.Context, log *slog.Logger, ledger server.Ledger, actor string, e follow.Event) {
+// notice makes a record of what a server noticed. Where the store does not take
+// it, the process's own log has it.
+func notice(ctx context.Context, log *slog.Logger, ledger server.Ledger, n audit.NoticeFacts) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noticePatience)
 	defer cancel()
+	n.At = time.Now().UTC()
 	err := func() error {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return err
 		}
-		entry, err := audit.Noticed(id, audit.NoticeFacts{At: time.Now().UTC(), Kind: notices[e.What], Actor: actor, Source: e.Source, Commit: e.Commit,
-			Digest: e.Digest, Signer: e.Signer.Name, Key: e.Signer.Key, Why: e.Why})
+		entry, err := audit.Noticed(id, n)
 		if err != nil {
 			return err
 		}
@@ -300,23 +300,15 @@ func notice(ctx context.Context, log *slog.Logger, ledger server.Ledger, actor s
 		return err
 	}()
 	if err != nil {
-		log.Error("recording what happened to the bundle", "what", string(e.What), "error", err)
+		log.Error("recording a notice", "kind", n.Kind.String(), "error", err)
 	}
 }
 
-// routes are what the JSON listener serves about the bundle and the process. f is
-// nil where the configured bundle cannot be used and the store's is in force.
+// routes are what the JSON listener serves about the bundle. f is nil where the
+// configured bundle cannot be used and the store's is in force.
 func (b *bundleConfig) routes(f *follow.Follower) (map[string]http.Handler, error) {
-	routes := map[string]http.Handler{
-		"GET /healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }),
-	}
-	if f == nil {
-		routes["GET /readyz"] = routes["GET /healthz"]
-		return routes, nil
-	}
-	routes["GET /readyz"] = http.HandlerFunc(f.ServeReady)
-	if b.Webhook == nil {
-		return routes, nil
+	if f == nil || b.Webhook == nil {
+		return nil, nil
 	}
 	secret, err := readLine(b.Webhook.SecretFile)
 	if err != nil {
@@ -325,6 +317,5 @@ func (b *bundleConfig) routes(f *follow.Follower) (map[string]http.Handler, erro
 	if len(secret) < follow.MinSecret {
 		return nil, fmt.Errorf("bundle.webhook: the secret is shorter than %d bytes", follow.MinSecret)
 	}
-	routes["POST "+b.Webhook.Path] = f.Hook(secret)
-	return routes, nil
+	return map[string]http.Handler{"POST " + b.Webhook.Path: f.Hook(secret)}, nil
 }

@@ -69,6 +69,9 @@ type connection struct {
 	Cert string        `type:"existingfile" placeholder:"FILE" help:"This caller's certificate."`
 	Key  string        `type:"existingfile" placeholder:"FILE" help:"Its private key."`
 	Wait time.Duration `default:"10s" help:"How long to wait for an answer."`
+
+	WorkloadAPI string `name:"workload-api" placeholder:"ADDR" help:"A SPIFFE Workload API, such as unix:///run/spire/agent.sock, in the place of --ca, --cert and --key; with --server-id."`
+	ServerID    string `name:"server-id" placeholder:"ID" help:"The SPIFFE ID that the PDP must prove, whatever its name. Without: its name counts."`
 }
 
 // Run asks and prints the answer.
@@ -79,7 +82,7 @@ func (c decideCmd) Run(ctx context.Context, to streams) error {
 	if err != nil {
 		return err
 	}
-	conn, err := c.dial()
+	conn, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -213,7 +216,14 @@ func (c decideCmd) token(ctx context.Context) (string, error) {
 }
 
 // dial connects by mTLS, or in the plain to loopback only.
-func (c connection) dial() (*grpc.ClientConn, error) {
+func (c connection) dial(ctx context.Context) (*grpc.ClientConn, error) {
+	if c.WorkloadAPI != "" || c.ServerID != "" {
+		config, err := c.spiffe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return grpc.NewClient(c.Addr, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	}
 	if given := []string{c.CA, c.Cert, c.Key}; slices.Contains(given, "") && strings.Join(given, "") != "" {
 		return nil, usageError("--ca, --cert and --key go together")
 	}

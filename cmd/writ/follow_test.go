@@ -25,8 +25,8 @@ import (
 //
 //	token FILE           makes a principal token
 //	await FILE REGEXP    waits until a file matches
-//	serving LOG          waits until the server of a log serves, and sets GRPC and HTTP
-//	ready REGEXP         waits until /readyz of HTTP answers what matches
+//	serving LOG          waits until the server of a log serves, and sets GRPC, HTTP and PROBES
+//	ready REGEXP         waits until /readyz of PROBES answers what matches
 func TestServeScripts(t *testing.T) {
 	var s *site
 	testscript.Run(t, testscript.Params{
@@ -57,14 +57,15 @@ func TestServeScripts(t *testing.T) {
 					}
 					return string(text)
 				})
-				var at struct{ GRPC, HTTP string }
+				var at struct{ GRPC, HTTP, Probes string }
 				ts.Check(json.Unmarshal([]byte(line), &at))
 				ts.Setenv("GRPC", at.GRPC)
 				ts.Setenv("HTTP", at.HTTP)
+				ts.Setenv("PROBES", at.Probes)
 			},
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) {
 				await(ts, args[0], func() string {
-					response, err := http.Get("http://" + ts.Getenv("HTTP") + "/readyz")
+					response, err := http.Get("http://" + ts.Getenv("PROBES") + "/readyz")
 					ts.Check(err)
 					defer response.Body.Close()
 					body, err := io.ReadAll(response.Body)

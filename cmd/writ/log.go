@@ -85,6 +85,9 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 				return err
 			}
 			kind, effect = "bundle", notice.Kind.String()
+			if notice.Kind.Certificate() {
+				kind = "certificate"
+			}
 		case audit.Lock:
 			change, err := audit.LockFactsOf(r.Body)
 			if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +27,8 @@ import (
 	"github.com/writpdp/writ/server/policy/follow"
 	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
+	"github.com/writpdp/writ/server/telemetry"
+	"github.com/writpdp/writ/server/transport"
 )
 
 // config is the file that `writ serve` reads. Unknown keys are errors. Relative
@@ -52,12 +53,10 @@ type config struct {
 	} `yaml:"log"`
 	// TLS is for both listeners. Without it they must be on loopback and
 	// LoopbackCaller be given.
-	TLS *struct {
-		CertFile string `yaml:"cert_file"`
-		KeyFile  string `yaml:"key_file"`
-		// ClientCAFile holds the certificates that sign callers' SVIDs.
-		ClientCAFile string `yaml:"client_ca_file"`
-	} `yaml:"tls"`
+	TLS *tlsSection `yaml:"tls"`
+	// Probes is the address of a plain listener for health and metrics alone;
+	// empty: there is none.
+	Probes string `yaml:"probes"`
 	// LoopbackCaller is who a caller without TLS is taken for.
 	LoopbackCaller string `yaml:"loopback_caller"`
 	// Tokens says whose principal tokens are accepted.
@@ -102,25 +101,36 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := conf.server(store, source, bundles, locks, tokens, log)
+	metrics, err := telemetry.New()
 	if err != nil {
 		return err
 	}
-	var listen net.ListenConfig
-	grpcListener, err := listen.Listen(ctx, "tcp", conf.GRPC)
+	certificates, err := conf.certificates(ctx, store, metrics, log)
 	if err != nil {
-		return fmt.Errorf("listening for gRPC: %w", err)
+		return err
 	}
-	defer grpcListener.Close()
-	httpListener, err := listen.Listen(ctx, "tcp", conf.HTTP)
+	s, err := conf.server(parts{store, source, bundles, locks, tokens, certificates, metrics}, log)
 	if err != nil {
-		return fmt.Errorf("listening for JSON: %w", err)
+		return err
 	}
-	defer httpListener.Close()
-	log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", conf.TLS != nil)
+	on, err := conf.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer on.close()
+	on.tell(log, conf.TLS != nil)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var group errgroup.Group
+	if certificates != nil {
+		group.Go(func() error { return certificates.Run(ctx) })
+	}
+	if on.probes != nil {
+		group.Go(func() error {
+			defer stop()
+			return serveProbes(ctx, on.probes, probes(source, certificates, locks, metrics), log)
+		})
+	}
 	if source != nil {
 		group.Go(func() error { return source.Run(ctx) })
 	}
@@ -142,9 +152,51 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	})
 	group.Go(func() error {
 		defer stop()
-		return s.Serve(ctx, grpcListener, httpListener)
+		return s.Serve(ctx, on.grpc, on.http)
 	})
 	return group.Wait()
+}
+
+// listeners are those of a server. probes is nil where there is none.
+type listeners struct{ grpc, http, probes net.Listener }
+
+func (c *config) listen(ctx context.Context) (_ *listeners, err error) {
+	on := &listeners{}
+	defer func() {
+		if err != nil {
+			on.close()
+		}
+	}()
+	var listen net.ListenConfig
+	if on.grpc, err = listen.Listen(ctx, "tcp", c.GRPC); err != nil {
+		return nil, fmt.Errorf("listening for gRPC: %w", err)
+	}
+	if on.http, err = listen.Listen(ctx, "tcp", c.HTTP); err != nil {
+		return nil, fmt.Errorf("listening for JSON: %w", err)
+	}
+	if c.Probes != "" {
+		if on.probes, err = listen.Listen(ctx, "tcp", c.Probes); err != nil {
+			return nil, fmt.Errorf("listening for probes: %w", err)
+		}
+	}
+	return on, nil
+}
+
+// close is for those that were not served; the others are closed already.
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.grpc, l.http, l.probes} {
+		if one != nil {
+			_ = one.Close()
+		}
+	}
+}
+
+func (l *listeners) tell(log *slog.Logger, secure bool) {
+	attrs := []any{"grpc", l.grpc.Addr().String(), "http", l.http.Addr().String(), "tls", secure}
+	if l.probes != nil {
+		attrs = append(attrs, "probes", l.probes.Addr().String())
+	}
+	log.Info("serving", attrs...)
 }
 
 // configured is the bundle that the configuration names. Once the store says what
@@ -156,7 +208,8 @@ func (c *config) configured(ctx context.Context, store *servedStore, log *slog.L
 	}
 	f, err := c.Bundle.follow(ctx, func(e follow.Event) {
 		tell(ctx, log, e)
-		notice(ctx, log, store, actor, e)
+		notice(ctx, log, store, audit.NoticeFacts{Kind: notices[e.What], Actor: actor, Source: e.Source, Commit: e.Commit,
+			Digest: e.Digest, Signer: e.Signer.Name, Key: e.Signer.Key, Why: e.Why})
 	})
 	if err == nil {
 		return f, f.Bundle, nil
@@ -192,7 +245,7 @@ func readConfig(file string) (*config, error) {
 	}
 	paths := []*string{store, &c.Log.KeyFile}
 	if c.TLS != nil {
-		paths = append(paths, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile)
+		paths = append(paths, c.TLS.paths()...)
 	}
 	for _, p := range paths {
 		if *p == "" {
@@ -202,7 +255,7 @@ func readConfig(file string) (*config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	switch err = errors.Join(c.Bundle.resolve(dir), c.Tokens.resolve(dir)); {
+	switch err = errors.Join(c.Bundle.resolve(dir), c.Tokens.resolve(dir), c.TLS.check()); {
 	case err != nil:
 	case c.DataDir != "" && c.DatabaseFile != "":
 		err = errors.New("one of database_file and data_dir: there is one store")
@@ -228,9 +281,20 @@ func loopback(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
+// parts are what a server is wired of, beside its configuration.
+type parts struct {
+	store        *servedStore
+	source       *follow.Follower // nil: the store says what decides
+	bundles      *rollout.Follower
+	locks        *respond.Follower
+	tokens       *identity.Verifier
+	certificates *transport.Source // nil: without TLS
+	metrics      *telemetry.Metrics
+}
+
 // server wires the parts together.
-func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, locks *respond.Follower, tokens *identity.Verifier, log *slog.Logger) (*server.Server, error) {
-	routes, err := c.Bundle.routes(source)
+func (c *config) server(p parts, log *slog.Logger) (*server.Server, error) {
+	routes, err := c.Bundle.routes(p.source)
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +302,9 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig, err := c.tls()
-	if err != nil {
-		return nil, err
+	var listeners *tls.Config
+	if p.certificates != nil {
+		listeners = p.certificates.TLS()
 	}
 	key, err := readLine(c.Log.KeyFile)
 	if err != nil {
@@ -251,10 +315,11 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
-		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Live: bundles.Live, Locks: locks, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
-		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
-		Sealer: store.sealer(signer, log),
-		Now:    time.Now, Random: rand.Reader, Log: log,
+		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
+		Locks: p.locks, Routes: routes, Stages: stage.All, Tokens: p.tokens,
+		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,
+		Sealer: p.store.sealer(signer, log),
+		Now:    time.Now, Random: rand.Reader, Log: log, Meter: p.metrics.Meter(),
 	})
 }
 
@@ -283,34 +348,10 @@ func (c *config) caller() (func(*tls.ConnectionState) (decision.Caller, error), 
 		if state == nil {
 			state = &tls.ConnectionState{} // FromTLS refuses it
 		}
-		id, err := identity.FromTLS(*state)
+		id, err := identity.FromTLS(*state, time.Now())
 		if err != nil {
 			return decision.Caller{}, err
 		}
 		return callers.Caller(id)
-	}, nil
-}
-
-// tls is TLS 1.3 with callers' certificates required and verified.
-func (c *config) tls() (*tls.Config, error) {
-	if c.TLS == nil {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.TLS.CertFile, c.TLS.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading the server's certificate: %w", err)
-	}
-	data, err := os.ReadFile(c.TLS.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading the callers' authorities: %w", err)
-	}
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: no certificate in it", c.TLS.ClientCAFile)
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities,
-		NextProtos: []string{"h2", "http/1.1"},
 	}, nil
 }

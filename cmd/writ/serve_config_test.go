@@ -63,7 +63,7 @@ func TestServeRefuses(t *testing.T) {
 		{"log key public", "log's key", []string{"key_file: log.key", "key_file: log.pub"}},
 		{"log key nonsense", "log's key", []string{"key_file: log.key", "key_file: secret"}},
 		{"certificate and key differ", "server's certificate", []string{"key_file: server.key", "key_file: client.key"}},
-		{"no authority", "no certificate in it", []string{"client_ca_file: ca.pem", "client_ca_file: secret"}},
+		{"no authority", "no certificate of an authority in it", []string{"client_ca_file: ca.pem", "client_ca_file: secret"}},
 		{"no audience", "no audience", []string{"audience: writ", `audience: ""`}},
 		{"no issuer", "no issuer", []string{"issuers:\n    - issuer: https://issuer.example.org\n      jwks_file: issuer.json", "issuers: []"}},
 		{"keys nonsense", "secret: ", []string{"jwks_file: issuer.json", "jwks_file: secret"}},
@@ -184,11 +184,17 @@ func TestDecideRefuses(t *testing.T) {
 		says string
 		args []string
 	}{
-		"plain to another machine": {exitUsage, "loopback", []string{"--token-file", s.path("token"), "--addr", "192.0.2.1:7700"}},
-		"certificate without CA":   {exitUsage, "--ca", []string{"--token-file", s.path("token"), "--cert", s.path("client.pem"), "--key", s.path("client.key")}},
-		"CA without certificate":   {exitUsage, "--cert", []string{"--token-file", s.path("token"), "--ca", s.path("client.pem")}},
-		"empty token":              {exitFailed, "is empty", []string{"--token-file", s.path("empty")}},
-		"malformed arguments":      {exitFailed, "no decision, so deny", []string{"--token-file", s.path("token"), "--args", "{", "--wait", "1s", "--addr", "127.0.0.1:1"}},
+		"plain to another machine":  {exitUsage, "loopback", []string{"--token-file", s.path("token"), "--addr", "192.0.2.1:7700"}},
+		"certificate without CA":    {exitUsage, "--ca", []string{"--token-file", s.path("token"), "--cert", s.path("client.pem"), "--key", s.path("client.key")}},
+		"CA without certificate":    {exitUsage, "--cert", []string{"--token-file", s.path("token"), "--ca", s.path("client.pem")}},
+		"Workload API without whom": {exitUsage, "--server-id", []string{"--token-file", s.path("token"), "--workload-api", "unix:///nothing"}},
+		"Workload API and files": {exitUsage, "goes without --ca", []string{"--token-file", s.path("token"), "--workload-api", "unix:///nothing",
+			"--server-id", "spiffe://example.org/writ", "--ca", s.path("client.pem"), "--cert", s.path("client.pem"), "--key", s.path("client.key")}},
+		"whom without a certificate": {exitUsage, "--workload-api", []string{"--token-file", s.path("token"), "--server-id", "spiffe://example.org/writ"}},
+		"whom by a name":             {exitUsage, "--server-id: ", []string{"--token-file", s.path("token"), "--server-id", "writ", "--workload-api", "unix:///nothing"}},
+		"no Workload API":            {exitFailed, "asking the Workload API", []string{"--token-file", s.path("token"), "--server-id", "spiffe://example.org/writ", "--workload-api", "unix:///nothing", "--wait", "1s"}},
+		"empty token":                {exitFailed, "is empty", []string{"--token-file", s.path("empty")}},
+		"malformed arguments":        {exitFailed, "no decision, so deny", []string{"--token-file", s.path("token"), "--args", "{", "--wait", "1s", "--addr", "127.0.0.1:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errs := writ(t, append([]string{"decide", "--tool", "filesystem/list_directory"}, c.args...)...)

@@ -161,6 +161,7 @@ tokens:
 callers:
   - spiffe_id: spiffe://example.org/gateway/*
     tenant: acme
+probes: 127.0.0.1:0
 `
 
 // newSite makes a site on a new, empty database.
@@ -218,10 +219,10 @@ func (s *site) decide(t testing.TB, p *process, args ...string) (code int, out s
 
 // process is a running `writ serve`.
 type process struct {
-	cmd        *exec.Cmd
-	grpc, http string
-	stderr     *lines
-	ended      chan struct{}
+	cmd                *exec.Cmd
+	grpc, http, probes string
+	stderr             *lines
+	ended              chan struct{}
 }
 
 // serve starts a server and waits until it serves.
@@ -255,9 +256,9 @@ func (s *site) serve(t testing.TB) *process {
 func (p *process) read(from io.Reader, serving chan<- struct{}) {
 	for in := bufio.NewScanner(from); in.Scan(); {
 		p.stderr.add(in.Text())
-		var line struct{ Msg, GRPC, HTTP string }
+		var line struct{ Msg, GRPC, HTTP, Probes string }
 		if json.Unmarshal(in.Bytes(), &line) == nil && line.Msg == "serving" {
-			p.grpc, p.http = line.GRPC, line.HTTP
+			p.grpc, p.http, p.probes = line.GRPC, line.HTTP, line.Probes
 			close(serving)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// NoticeKind is what a server noticed about its bundle's source.
+// NoticeKind is what a server noticed: about its bundle's source, or, from
+// LongLived on, about a certificate.
 type NoticeKind uint8
 
 // The kinds, with the numbers of writ.v1.NoticeKind.
@@ -21,12 +22,18 @@ const (
 	Unreachable
 	Restored
 	Unkept
+	LongLived
+	Expiring
+	Expired
 )
 
 // String is the kind in capitals.
 func (k NoticeKind) String() string {
 	return strings.TrimPrefix(writv1.NoticeKind(k).String(), "NOTICE_KIND_")
 }
+
+// Certificate reports whether it is about a certificate.
+func (k NoticeKind) Certificate() bool { return k >= LongLived }
 
 // NoticeFacts is a notice, as its record has it. What is longer than the record
 // holds is cut, and control characters are replaced by spaces: a source must not
@@ -37,7 +44,8 @@ type NoticeFacts struct {
 	Kind NoticeKind
 	// Actor is the server that noticed it.
 	Actor string
-	// Source, Commit, Digest, Signer and Key say of what; empty: unknown.
+	// Source, Commit, Digest, Signer and Key say of what; empty: unknown. Key is a
+	// certificate's SHA-256.
 	Source, Commit, Digest, Signer, Key string
 	// Why is a sentence; may be empty.
 	Why string
@@ -116,7 +124,7 @@ func (r *record) readNotice(id string, event *writv1.NoticeEvent) error {
 		return fmt.Errorf("a notice is not of the tenant %q", decision.System)
 	case r.Caller != "":
 		return errors.New("a notice has a caller")
-	case event.Kind < writv1.NoticeKind_NOTICE_KIND_ACTIVATED || event.Kind > writv1.NoticeKind_NOTICE_KIND_UNKEPT:
+	case event.Kind < writv1.NoticeKind_NOTICE_KIND_ACTIVATED || event.Kind > writv1.NoticeKind_NOTICE_KIND_EXPIRED:
 		return errors.New("kind is unknown")
 	}
 	for _, t := range noticeTexts(event) {

@@ -72,7 +72,7 @@ func TestNoticeRefuses(t *testing.T) {
 	for want, spoil := range map[string]func(*NoticeFacts){
 		"actor is not 1 to":    func(n *NoticeFacts) { n.Actor = "" },
 		"kind is unknown":      func(n *NoticeFacts) { n.Kind = 0 },
-		"kind is unknown ":     func(n *NoticeFacts) { n.Kind = Unkept + 1 },
+		"kind is unknown ":     func(n *NoticeFacts) { n.Kind = Expired + 1 },
 		"bundle_digest is not": func(n *NoticeFacts) { n.Digest = strings.Repeat("d", 65) },
 	} {
 		n := refusal()

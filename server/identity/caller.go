@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
@@ -84,17 +85,22 @@ func (c *Callers) Caller(id spiffeid.ID) (decision.Caller, error) {
 	return decision.Caller{}, unknown("no rule knows the caller's SPIFFE ID")
 }
 
-// FromTLS is the SPIFFE ID of the peer, once the handshake verified its chain:
-// the listener must verify client certificates (tls.RequireAndVerifyClientCert)
-// against the authorities of one trust domain. A leaf that could itself sign
+// FromTLS is the SPIFFE ID of the peer at a time, once the handshake verified its
+// chain: the listener must verify client certificates
+// (tls.RequireAndVerifyClientCert) against the authorities of the ID's own trust
+// domain, as server/transport does. A connection outlives its handshake, so a
+// certificate that has ended since proves nobody. A leaf that could itself sign
 // certificates is no SVID. The error is an *Error.
-func FromTLS(state tls.ConnectionState) (spiffeid.ID, error) {
+func FromTLS(state tls.ConnectionState, at time.Time) (spiffeid.ID, error) {
 	if !state.HandshakeComplete || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return spiffeid.ID{}, unknown("the connection has no verified client certificate")
 	}
 	leaf := state.VerifiedChains[0][0]
 	if leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 {
 		return spiffeid.ID{}, unknown("the client certificate is an authority's")
+	}
+	if at.After(leaf.NotAfter) {
+		return spiffeid.ID{}, unknown("the client certificate has expired since the connection was made; connect again")
 	}
 	id, err := x509svid.IDFromCert(leaf)
 	if err != nil {

@@ -167,9 +167,16 @@ func TestFromTLS(t *testing.T) {
 	}
 	verify := tls.RequireAndVerifyClientCert
 
-	id, err := FromTLS(handshake(t, server, roots, verify, ca.issue(t, leaf("spiffe://corp.example/gateway"))))
-	if err != nil || id.String() != "spiffe://corp.example/gateway" {
-		t.Errorf("got %s, %v", id, err)
+	good := handshake(t, server, roots, verify, ca.issue(t, leaf("spiffe://corp.example/gateway")))
+	ends := good.VerifiedChains[0][0].NotAfter
+	for _, at := range []time.Time{time.Now(), ends} {
+		id, err := FromTLS(good, at)
+		if err != nil || id.String() != "spiffe://corp.example/gateway" {
+			t.Errorf("at %s: got %s, %v", at, id, err)
+		}
+	}
+	if _, err := FromTLS(good, ends.Add(time.Second)); err == nil || !strings.Contains(err.Error(), "has expired since") {
+		t.Errorf("after its end: got %v", err)
 	}
 	signing := leaf("spiffe://corp.example/ca")
 	signing.KeyUsage |= x509.KeyUsageCertSign
@@ -188,13 +195,13 @@ func TestFromTLS(t *testing.T) {
 		{"an authority", verify, []tls.Certificate{ca.issue(t, signing)}, "the client certificate is an authority's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := FromTLS(handshake(t, server, roots, c.policy, c.certs...))
+			_, err := FromTLS(handshake(t, server, roots, c.policy, c.certs...), time.Now())
 			if e, ok := errors.AsType[*Error](err); !ok || e.Reason != writv1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN || e.Problem != c.want {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}
-	if _, err := FromTLS(tls.ConnectionState{}); err == nil {
+	if _, err := FromTLS(tls.ConnectionState{}, time.Now()); err == nil {
 		t.Error("a connection without a handshake has an identity")
 	}
 }

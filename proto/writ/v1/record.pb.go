@@ -156,6 +156,13 @@ const (
 	NoticeKind_NOTICE_KIND_RESTORED NoticeKind = 4
 	// A bundle could not be kept, or what was kept cannot be used.
 	NoticeKind_NOTICE_KIND_UNKEPT NoticeKind = 5
+	// A certificate of the server or of an authority lives longer than 90 days.
+	NoticeKind_NOTICE_KIND_LONG_LIVED NoticeKind = 6
+	// A certificate of the server, or the last authority of a trust domain, ends
+	// soon and was not renewed.
+	NoticeKind_NOTICE_KIND_EXPIRING NoticeKind = 7
+	// It has ended.
+	NoticeKind_NOTICE_KIND_EXPIRED NoticeKind = 8
 )
 
 // Enum value maps for NoticeKind.
@@ -167,6 +174,9 @@ var (
 		3: "NOTICE_KIND_UNREACHABLE",
 		4: "NOTICE_KIND_RESTORED",
 		5: "NOTICE_KIND_UNKEPT",
+		6: "NOTICE_KIND_LONG_LIVED",
+		7: "NOTICE_KIND_EXPIRING",
+		8: "NOTICE_KIND_EXPIRED",
 	}
 	NoticeKind_value = map[string]int32{
 		"NOTICE_KIND_UNSPECIFIED": 0,
@@ -175,6 +185,9 @@ var (
 		"NOTICE_KIND_UNREACHABLE": 3,
 		"NOTICE_KIND_RESTORED":    4,
 		"NOTICE_KIND_UNKEPT":      5,
+		"NOTICE_KIND_LONG_LIVED":  6,
+		"NOTICE_KIND_EXPIRING":    7,
+		"NOTICE_KIND_EXPIRED":     8,
 	}
 )
 
@@ -492,7 +505,8 @@ type Record_Change struct {
 }
 
 type Record_Notice struct {
-	// A server noticed something about the source of its bundle.
+	// A server noticed something about the source of its bundle, or about its
+	// certificates.
 	Notice *NoticeEvent `protobuf:"bytes,13,opt,name=notice,proto3,oneof"`
 }
 
@@ -2073,16 +2087,17 @@ func (x *LockFacts) GetMessage() string {
 	return ""
 }
 
-// NoticeEvent is what a server noticed about the source of its bundle. Its record
-// belongs to the reserved tenant `writ:system`. Control characters in what came
-// from the source are replaced by spaces.
+// NoticeEvent is what a server noticed about the source of its bundle, or about its
+// certificates. Its record belongs to the reserved tenant `writ:system`. Control
+// characters in what came from the source are replaced by spaces.
 type NoticeEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The server that noticed it.
 	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
 	// What it noticed.
 	Kind NoticeKind `protobuf:"varint,2,opt,name=kind,proto3,enum=writ.v1.NoticeKind" json:"kind,omitempty"`
-	// The source, as the configuration names it, without credentials.
+	// The source of the bundle or the certificates, as the configuration names it,
+	// without credentials.
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	// The commit or artefact concerned; empty: none is known.
 	BundleCommit string `protobuf:"bytes,4,opt,name=bundle_commit,json=bundleCommit,proto3" json:"bundle_commit,omitempty"`
@@ -2090,7 +2105,8 @@ type NoticeEvent struct {
 	BundleDigest string `protobuf:"bytes,5,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
 	// Who signed it, by the name that the trusted keys give; empty: nobody known.
 	Signer string `protobuf:"bytes,6,opt,name=signer,proto3" json:"signer,omitempty"`
-	// The fingerprint of the key that signed.
+	// The fingerprint of the key that signed; of a certificate, its own SHA-256 in
+	// hex.
 	Key string `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
 	// Why, in a sentence; empty where there is nothing to say.
 	Why           string `protobuf:"bytes,8,opt,name=why,proto3" json:"why,omitempty"`
@@ -2555,7 +2571,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x10LOCK_EFFECT_DENY\x10\x01\x12\x19\n" +
 	"\x15LOCK_EFFECT_READ_ONLY\x10\x02\x12\x1a\n" +
 	"\x16LOCK_EFFECT_QUARANTINE\x10\x03\x12\x1c\n" +
-	"\x18LOCK_EFFECT_BLOCK_EGRESS\x10\x04*\xac\x01\n" +
+	"\x18LOCK_EFFECT_BLOCK_EGRESS\x10\x04*\xfb\x01\n" +
 	"\n" +
 	"NoticeKind\x12\x1b\n" +
 	"\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -2563,7 +2579,10 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x13NOTICE_KIND_REFUSED\x10\x02\x12\x1b\n" +
 	"\x17NOTICE_KIND_UNREACHABLE\x10\x03\x12\x18\n" +
 	"\x14NOTICE_KIND_RESTORED\x10\x04\x12\x16\n" +
-	"\x12NOTICE_KIND_UNKEPT\x10\x05*}\n" +
+	"\x12NOTICE_KIND_UNKEPT\x10\x05\x12\x1a\n" +
+	"\x16NOTICE_KIND_LONG_LIVED\x10\x06\x12\x18\n" +
+	"\x14NOTICE_KIND_EXPIRING\x10\a\x12\x17\n" +
+	"\x13NOTICE_KIND_EXPIRED\x10\b*}\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CHANGE_ACTION_ACTIVATE\x10\x01\x12\x1a\n" +

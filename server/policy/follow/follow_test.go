@@ -594,25 +594,21 @@ func TestHook(t *testing.T) {
 	}
 }
 
-func TestServeReady(t *testing.T) {
+func TestReady(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	s := &scripted{name: "git https://example.org/p branch main directory .", fetch: func(context.Context, source.Position) (source.Found, error) { return found("1"), nil }}
 	f, err := New(t.Context(), Config{Source: s, Trust: trust.None, StaleAfter: time.Hour, Report: func(Event) {}, Now: func() time.Time { return now }})
 	must(t, err)
-	get := func() (int, string) {
-		w := httptest.NewRecorder()
-		f.ServeReady(w, httptest.NewRequest("GET", "/readyz", nil))
-		var compact map[string]any
-		must(t, json.Unmarshal(w.Body.Bytes(), &compact))
-		return w.Code, w.Body.String()
-	}
-	want := `{"ready":true,"bundle":{"source":"git https://example.org/p branch main directory .","name":"` + f.Bundle().Name + `","digest":"` + f.Bundle().Digest +
-		`","commit":"1","signer":"alice","key":"SHA256:a","since":"2026-11-23T12:00:00Z","tried":"2026-11-23T12:00:00Z","answered":"2026-11-23T12:00:00Z"}}`
-	if code, body := get(); code != 200 || body != want {
-		t.Errorf("got %d %s, want %s", code, body, want)
+	want := `{"source":"git https://example.org/p branch main directory .","name":"` + f.Bundle().Name + `","digest":"` + f.Bundle().Digest +
+		`","commit":"1","signer":"alice","key":"SHA256:a","since":"2026-11-23T12:00:00Z","tried":"2026-11-23T12:00:00Z","answered":"2026-11-23T12:00:00Z"}`
+	status, ready := f.Ready()
+	got, err := json.Marshal(status)
+	must(t, err)
+	if !ready || string(got) != want {
+		t.Errorf("got %t %s, want %s", ready, got, want)
 	}
 	now = now.Add(time.Hour + 1)
-	if code, body := get(); code != 503 || !strings.HasPrefix(body, `{"ready":false,`) {
-		t.Errorf("got %d %s", code, body)
+	if _, ready := f.Ready(); ready {
+		t.Error("it is ready with a source that has not answered for long")
 	}
 }

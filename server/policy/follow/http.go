@@ -9,8 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	"github.com/go-json-experiment/json"
 )
 
 // maxHook bounds the body of a webhook, in bytes.
@@ -64,27 +62,4 @@ func proves(h http.Header, body []byte, secret string) bool {
 	}
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(secret))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-// readiness is what ServeReady answers.
-type readiness struct {
-	Ready  bool   `json:"ready"`
-	Bundle Status `json:"bundle"`
-}
-
-// ServeReady answers 200 where decisions should be asked for here, else 503, and
-// the bundle's status.
-func (f *Follower) ServeReady(w http.ResponseWriter, _ *http.Request) {
-	status, ready := f.Ready()
-	body, err := json.Marshal(readiness{ready, status}, json.Deterministic(true))
-	if err != nil {
-		http.Error(w, "the status cannot be told", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if !ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_, _ = w.Write(body) // who asked may have gone
 }

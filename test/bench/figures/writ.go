@@ -238,7 +238,7 @@ func newServer(t *trust, chosen bundles, ledger server.Ledger, store store) (*se
 	return server.New(server.Config{
 		Ledger: ledger, Bundle: chosen.of, Live: chosen.live, Recorded: chosen.recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
-			id, err := identity.FromTLS(*state)
+			id, err := identity.FromTLS(*state, time.Now())
 			if err != nil {
 				return decision.Caller{}, err
 			}
