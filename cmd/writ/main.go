@@ -75,6 +75,13 @@ func run(args []string, to streams) int {
 		fmt.Fprintln(to.err, "writ:", err)
 		return exitFailed
 	}
+	if len(args) > 0 && args[0] == "serve" {
+		// Before the parser, whose errors quote arguments.
+		if err := refuseSecrets(args[1:], os.Environ()); err != nil {
+			fmt.Fprintln(to.err, "writ:", err)
+			return exitFailed
+		}
+	}
 	command, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited // --help

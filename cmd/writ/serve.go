@@ -21,7 +21,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/writpdp/writ/server"
-	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
@@ -46,9 +45,13 @@ type config struct {
 	Log          struct {
 		// Origin is the log's name in its checkpoints.
 		Origin string `yaml:"origin"`
-		// KeyFile holds the private key, as `writ log keygen` writes it.
-		KeyFile string `yaml:"key_file"`
+		// The key that signs checkpoints: Ed25519.
+		Key signingKey `yaml:",inline"`
+		// RetiredKeyFiles are the public keys that signed earlier checkpoints.
+		RetiredKeyFiles []string `yaml:"retired_key_files"`
 	} `yaml:"log"`
+	// Vault is where keys of hashivault:// are.
+	Vault vaultConfig `yaml:"vault"`
 	// TLS is for both listeners. Without it they must be on loopback and
 	// LoopbackCaller be given.
 	TLS *struct {
@@ -82,6 +85,9 @@ type serveCmd struct {
 
 // Run serves until it is told to stop.
 func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
+	if err := noCoreDumps(); err != nil {
+		return err
+	}
 	conf, err := readConfig(c.Config)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := conf.server(store, source, bundles, log)
+	s, err := conf.server(ctx, store, source, bundles, log)
 	if err != nil {
 		return err
 	}
@@ -177,7 +183,7 @@ func readConfig(file string) (*config, error) {
 	if c.DataDir != "" {
 		store = &c.DataDir
 	}
-	paths := []*string{store, &c.Log.KeyFile}
+	paths := []*string{store}
 	if c.TLS != nil {
 		paths = append(paths, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile)
 	}
@@ -188,7 +194,9 @@ func readConfig(file string) (*config, error) {
 		if *p == "" {
 			return nil, fmt.Errorf("%s: a file or directory is not named; docs/operator.md lists every key", file)
 		}
-		if !filepath.IsAbs(*p) {
+	}
+	for _, p := range append(paths, c.keyPaths()...) {
+		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
@@ -204,6 +212,8 @@ func readConfig(file string) (*config, error) {
 		err = errors.New("without tls, loopback_caller says who the caller is taken for")
 	case c.TLS != nil && c.LoopbackCaller != "":
 		err = errors.New("loopback_caller has no place beside tls: callers prove who they are")
+	default:
+		err = c.checkKeys()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -219,7 +229,7 @@ func loopback(address string) bool {
 }
 
 // server wires the parts together.
-func (c *config) server(store *servedStore, source *follow.Follower, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
+func (c *config) server(ctx context.Context, store *servedStore, source *follow.Follower, bundles *rollout.Follower, log *slog.Logger) (*server.Server, error) {
 	routes, err := c.Bundle.routes(source)
 	if err != nil {
 		return nil, err
@@ -236,13 +246,9 @@ func (c *config) server(store *servedStore, source *follow.Follower, bundles *ro
 	if err != nil {
 		return nil, err
 	}
-	key, err := readLine(c.Log.KeyFile)
+	signer, err := c.logSigner(ctx)
 	if err != nil {
 		return nil, err
-	}
-	signer, err := audit.NewSigner(c.Log.Origin, key)
-	if err != nil {
-		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
 		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
