@@ -50,7 +50,7 @@ func requestFacts(req *decision.Request) *writv1.DecisionEvent {
 func principalFacts(p *decision.Principal) *writv1.PrincipalFacts {
 	return &writv1.PrincipalFacts{
 		Subject: p.Subject, Issuer: p.Issuer, OnBehalfOf: p.OnBehalfOf, Actors: p.Actors,
-		TokenDigest: p.Token[:], Purposes: p.Purposes, TokenExpiresAt: stamp(p.Expires),
+		TokenDigest: p.Token[:], Purposes: p.Purposes, Tools: p.Tools, TokenExpiresAt: stamp(p.Expires),
 	}
 }
 

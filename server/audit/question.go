@@ -81,7 +81,7 @@ func requestOf(r *record) *decision.Request {
 	req := &decision.Request{
 		Digest: r.Digest, Caller: decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant},
 		Principal: decision.Principal{Subject: p.Subject, Issuer: p.Issuer, OnBehalfOf: p.OnBehalfOf, Actors: p.Actors,
-			Purposes: p.Purposes, Token: [32]byte(p.TokenDigest), Expires: p.TokenExpiresAt.AsTime()},
+			Purposes: p.Purposes, Tools: p.Tools, Token: [32]byte(p.TokenDigest), Expires: p.TokenExpiresAt.AsTime()},
 		Phase: r.Phase, Session: r.Session, Purpose: r.Purpose, Tool: toolOf(e.Tool), Ticket: r.Ticket,
 		Destination: decision.Destination{Host: e.Destination.GetHost(), Vendor: e.Destination.GetVendor(), Region: e.Destination.GetRegion()},
 		Cost:        decision.Cost{Calls: e.Cost.GetCalls(), Tokens: e.Cost.GetTokens(), Micros: e.Cost.GetMicros(), Currency: e.Cost.GetCurrency()},

@@ -22,6 +22,8 @@ const defaultLifetime = time.Minute
 type Claims struct {
 	Issuer, Subject, Audience string
 	Purposes                  []string
+	// Tools are the only tools that it is for, as "server/name"; empty: any.
+	Tools []string
 	// OnBehalfOf is the human the agent acts for; empty: none.
 	OnBehalfOf string
 	// Actors is the delegation chain, current actor first; empty: none.
@@ -103,6 +105,9 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 	}
 	if act := chain(c.Actors); act != nil {
 		members["act"] = act
+	}
+	if len(c.Tools) > 0 {
+		members["tools"] = c.Tools
 	}
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, members)
 	token.Header["kid"] = m.id

@@ -114,7 +114,7 @@ func (v *Verifier) Verify(token string, at time.Time) (decision.Principal, error
 		return decision.Principal{}, err
 	}
 	return decision.Principal{
-		Subject: c.subject, Issuer: c.issuer, OnBehalfOf: c.onBehalfOf, Actors: c.actors, Purposes: c.purposes,
+		Subject: c.subject, Issuer: c.issuer, OnBehalfOf: c.onBehalfOf, Actors: c.actors, Purposes: c.purposes, Tools: c.tools,
 		Token:   digest([]byte(c.issuer), key.thumbprint[:], []byte(c.id)),
 		Expires: c.expires.Add(v.leeway),
 	}, nil

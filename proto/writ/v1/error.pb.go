@@ -63,6 +63,9 @@ const (
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 14
 	// A defect of the server; its log has the cause. INTERNAL.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 15
+	// Tokens were not exchanged: more was asked for than what was presented allows,
+	// or it was used before. The message says what. PERMISSION_DENIED.
+	ErrorReason_ERROR_REASON_EXCHANGE_REFUSED ErrorReason = 60
 )
 
 // Enum value maps for ErrorReason.
@@ -84,6 +87,7 @@ var (
 		13: "ERROR_REASON_DEADLINE",
 		14: "ERROR_REASON_OVERLOADED",
 		15: "ERROR_REASON_INTERNAL",
+		60: "ERROR_REASON_EXCHANGE_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -102,6 +106,7 @@ var (
 		"ERROR_REASON_DEADLINE":            13,
 		"ERROR_REASON_OVERLOADED":          14,
 		"ERROR_REASON_INTERNAL":            15,
+		"ERROR_REASON_EXCHANGE_REFUSED":    60,
 	}
 )
 
@@ -136,7 +141,7 @@ var File_writ_v1_error_proto protoreflect.FileDescriptor
 
 const file_writ_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13writ/v1/error.proto\x12\awrit.v1*\x83\x04\n" +
+	"\x13writ/v1/error.proto\x12\awrit.v1*\xa6\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -154,7 +159,8 @@ const file_writ_v1_error_proto_rawDesc = "" +
 	"\x19ERROR_REASON_NOT_RECORDED\x10\f\x12\x19\n" +
 	"\x15ERROR_REASON_DEADLINE\x10\r\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x0e\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x0fB.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\x15ERROR_REASON_INTERNAL\x10\x0f\x12!\n" +
+	"\x1dERROR_REASON_EXCHANGE_REFUSED\x10<B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_error_proto_rawDescOnce sync.Once

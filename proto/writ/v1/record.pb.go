@@ -78,6 +78,63 @@ func (Disclosure) EnumDescriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
 }
 
+// ActorProof is what proves who acts.
+type ActorProof int32
+
+const (
+	// No exchange has it.
+	ActorProof_ACTOR_PROOF_UNSPECIFIED ActorProof = 0
+	// The caller's own X.509-SVID.
+	ActorProof_ACTOR_PROOF_X509_SVID ActorProof = 1
+	// A JWT-SVID.
+	ActorProof_ACTOR_PROOF_JWT_SVID ActorProof = 2
+	// A principal token.
+	ActorProof_ACTOR_PROOF_TOKEN ActorProof = 3
+)
+
+// Enum value maps for ActorProof.
+var (
+	ActorProof_name = map[int32]string{
+		0: "ACTOR_PROOF_UNSPECIFIED",
+		1: "ACTOR_PROOF_X509_SVID",
+		2: "ACTOR_PROOF_JWT_SVID",
+		3: "ACTOR_PROOF_TOKEN",
+	}
+	ActorProof_value = map[string]int32{
+		"ACTOR_PROOF_UNSPECIFIED": 0,
+		"ACTOR_PROOF_X509_SVID":   1,
+		"ACTOR_PROOF_JWT_SVID":    2,
+		"ACTOR_PROOF_TOKEN":       3,
+	}
+)
+
+func (x ActorProof) Enum() *ActorProof {
+	p := new(ActorProof)
+	*p = x
+	return p
+}
+
+func (x ActorProof) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (ActorProof) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x ActorProof) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ActorProof.Descriptor instead.
+func (ActorProof) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // NoticeKind is what was noticed.
 type NoticeKind int32
 
@@ -128,11 +185,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -141,7 +198,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // ChangeAction is the kind of a change.
@@ -186,11 +243,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -199,7 +256,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -239,11 +296,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -252,7 +309,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -281,6 +338,7 @@ type Record struct {
 	//	*Record_Settlement
 	//	*Record_Change
 	//	*Record_Notice
+	//	*Record_Exchange
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -401,6 +459,15 @@ func (x *Record) GetNotice() *NoticeEvent {
 	return nil
 }
 
+func (x *Record) GetExchange() *ExchangeEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Exchange); ok {
+			return x.Exchange
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -425,6 +492,11 @@ type Record_Notice struct {
 	Notice *NoticeEvent `protobuf:"bytes,13,opt,name=notice,proto3,oneof"`
 }
 
+type Record_Exchange struct {
+	// Tokens were exchanged.
+	Exchange *ExchangeEvent `protobuf:"bytes,18,opt,name=exchange,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -432,6 +504,8 @@ func (*Record_Settlement) isRecord_Event() {}
 func (*Record_Change) isRecord_Event() {}
 
 func (*Record_Notice) isRecord_Event() {}
+
+func (*Record_Exchange) isRecord_Event() {}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -1305,8 +1379,11 @@ type PrincipalFacts struct {
 	Purposes []string `protobuf:"bytes,6,rep,name=purposes,proto3" json:"purposes,omitempty"`
 	// When no clock within the leeway accepts the token any more.
 	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The only tools that the token is for, as "server/name"; empty: it is not
+	// narrowed to tools. Absent in records that are older than this field.
+	Tools         []string `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PrincipalFacts) Reset() {
@@ -1388,6 +1465,362 @@ func (x *PrincipalFacts) GetTokenExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *PrincipalFacts) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+// ExchangeEvent is an exchange of tokens, or the refusal of one.
+type ExchangeEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request's request_id.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Who acts, as it was proved.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// By what the actor was proved.
+	ActorProof ActorProof `protobuf:"varint,3,opt,name=actor_proof,json=actorProof,proto3,enum=writ.v1.ActorProof" json:"actor_proof,omitempty"`
+	// The principal token that was exchanged; absent: none was, and what could be
+	// asked for is the configuration's grant. Of `parent_audience` the same.
+	Parent *PrincipalFacts `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The `aud` of that token.
+	ParentAudience []string `protobuf:"bytes,5,rep,name=parent_audience,json=parentAudience,proto3" json:"parent_audience,omitempty"`
+	// Every token that was presented. An exchange that is not refused uses them up.
+	Presented []*PresentedToken `protobuf:"bytes,6,rep,name=presented,proto3" json:"presented,omitempty"`
+	// What was asked for.
+	Purposes []string `protobuf:"bytes,7,rep,name=purposes,proto3" json:"purposes,omitempty"`
+	// What was asked for.
+	Tools []string `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
+	// What was asked for.
+	Audience []string `protobuf:"bytes,9,rep,name=audience,proto3" json:"audience,omitempty"`
+	// What was asked for, in seconds; 0: as long as may be.
+	TtlSeconds uint32 `protobuf:"varint,10,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	// The tokens that were issued; absent: the exchange was refused.
+	Issued *IssuedTokens `protobuf:"bytes,11,opt,name=issued,proto3" json:"issued,omitempty"`
+	// Why it was refused.
+	Reasons       []*Reason `protobuf:"bytes,12,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeEvent) Reset() {
+	*x = ExchangeEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeEvent) ProtoMessage() {}
+
+func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
+func (*ExchangeEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExchangeEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ExchangeEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ExchangeEvent) GetActorProof() ActorProof {
+	if x != nil {
+		return x.ActorProof
+	}
+	return ActorProof_ACTOR_PROOF_UNSPECIFIED
+}
+
+func (x *ExchangeEvent) GetParent() *PrincipalFacts {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetParentAudience() []string {
+	if x != nil {
+		return x.ParentAudience
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetPresented() []*PresentedToken {
+	if x != nil {
+		return x.Presented
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetPurposes() []string {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetAudience() []string {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *ExchangeEvent) GetIssued() *IssuedTokens {
+	if x != nil {
+		return x.Issued
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+// PresentedToken is a token that was exchanged.
+type PresentedToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its digest, 32 bytes: of a principal token that of PrincipalFacts, of any
+	// other SHA-256 over "proof" and what is signed, each after its length.
+	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// When no clock within the leeway accepts it any more.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresentedToken) Reset() {
+	*x = PresentedToken{}
+	mi := &file_writ_v1_record_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresentedToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresentedToken) ProtoMessage() {}
+
+func (x *PresentedToken) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
+func (*PresentedToken) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PresentedToken) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *PresentedToken) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// IssuedTokens is what the issued tokens say. They differ in `jti` alone.
+type IssuedTokens struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `iss`.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// `sub`.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The human that the agent acts for; empty: none.
+	OnBehalfOf string `protobuf:"bytes,3,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The delegation chain, current actor first.
+	Actors []string `protobuf:"bytes,4,rep,name=actors,proto3" json:"actors,omitempty"`
+	// `purposes`.
+	Purposes []string `protobuf:"bytes,5,rep,name=purposes,proto3" json:"purposes,omitempty"`
+	// `tools`; empty: none.
+	Tools []string `protobuf:"bytes,6,rep,name=tools,proto3" json:"tools,omitempty"`
+	// `aud`.
+	Audience []string `protobuf:"bytes,7,rep,name=audience,proto3" json:"audience,omitempty"`
+	// `iat`, in whole seconds; `nbf` is the same or not_before.
+	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	// `nbf`, in whole seconds.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// `exp`, in whole seconds.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// RFC 7638 thumbprint of the key that signs, 32 bytes: the `kid` is its
+	// base64url.
+	KeyThumbprint []byte `protobuf:"bytes,11,opt,name=key_thumbprint,json=keyThumbprint,proto3" json:"key_thumbprint,omitempty"`
+	// The digest of each token, as decisions by it have it in their token_digest.
+	// The `jti` of the one at index N is the record's id, a dot, and N.
+	TokenDigests  [][]byte `protobuf:"bytes,12,rep,name=token_digests,json=tokenDigests,proto3" json:"token_digests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssuedTokens) Reset() {
+	*x = IssuedTokens{}
+	mi := &file_writ_v1_record_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssuedTokens) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssuedTokens) ProtoMessage() {}
+
+func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
+func (*IssuedTokens) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *IssuedTokens) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *IssuedTokens) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *IssuedTokens) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *IssuedTokens) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetPurposes() []string {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetAudience() []string {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetIssuedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedAt
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetKeyThumbprint() []byte {
+	if x != nil {
+		return x.KeyThumbprint
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetTokenDigests() [][]byte {
+	if x != nil {
+		return x.TokenDigests
+	}
+	return nil
+}
+
 // EffectFacts is one change that was committed with the record.
 type EffectFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1405,7 +1838,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1850,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1863,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -1511,7 +1944,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1956,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1969,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Charge) GetBudget() string {
@@ -1595,7 +2028,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +2040,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +2053,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -1685,7 +2118,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +2130,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +2143,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -1775,7 +2208,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +2220,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +2233,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -1888,7 +2321,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +2333,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +2346,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -1985,7 +2418,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2430,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2443,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -2031,7 +2464,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xd1\x03\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\x87\x04\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -2046,7 +2479,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"settlement\x18\v \x01(\v2\x18.writ.v1.SettlementEventH\x00R\n" +
 	"settlement\x12.\n" +
 	"\x06change\x18\f \x01(\v2\x14.writ.v1.ChangeEventH\x00R\x06change\x12.\n" +
-	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06noticeB\x0e\n" +
+	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06notice\x124\n" +
+	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchangeB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc5\n" +
 	"\n" +
 	"\rDecisionEvent\x125\n" +
@@ -2129,7 +2563,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06effect\x18\x02 \x01(\x0e2\x0f.writ.v1.EffectB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12\x18\n" +
 	"\adiffers\x18\x03 \x01(\bR\adiffers\x124\n" +
 	"\areasons\x18\x04 \x03(\v2\x0f.writ.v1.ReasonB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areasons\x12@\n" +
-	"\vobligations\x18\x05 \x03(\v2\x13.writ.v1.ObligationB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\"\xbc\x02\n" +
+	"\vobligations\x18\x05 \x03(\v2\x13.writ.v1.ObligationB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\"\xdc\x02\n" +
 	"\x0ePrincipalFacts\x12\"\n" +
 	"\asubject\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\asubject\x12 \n" +
 	"\x06issuer\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06issuer\x12*\n" +
@@ -2138,7 +2572,48 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06actors\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\bR\x06actors\x12*\n" +
 	"\ftoken_digest\x18\x05 \x01(\fB\a\xbaH\x04z\x02h R\vtokenDigest\x12$\n" +
 	"\bpurposes\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\bpurposes\x12D\n" +
-	"\x10token_expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\"\x9d\x01\n" +
+	"\x10token_expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\x12\x1e\n" +
+	"\x05tools\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05tools\"\xb2\x04\n" +
+	"\rExchangeEvent\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12 \n" +
+	"\x05actor\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12@\n" +
+	"\vactor_proof\x18\x03 \x01(\x0e2\x13.writ.v1.ActorProofB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\n" +
+	"actorProof\x12/\n" +
+	"\x06parent\x18\x04 \x01(\v2\x17.writ.v1.PrincipalFactsR\x06parent\x121\n" +
+	"\x0fparent_audience\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\x0eparentAudience\x12?\n" +
+	"\tpresented\x18\x06 \x03(\v2\x17.writ.v1.PresentedTokenB\b\xbaH\x05\x92\x01\x02\x10\x02R\tpresented\x12$\n" +
+	"\bpurposes\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\bpurposes\x12\x1e\n" +
+	"\x05tools\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05tools\x12$\n" +
+	"\baudience\x18\t \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\baudience\x12\x1f\n" +
+	"\vttl_seconds\x18\n" +
+	" \x01(\rR\n" +
+	"ttlSeconds\x12-\n" +
+	"\x06issued\x18\v \x01(\v2\x15.writ.v1.IssuedTokensR\x06issued\x123\n" +
+	"\areasons\x18\f \x03(\v2\x0f.writ.v1.ReasonB\b\xbaH\x05\x92\x01\x02\x10\x10R\areasons\"l\n" +
+	"\x0ePresentedToken\x12\x1f\n" +
+	"\x06digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x06digest\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xa2\x04\n" +
+	"\fIssuedTokens\x12 \n" +
+	"\x06issuer\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06issuer\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\asubject\x12*\n" +
+	"\fon_behalf_of\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\n" +
+	"onBehalfOf\x12 \n" +
+	"\x06actors\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\bR\x06actors\x12$\n" +
+	"\bpurposes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\bpurposes\x12\x1e\n" +
+	"\x05tools\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05tools\x12$\n" +
+	"\baudience\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\baudience\x127\n" +
+	"\tissued_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x129\n" +
+	"\n" +
+	"not_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x129\n" +
+	"\n" +
+	"expires_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
+	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\x9d\x01\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
@@ -2194,7 +2669,13 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DISCLOSURE_ALLOWED\x10\x01\x12\x17\n" +
-	"\x13DISCLOSURE_OVERSIZE\x10\x02*\xac\x01\n" +
+	"\x13DISCLOSURE_OVERSIZE\x10\x02*u\n" +
+	"\n" +
+	"ActorProof\x12\x1b\n" +
+	"\x17ACTOR_PROOF_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ACTOR_PROOF_X509_SVID\x10\x01\x12\x18\n" +
+	"\x14ACTOR_PROOF_JWT_SVID\x10\x02\x12\x15\n" +
+	"\x11ACTOR_PROOF_TOKEN\x10\x03*\xac\x01\n" +
 	"\n" +
 	"NoticeKind\x12\x1b\n" +
 	"\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -2225,99 +2706,113 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(NoticeKind)(0),               // 1: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 2: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 3: writ.v1.RolloutMode
-	(*Record)(nil),                // 4: writ.v1.Record
-	(*DecisionEvent)(nil),         // 5: writ.v1.DecisionEvent
-	(*RecordedDocument)(nil),      // 6: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 7: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 8: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 9: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 10: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 11: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 12: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 13: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 14: writ.v1.EffectFacts
-	(*Charge)(nil),                // 15: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 16: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 17: writ.v1.ChangeEvent
-	(*NoticeEvent)(nil),           // 18: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 19: writ.v1.Rollout
-	(*BundleRef)(nil),             // 20: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(Phase)(0),                    // 22: writ.v1.Phase
-	(*Tool)(nil),                  // 23: writ.v1.Tool
-	(*Destination)(nil),           // 24: writ.v1.Destination
-	(*Cost)(nil),                  // 25: writ.v1.Cost
-	(*TraceContext)(nil),          // 26: writ.v1.TraceContext
-	(*Finding)(nil),               // 27: writ.v1.Finding
-	(*DecideResponse)(nil),        // 28: writ.v1.DecideResponse
-	(*Redact)(nil),                // 29: writ.v1.Redact
-	(Effect)(0),                   // 30: writ.v1.Effect
-	(*Reason)(nil),                // 31: writ.v1.Reason
-	(*Obligation)(nil),            // 32: writ.v1.Obligation
-	(Outcome)(0),                  // 33: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 34: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 35: writ.v1.SettleResponse
+	(ActorProof)(0),               // 1: writ.v1.ActorProof
+	(NoticeKind)(0),               // 2: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 3: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 4: writ.v1.RolloutMode
+	(*Record)(nil),                // 5: writ.v1.Record
+	(*DecisionEvent)(nil),         // 6: writ.v1.DecisionEvent
+	(*RecordedDocument)(nil),      // 7: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 8: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 9: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 10: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 11: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 12: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 13: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 14: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 15: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 16: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 17: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 18: writ.v1.EffectFacts
+	(*Charge)(nil),                // 19: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 20: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 21: writ.v1.ChangeEvent
+	(*NoticeEvent)(nil),           // 22: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 23: writ.v1.Rollout
+	(*BundleRef)(nil),             // 24: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(Phase)(0),                    // 26: writ.v1.Phase
+	(*Tool)(nil),                  // 27: writ.v1.Tool
+	(*Destination)(nil),           // 28: writ.v1.Destination
+	(*Cost)(nil),                  // 29: writ.v1.Cost
+	(*TraceContext)(nil),          // 30: writ.v1.TraceContext
+	(*Finding)(nil),               // 31: writ.v1.Finding
+	(*DecideResponse)(nil),        // 32: writ.v1.DecideResponse
+	(*Redact)(nil),                // 33: writ.v1.Redact
+	(Effect)(0),                   // 34: writ.v1.Effect
+	(*Reason)(nil),                // 35: writ.v1.Reason
+	(*Obligation)(nil),            // 36: writ.v1.Obligation
+	(Outcome)(0),                  // 37: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 38: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 39: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	21, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	5,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	16, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	17, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	18, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	13, // 5: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	22, // 6: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	23, // 7: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	23, // 8: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	24, // 9: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	25, // 10: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	26, // 11: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	27, // 12: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	28, // 13: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	14, // 14: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	12, // 15: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	6,  // 16: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	6,  // 17: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	6,  // 18: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 19: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	7,  // 20: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	8,  // 21: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	9,  // 22: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	10, // 23: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	11, // 24: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	29, // 25: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	23, // 26: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	21, // 27: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	21, // 28: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	21, // 29: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	30, // 30: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	31, // 31: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	32, // 32: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	21, // 33: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	15, // 34: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	21, // 35: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	33, // 36: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	25, // 37: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	34, // 38: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	35, // 39: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	14, // 40: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	2,  // 41: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	19, // 42: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	1,  // 43: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	20, // 44: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	20, // 45: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	3,  // 46: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	25, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	6,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	20, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	21, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	22, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	15, // 5: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	14, // 6: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	26, // 7: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	27, // 8: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	27, // 9: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	28, // 10: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	29, // 11: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	30, // 12: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	31, // 13: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	32, // 14: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	18, // 15: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	13, // 16: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	7,  // 17: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	7,  // 18: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	7,  // 19: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 20: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	8,  // 21: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	9,  // 22: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	10, // 23: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	11, // 24: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	12, // 25: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	33, // 26: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	27, // 27: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	25, // 28: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	25, // 29: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	25, // 30: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	34, // 31: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	35, // 32: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	36, // 33: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	25, // 34: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 35: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	14, // 36: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	16, // 37: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	17, // 38: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	35, // 39: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	25, // 40: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	25, // 41: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	25, // 42: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	25, // 43: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 44: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	25, // 45: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	37, // 46: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	29, // 47: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	38, // 48: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	39, // 49: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	18, // 50: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	3,  // 51: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	23, // 52: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	2,  // 53: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	24, // 54: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	24, // 55: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	4,  // 56: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -2332,8 +2827,9 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Settlement)(nil),
 		(*Record_Change)(nil),
 		(*Record_Notice)(nil),
+		(*Record_Exchange)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[10].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[13].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -2343,8 +2839,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   17,
+			NumEnums:      5,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
