@@ -36,6 +36,7 @@ const (
 	Settlement
 	Change
 	Notice
+	Exchange Kind = 20
 )
 
 // Row is a record as a store keeps it. Every field but Body is derived from
@@ -45,8 +46,9 @@ type Row struct {
 	// ID is the record's UUIDv7.
 	ID   [16]byte
 	Kind Kind
-	// Key is the idempotency key, unique within tenant and kind: a decision's
-	// request id, a settlement's decision id, a change's and a notice's own.
+	// Key is the idempotency key, unique within tenant and kind: the request id of
+	// a decision or an exchange, a settlement's decision id, a change's and a
+	// notice's own.
 	Key string
 	// Digest is that of the request, or of the change itself: the same key with
 	// another is refused.
@@ -54,14 +56,15 @@ type Row struct {
 	// At is when it was decided, to the microsecond, in UTC.
 	At     time.Time
 	Caller string // empty for a change and a notice
-	// Principal is the agent; of a change or a notice, who made it.
+	// Principal is the agent; of an exchange, who acts; of a change or a notice,
+	// who made it.
 	Principal string
 	Session   string
 	Purpose   string
 	Phase     decision.Phase // 0 but for a decision
 	Server    string
 	Tool      string
-	Outcome   decision.Outcome // 0 but for a decision
+	Outcome   decision.Outcome // 0 but for a decision and an exchange
 	Ticket    string
 	// Bundle is the digest of the bundle that decided; after a change, of the
 	// live one.

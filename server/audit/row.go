@@ -44,6 +44,7 @@ type record struct {
 	settlement *writv1.SettlementEvent
 	change     *writv1.ChangeEvent
 	notice     *writv1.NoticeEvent
+	exchange   *writv1.ExchangeEvent
 	effects    []decision.Effect
 }
 
@@ -92,6 +93,8 @@ func derive(m *writv1.Record, body []byte) (*record, error) {
 		err = r.readChange(m.Id, event.Change)
 	case *writv1.Record_Notice:
 		err = r.readNotice(m.Id, event.Notice)
+	case *writv1.Record_Exchange:
+		err = r.readExchange(event.Exchange)
 	default:
 		err = errors.New("no event")
 	}
