@@ -22,6 +22,14 @@ type Parent struct {
 	NotBefore, Expires time.Time
 }
 
+// Holder is who acts: the agent, or the newest of those that it was delegated to.
+func (p Parent) Holder() string {
+	if len(p.Actors) > 0 {
+		return p.Actors[0]
+	}
+	return p.Subject
+}
+
 // Ask is what is asked of an exchange. Every list holds each value once.
 type Ask struct {
 	// Actor is who acts from now on, as it was proved.
@@ -87,7 +95,7 @@ func Narrow(p Parent, a Ask, l Limits, at time.Time) (Grant, error) {
 		r.add("exchange.on_behalf_of", "The token that is exchanged acts for another human than the one who was proved.",
 			"Exchange a token of the same human, or name no human.")
 	}
-	if holder := slices.Concat(p.Actors, []string{p.Subject})[0]; a.Actor != holder {
+	if a.Actor != p.Holder() {
 		g.Actors = slices.Concat([]string{a.Actor}, p.Actors)
 	}
 	if len(g.Actors) > min(l.MaxDepth, MaxDelegation) {
