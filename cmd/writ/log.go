@@ -73,6 +73,8 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 		switch r.Kind {
 		case audit.Decision:
 			kind, effect = "decision", strings.TrimPrefix(writv1.Effect(r.Outcome).String(), "EFFECT_")
+		case audit.Exchange:
+			kind, effect = "exchange", strings.TrimPrefix(writv1.Effect(r.Outcome).String(), "EFFECT_")
 		case audit.Change:
 			change, err := audit.ChangeOf(r.Body)
 			if err != nil {

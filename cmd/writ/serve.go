@@ -71,6 +71,8 @@ type config struct {
 			Issuer   string `yaml:"issuer"`
 			JWKSFile string `yaml:"jwks_file"`
 		} `yaml:"issuers"`
+		// Exchange is how tokens are exchanged; nil: they are not.
+		Exchange *exchangeConfig `yaml:"exchange"`
 	} `yaml:"tokens"`
 	// Callers maps SPIFFE IDs, or prefixes that end in /*, to tenants.
 	Callers []struct {
@@ -234,7 +236,17 @@ func (c *config) server(ctx context.Context, store *servedStore, source *follow.
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := c.tokens()
+	var mint *identity.Mint
+	if c.Tokens.Exchange != nil {
+		if mint, err = c.Tokens.Exchange.mint(ctx, c.Vault); err != nil {
+			return nil, err
+		}
+	}
+	tokens, err := c.tokens(mint)
+	if err != nil {
+		return nil, err
+	}
+	exchange, err := c.exchange(mint, tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -253,12 +265,13 @@ func (c *config) server(ctx context.Context, store *servedStore, source *follow.
 	return server.New(server.Config{
 		Ledger: store.ledger, Flush: store.flush, Bundle: bundles.Bundle, Recorded: bundles.Recorded, Routes: routes, Stages: stage.All, Tokens: tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: tlsConfig, BaseURL: c.BaseURL,
-		Sealer: store.sealer(signer, log),
-		Now:    time.Now, Random: rand.Reader, Log: log,
+		Sealer: store.sealer(signer, log), Exchange: exchange,
+		Now: time.Now, Random: rand.Reader, Log: log,
 	})
 }
 
-func (c *config) tokens() (*identity.Verifier, error) {
+// tokens verifies principal tokens; those of the PDP's own mint too, if it has one.
+func (c *config) tokens(mint *identity.Mint) (*identity.Verifier, error) {
 	conf := identity.Config{Audience: c.Tokens.Audience, MaxLifetime: c.Tokens.MaxLifetime}
 	for _, i := range c.Tokens.Issuers {
 		data, err := os.ReadFile(i.JWKSFile)
@@ -270,6 +283,9 @@ func (c *config) tokens() (*identity.Verifier, error) {
 			return nil, fmt.Errorf("%s: %w", i.JWKSFile, err)
 		}
 		conf.Issuers = append(conf.Issuers, identity.Issuer{ID: i.Issuer, Keys: keys})
+	}
+	if mint != nil {
+		conf.Issuers = append(conf.Issuers, mint.Issuer())
 	}
 	v, err := identity.NewVerifier(conf)
 	if err != nil {

@@ -59,6 +59,9 @@ func (c *config) keyPaths() []*string {
 	for i := range c.Log.RetiredKeyFiles {
 		all = append(all, &c.Log.RetiredKeyFiles[i])
 	}
+	if x := c.Tokens.Exchange; x != nil {
+		all = append(all, x.paths()...)
+	}
 	return all
 }
 
@@ -66,6 +69,11 @@ func (c *config) keyPaths() []*string {
 func (c *config) checkKeys() error {
 	if err := c.Log.Key.check("log"); err != nil {
 		return err
+	}
+	if x := c.Tokens.Exchange; x != nil {
+		if err := x.Key.check("tokens.exchange"); err != nil {
+			return err
+		}
 	}
 	for _, file := range c.secretFiles() {
 		if file == "" {
@@ -81,6 +89,9 @@ func (c *config) checkKeys() error {
 // secretFiles are all files of a configuration that hold a secret.
 func (c *config) secretFiles() []string {
 	files := []string{c.DatabaseFile, c.Log.Key.KeyFile, c.Log.Key.PassphraseFile, c.Vault.TokenFile}
+	if x := c.Tokens.Exchange; x != nil {
+		files = append(files, x.Key.KeyFile, x.Key.PassphraseFile)
+	}
 	if c.TLS != nil {
 		files = append(files, c.TLS.KeyFile)
 	}

@@ -178,6 +178,23 @@ func (r *reader) purposes() []string {
 	return purposes
 }
 
+// CheckScope refuses purposes and tools that no token could carry; no tools: any.
+func CheckScope(purposes, tools []string) error {
+	list := func(of []string) []any {
+		all := make([]any, len(of))
+		for i, s := range of {
+			all[i] = s
+		}
+		return all
+	}
+	r := reader{members: map[string]any{"purposes": list(purposes)}}
+	r.purposes()
+	if len(tools) > 0 {
+		r.tools(list(tools))
+	}
+	return r.err
+}
+
 // isPurpose matches ^[a-z0-9][a-z0-9._-]{0,63}$.
 func isPurpose(s string) bool {
 	if s == "" || len(s) > maxPurpose || strings.IndexByte("._-", s[0]) >= 0 {

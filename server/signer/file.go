@@ -109,6 +109,22 @@ func readNote(text string) (*Key, error) {
 	return k, nil
 }
 
+// ReadPublic reads a public key in PEM, of a kind that signs.
+func ReadPublic(data []byte) (crypto.PublicKey, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != "PUBLIC KEY" || strings.TrimSpace(string(rest)) != "" {
+		return nil, errors.New("it is not one PEM block of a public key")
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("it is not a public key")
+	}
+	if _, err := algorithmOf(public); err != nil {
+		return nil, err
+	}
+	return public, nil
+}
+
 // held is a key in this process's memory.
 func held(private crypto.Signer) (*Key, error) {
 	algorithm, err := algorithmOf(private.Public())
