@@ -150,7 +150,7 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		},
 		Origin: devOrigin, BaseURL: baseURL, Routes: d.routes(),
 		Sealer: d.store.sealer(signer, log), Exchange: exchange,
-		Now:    time.Now, Random: rand.Reader, Log: log,
+		Now: time.Now, Random: rand.Reader, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.store.close())

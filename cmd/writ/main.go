@@ -41,6 +41,7 @@ type cli struct {
 	Policy  policyCmd  `cmd:"" help:"Check, lint, test, compare, explain and replay policy bundles, put them into force, go back."`
 	Log     logCmd     `cmd:"" help:"Read, verify and prove the decision log."`
 	Ticket  ticketCmd  `cmd:"" help:"Create, list and revoke change tickets in a store."`
+	Key     keyCmd     `cmd:"" help:"Look at signing keys."`
 	Token   tokenCmd   `cmd:"" help:"Exchange tokens for narrower ones."`
 	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database to this version's schema."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -1,99 +1,32 @@
 package signer_test
 
 import (
-	"bufio"
 	"context"
 	"crypto"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/writpdp/writ/server/signer"
+	"github.com/writpdp/writ/test/vaulttest"
 )
 
-// built is the transit engine's server, made once.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "transit-")
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, "transit")
-	out, err := exec.Command("go", "build", "-C", "../../test/transit", "-o", file, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building test/transit: %w: %s", err, out)
-	}
-	return file, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if file, err := built(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(file))
-	}
-	os.Exit(code)
-}
-
-// vault is a running transit engine.
-type vault struct {
-	address, tokenFile string
-}
-
-const firstToken = "canary-token-1"
-
-func startVault(t *testing.T) *vault {
-	t.Helper()
-	program, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &vault{tokenFile: file(t, []byte(firstToken+"\n"))}
-	cmd := exec.Command(program, v.tokenFile)
-	stdin := must[io.WriteCloser](t)(cmd.StdinPipe())
-	stdout := must[io.ReadCloser](t)(cmd.StdoutPipe())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	v.address = strings.TrimSpace(must[string](t)(bufio.NewReader(stdout).ReadString('\n')))
-	return v
-}
-
-// do asks the engine itself, as an operator does.
-func (v *vault) do(t *testing.T, path, body string) {
-	t.Helper()
-	request := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, v.address+"/v1/transit/"+path, strings.NewReader(body)))
-	token := must[[]byte](t)(os.ReadFile(v.tokenFile))
-	request.Header.Set("X-Vault-Token", strings.TrimSpace(string(token)))
-	response := must[*http.Response](t)(http.DefaultClient.Do(request))
-	defer response.Body.Close()
-	if text, _ := io.ReadAll(response.Body); response.StatusCode >= 300 {
-		t.Fatalf("%s: %s: %s", path, response.Status, text)
-	}
-}
-
-func (v *vault) config(key string, version int) signer.Config {
-	return signer.Config{KMS: "hashivault://" + key, Vault: signer.Vault{Address: v.address, TokenFile: v.tokenFile, Version: version}}
+// at names a key of the engine.
+func at(v *vaulttest.Vault, key string, version int) signer.Config {
+	return signer.Config{KMS: "hashivault://" + key, Vault: signer.Vault{Address: v.Address, TokenFile: v.TokenFile, Version: version}}
 }
 
 // Every kind of key signs, by the engine's own code.
 func TestVault(t *testing.T) {
-	v := startVault(t)
+	v := vaulttest.Start(t)
 	for kind, want := range map[string]signer.Algorithm{"ed25519": signer.EdDSA, "ecdsa-p256": signer.ES256, "ecdsa-p384": signer.ES384, "rsa-2048": signer.RS256} {
 		t.Run(kind, func(t *testing.T) {
-			v.do(t, "keys/"+kind, `{"type":"`+kind+`"}`)
-			k, err := signer.Open(t.Context(), v.config(kind, 0))
+			v.Do(t, "keys/"+kind, `{"type":"`+kind+`"}`)
+			k, err := signer.Open(t.Context(), at(v, kind, 0))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,16 +36,16 @@ func TestVault(t *testing.T) {
 			signs(t, k)
 		})
 	}
-	v.do(t, "keys/wide", `{"type":"ecdsa-p521"}`)
-	v.do(t, "keys/cipher", `{"type":"aes256-gcm96"}`)
+	v.Do(t, "keys/wide", `{"type":"ecdsa-p521"}`)
+	v.Do(t, "keys/cipher", `{"type":"aes256-gcm96"}`)
 	for name, c := range map[string]struct {
 		config signer.Config
 		says   string
 	}{
-		"a curve that tokens do not have": {v.config("wide", 0), "neither P-256 nor P-384"},
-		"a key that does not sign":        {v.config("cipher", 0), "public key"},
-		"no such key":                     {v.config("nothing", 0), "public key"},
-		"no such version":                 {v.config("ed25519", 7), "signing by hashivault://ed25519"},
+		"a curve that tokens do not have": {at(v, "wide", 0), "neither P-256 nor P-384"},
+		"a key that does not sign":        {at(v, "cipher", 0), "public key"},
+		"no such key":                     {at(v, "nothing", 0), "public key"},
+		"no such version":                 {at(v, "ed25519", 7), "signing by hashivault://ed25519"},
 	} {
 		if _, err := signer.Open(t.Context(), c.config); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v, want %q", name, err, c.says)
@@ -123,23 +56,23 @@ func TestVault(t *testing.T) {
 // A key that is rotated makes no signature that the published half does not
 // verify; one that is pinned to its version signs on.
 func TestVaultRotates(t *testing.T) {
-	v := startVault(t)
-	v.do(t, "keys/log", `{"type":"ed25519"}`)
-	newest := must[*signer.Key](t)(signer.Open(t.Context(), v.config("log", 0)))
-	pinned := must[*signer.Key](t)(signer.Open(t.Context(), v.config("log", 1)))
-	v.do(t, "keys/log/rotate", `{}`)
+	v := vaulttest.Start(t)
+	v.Do(t, "keys/log", `{"type":"ed25519"}`)
+	newest := must[*signer.Key](t)(signer.Open(t.Context(), at(v, "log", 0)))
+	pinned := must[*signer.Key](t)(signer.Open(t.Context(), at(v, "log", 1)))
+	v.Do(t, "keys/log/rotate", `{}`)
 	if signature, err := newest.Sign(t.Context(), message); err == nil || !strings.Contains(err.Error(), "was the key rotated") {
 		t.Errorf("a rotated key: %x, %v", signature, err)
 	}
 	signs(t, pinned)
-	again := must[*signer.Key](t)(signer.Open(t.Context(), v.config("log", 0)))
+	again := must[*signer.Key](t)(signer.Open(t.Context(), at(v, "log", 0)))
 	signs(t, again)
 	if again.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(newest.Public()) {
 		t.Error("the key was not rotated")
 	}
 	// An old version is not the public key that is given out, so it is refused at
 	// the start and not at the first signature.
-	if _, err := signer.Open(t.Context(), v.config("log", 1)); err == nil {
+	if _, err := signer.Open(t.Context(), at(v, "log", 1)); err == nil {
 		t.Error("an old version is opened under the newest public key")
 	}
 }
@@ -147,12 +80,12 @@ func TestVaultRotates(t *testing.T) {
 // The token is read for every signature: renewing it takes no restart. One that
 // is revoked, or that others can read, signs nothing.
 func TestVaultToken(t *testing.T) {
-	v := startVault(t)
-	v.do(t, "keys/log", `{"type":"ed25519"}`)
-	k := must[*signer.Key](t)(signer.Open(t.Context(), v.config("log", 0)))
+	v := vaulttest.Start(t)
+	v.Do(t, "keys/log", `{"type":"ed25519"}`)
+	k := must[*signer.Key](t)(signer.Open(t.Context(), at(v, "log", 0)))
 	// The engine takes what its file holds, so the signer's is another from here on.
-	mine := file(t, []byte(firstToken))
-	config := v.config("log", 0)
+	mine := file(t, []byte(vaulttest.Token))
+	config := at(v, "log", 0)
 	config.Vault.TokenFile = mine
 	own := must[*signer.Key](t)(signer.Open(t.Context(), config))
 	write := func(name, token string) {
@@ -160,7 +93,7 @@ func TestVaultToken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(v.tokenFile, "canary-token-2")
+	write(v.TokenFile, "canary-token-2")
 	signs(t, k)
 	if _, err := own.Sign(t.Context(), message); err == nil || !strings.Contains(err.Error(), "permission denied") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("a revoked token: %v", err)
@@ -187,7 +120,7 @@ func TestKMSRefuses(t *testing.T) {
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	token := file(t, []byte("canary"))
-	at := func(address string) signer.Vault { return signer.Vault{Address: address, TokenFile: token} }
+	where := func(address string) signer.Vault { return signer.Vault{Address: address, TokenFile: token} }
 	for name, c := range map[string]struct {
 		config signer.Config
 		says   string
@@ -195,14 +128,14 @@ func TestKMSRefuses(t *testing.T) {
 		"a program":               {signer.Config{KMS: "planted://key"}, "begins with one of awskms://"},
 		"a file":                  {signer.Config{KMS: "file:///etc/passwd"}, "begins with one of"},
 		"no scheme":               {signer.Config{KMS: "key"}, "begins with one of"},
-		"no address":              {signer.Config{KMS: "hashivault://key", Vault: at("")}, "not said where the Vault is"},
+		"no address":              {signer.Config{KMS: "hashivault://key", Vault: where("")}, "not said where the Vault is"},
 		"no token":                {signer.Config{KMS: "hashivault://key", Vault: signer.Vault{Address: "https://vault"}}, "which file holds"},
-		"in the plain":            {signer.Config{KMS: "hashivault://key", Vault: at("http://vault.example.org")}, "not https"},
-		"in the plain on a name":  {signer.Config{KMS: "hashivault://key", Vault: at("http://127.0.0.1.example.org")}, "not https"},
-		"another scheme":          {signer.Config{KMS: "hashivault://key", Vault: at("unix:///vault.sock")}, "not a plain URL"},
-		"an address with a name":  {signer.Config{KMS: "hashivault://key", Vault: at("https://u:canary@vault")}, "not a plain URL"},
+		"in the plain":            {signer.Config{KMS: "hashivault://key", Vault: where("http://vault.example.org")}, "not https"},
+		"in the plain on a name":  {signer.Config{KMS: "hashivault://key", Vault: where("http://127.0.0.1.example.org")}, "not https"},
+		"another scheme":          {signer.Config{KMS: "hashivault://key", Vault: where("unix:///vault.sock")}, "not a plain URL"},
+		"an address with a name":  {signer.Config{KMS: "hashivault://key", Vault: where("https://u:canary@vault")}, "not a plain URL"},
 		"a negative version":      {signer.Config{KMS: "hashivault://key", Vault: signer.Vault{Address: "https://vault", TokenFile: token, Version: -1}}, "negative"},
-		"a key with a path":       {signer.Config{KMS: "hashivault://../../sys/seal", Vault: at("http://127.0.0.1:1")}, "hashivault"},
+		"a key with a path":       {signer.Config{KMS: "hashivault://../../sys/seal", Vault: where("http://127.0.0.1:1")}, "hashivault"},
 		"a malformed key of AWS":  {signer.Config{KMS: "awskms://x"}, "awskms"},
 		"a malformed key of GCP":  {signer.Config{KMS: "gcpkms://x"}, "gcpkms"},
 		"a malformed Azure vault": {signer.Config{KMS: "azurekms://x"}, "azurekms"},
