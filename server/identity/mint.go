@@ -39,7 +39,7 @@ type Claims struct {
 type Minter struct {
 	secret.Redacted
 	private func() ed25519.PrivateKey // out of the reach of whatever prints it
-	id      string // the key's RFC 7638 thumbprint
+	id      string                    // the key's RFC 7638 thumbprint
 }
 
 // NewMinter makes a key from 32 bytes of random.
