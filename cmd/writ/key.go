@@ -16,7 +16,8 @@ type keyCmd struct {
 	Public keyPublicCmd `cmd:"" help:"Print a private key's public half, to be published or kept by auditors."`
 }
 
-type keyPublicCmd struct {
+// keyFlags name a private key.
+type keyFlags struct {
 	KeyFile        string `xor:"key" required:"" type:"existingfile" placeholder:"FILE" help:"The private key."`
 	PassphraseFile string `type:"existingfile" placeholder:"FILE" help:"Its passphrase."`
 	KMS            string `name:"kms" xor:"key" required:"" placeholder:"URI" help:"The key in a key management service: awskms://, azurekms://, gcpkms://, hashivault://."`
@@ -24,13 +25,21 @@ type keyPublicCmd struct {
 	VaultAddress   string `placeholder:"URL" help:"Where a hashivault:// key is."`
 	VaultTokenFile string `type:"existingfile" placeholder:"FILE" help:"A token for it."`
 	VaultMount     string `default:"transit" placeholder:"PATH" help:"The transit engine's mount."`
-	Origin         string `placeholder:"NAME" help:"Print it as the key of the log of this name. Without: PEM."`
+}
+
+func (k keyFlags) open(ctx context.Context) (*signer.Key, error) {
+	return signer.Open(ctx, signer.Config{File: k.KeyFile, PassphraseFile: k.PassphraseFile, KMS: k.KMS,
+		Vault: signer.Vault{Address: k.VaultAddress, TokenFile: k.VaultTokenFile, Mount: k.VaultMount, Version: k.KMSVersion}})
+}
+
+type keyPublicCmd struct {
+	keyFlags `embed:""`
+	Origin   string `placeholder:"NAME" help:"Print it as the key of the log of this name. Without: PEM."`
 }
 
 // Run prints the public key.
 func (c keyPublicCmd) Run(ctx context.Context, to streams) error {
-	key, err := signer.Open(ctx, signer.Config{File: c.KeyFile, PassphraseFile: c.PassphraseFile, KMS: c.KMS,
-		Vault: signer.Vault{Address: c.VaultAddress, TokenFile: c.VaultTokenFile, Mount: c.VaultMount, Version: c.KMSVersion}})
+	key, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
