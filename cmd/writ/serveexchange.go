@@ -34,6 +34,8 @@ type exchangeConfig struct {
 	Humans []struct {
 		Issuer   string `yaml:"issuer"`
 		Audience string `yaml:"audience"`
+		// Prefix stands before their names; with several issuers, each has its own.
+		Prefix   string `yaml:"prefix"`
 		JWKSFile string `yaml:"jwks_file"`
 	} `yaml:"humans"`
 	// Grants are what agents without a principal token may ask for.
@@ -117,7 +119,7 @@ func (c *config) exchange(mint *identity.Mint, tokens *identity.Verifier) (*serv
 		if err != nil {
 			return nil, fmt.Errorf("tokens.exchange.humans: %w", err)
 		}
-		conf.Humans = append(conf.Humans, identity.HumanIssuer{ID: h.Issuer, Audience: h.Audience, Keys: keys})
+		conf.Humans = append(conf.Humans, identity.HumanIssuer{ID: h.Issuer, Audience: h.Audience, Prefix: h.Prefix, Keys: keys})
 	}
 	proofs, err := identity.NewProofs(conf)
 	if err != nil {

@@ -44,12 +44,15 @@ type HumanIssuer struct {
 	// Audience must be in an ID token's `aud`: the client's id. It is not that of
 	// principal tokens, so that none of these can be taken for an ID token.
 	Audience string
-	Keys     Keys
+	// Prefix stands before `sub` in the human's name; may be empty. With several
+	// issuers no name of one can be that of another: no prefix begins with another.
+	Prefix string
+	Keys   Keys
 }
 
 // Proof is who a token proves.
 type Proof struct {
-	// Subject is the token's `sub`.
+	// Subject is the token's `sub`, a human's after its issuer's prefix.
 	Subject string
 	// Token identifies the token: SHA-256 over "proof" and what is signed of it.
 	Token [sha256.Size]byte
@@ -99,6 +102,12 @@ func NewProofs(c ProofConfig) (*Proofs, error) {
 		case twice:
 			return nil, fmt.Errorf("configuring proofs: the issuer %.255q of humans is there twice", h.ID)
 		}
+		for _, other := range p.humans {
+			if strings.HasPrefix(h.Prefix, other.Prefix) || strings.HasPrefix(other.Prefix, h.Prefix) {
+				return nil, fmt.Errorf("configuring proofs: the prefix of the issuer %.255q of humans and that of %.255q begin alike: "+
+					"a human of one could have the name of another's", h.ID, other.ID)
+			}
+		}
 		p.humans[h.ID] = h
 	}
 	return p, nil
@@ -133,7 +142,14 @@ func (p *Proofs) Human(token string, at time.Time) (Proof, error) {
 	if !known {
 		return Proof{}, invalid("no trusted issuer of humans issued the token")
 	}
-	return p.prove(t, h.Keys, h.Audience, MaxHumanLifetime, at)
+	proof, err := p.prove(t, h.Keys, h.Audience, MaxHumanLifetime, at)
+	if err != nil {
+		return Proof{}, err
+	}
+	if proof.Subject = h.Prefix + proof.Subject; len(proof.Subject) > maxName {
+		return Proof{}, unclaimed(`the claim "sub" is longer than %d bytes with its prefix`, maxName)
+	}
+	return proof, nil
 }
 
 // prove checks what both kinds have in common. A token that carries purposes is a

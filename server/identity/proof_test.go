@@ -138,7 +138,7 @@ func TestNewProofsRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	agents, human := []TrustDomain{{"example.org", keys}}, HumanIssuer{"i", "client", keys}
+	agents, human := []TrustDomain{{"example.org", keys}}, HumanIssuer{ID: "i", Audience: "client", Keys: keys}
 	for name, c := range map[string]ProofConfig{
 		"no audience":           {Agents: agents},
 		"leeway too long":       {Audience: "a", Leeway: MaxLeeway + 1},
@@ -147,8 +147,8 @@ func TestNewProofsRefuses(t *testing.T) {
 		"a SPIFFE ID":           {Audience: "a", Agents: []TrustDomain{{"spiffe://example.org", keys}}},
 		"a domain without keys": {Audience: "a", Agents: []TrustDomain{{Name: "example.org"}}},
 		"a domain twice":        {Audience: "a", Agents: append(agents, agents...)},
-		"a human without an id": {Audience: "a", Humans: []HumanIssuer{{"", "client", keys}}},
-		"without an audience":   {Audience: "a", Humans: []HumanIssuer{{"i", "", keys}}},
+		"a human without an id": {Audience: "a", Humans: []HumanIssuer{{Audience: "client", Keys: keys}}},
+		"without an audience":   {Audience: "a", Humans: []HumanIssuer{{ID: "i", Keys: keys}}},
 		"without keys":          {Audience: "a", Humans: []HumanIssuer{{ID: "i", Audience: "client"}}},
 		"a human's for the PDP": {Audience: "client", Humans: []HumanIssuer{human}},
 		"an issuer there twice": {Audience: "a", Humans: []HumanIssuer{human, human}},
@@ -156,6 +156,28 @@ func TestNewProofsRefuses(t *testing.T) {
 		if _, err := NewProofs(c); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	// Two issuers of humans must not be able to name each other's.
+	for prefixes, want := range map[[2]string]bool{{"", ""}: false, {"a:", ""}: false, {"a", "ab"}: false, {"a:", "a:"}: false, {"a:", "b:"}: true} {
+		_, err := NewProofs(ProofConfig{Audience: "a", Humans: []HumanIssuer{
+			{ID: "i", Audience: "c", Prefix: prefixes[0], Keys: keys}, {ID: "j", Audience: "c", Prefix: prefixes[1], Keys: keys}}})
+		if (err == nil) != want {
+			t.Errorf("the prefixes %q: %v", prefixes, err)
+		}
+	}
+	signers, _ := testKeys()
+	s := signers["EdDSA"]
+	p, err := NewProofs(ProofConfig{Audience: "a", Humans: []HumanIssuer{{ID: testIssuer, Audience: testClient, Prefix: "staff:", Keys: keys}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.Human(s.sign(encode(s.header()), encode(idClaims())), now); err != nil || got.Subject != "staff:planted-human" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	long := idClaims()
+	long["sub"] = strings.Repeat("s", maxName)
+	if got, err := p.Human(s.sign(encode(s.header()), encode(long)), now); err == nil {
+		t.Errorf("a name that no record can hold: %d bytes", len(got.Subject))
 	}
 }
 
