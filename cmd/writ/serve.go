@@ -94,6 +94,9 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := conf.checkSecrets(); err != nil {
+		return fmt.Errorf("%s: %w", c.Config, err)
+	}
 	tuneGC()
 	log := slog.New(slog.NewJSONHandler(to.err, nil))
 	store, err := conf.openServed(ctx, log)

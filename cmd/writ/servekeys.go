@@ -65,7 +65,7 @@ func (c *config) keyPaths() []*string {
 	return all
 }
 
-// checkKeys refuses keys that are not named, and secrets that others can read.
+// checkKeys refuses keys that are not named, or named twice.
 func (c *config) checkKeys() error {
 	if err := c.Log.Key.check("log"); err != nil {
 		return err
@@ -75,6 +75,11 @@ func (c *config) checkKeys() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// checkSecrets refuses secrets that are not there, or that others can read.
+func (c *config) checkSecrets() error {
 	for _, file := range c.secretFiles() {
 		if file == "" {
 			continue
