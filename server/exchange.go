@@ -127,27 +127,11 @@ func (s *Server) present(x *audit.ExchangeFacts, until time.Time, in *writv1.Exc
 	case in.ActorToken != "" && in.ActorToken == in.SubjectToken:
 		return p, invalidField("subject_token", "is the actor_token")
 	}
-	var own *identity.Parent // the actor's principal token
-	latest := until
-	switch in.ActorTokenType {
-	case "":
-		if until.IsZero() {
-			return p, invalidField("actor_token", "is required: this connection proves nobody")
-		}
-		x.Actor, x.Proof = x.Caller.SPIFFEID, audit.ByX509SVID
-	case typeJWT:
-		proof, err := s.exchange.Proofs.Agent(in.ActorToken, x.At)
-		if err != nil {
-			return p, identityError(err)
-		}
-		x.Actor, x.Proof, latest = proof.Subject, audit.ByJWTSVID, proof.NotAfter
-		x.Presented = append(x.Presented, decision.Consume{Token: proof.Token, Expires: proof.Forgotten})
-	case typeAccess:
-		if own, err = s.exchanged(x, in.ActorToken); err != nil {
-			return p, err
-		}
-		x.Actor, x.Proof, latest = own.Holder(), audit.ByToken, own.Expires
+	own, latest, err := s.actor(x, until, in)
+	if err != nil {
+		return p, err
 	}
+	p.ask = identity.Ask{Actor: x.Actor, Purposes: in.Purposes, Tools: in.Tools, Audience: in.Audience, Lifetime: x.Lifetime}
 	var delegated *identity.Parent
 	switch in.SubjectTokenType {
 	case typeID:
@@ -165,7 +149,6 @@ func (s *Server) present(x *audit.ExchangeFacts, until time.Time, in *writv1.Exc
 			return p, err
 		}
 	}
-	p.ask.Actor, p.ask.Purposes, p.ask.Tools, p.ask.Audience, p.ask.Lifetime = x.Actor, in.Purposes, in.Tools, in.Audience, x.Lifetime
 	switch {
 	case delegated != nil:
 		p.parent = *delegated
@@ -179,6 +162,32 @@ func (s *Server) present(x *audit.ExchangeFacts, until time.Time, in *writv1.Exc
 		p.parent.Expires = latest
 	}
 	return p, nil
+}
+
+// actor proves who acts, until when, and enters it. own is the actor's principal
+// token; nil: it was proved by something else.
+func (s *Server) actor(x *audit.ExchangeFacts, until time.Time, in *writv1.ExchangeRequest) (own *identity.Parent, latest time.Time, err error) {
+	switch in.ActorTokenType {
+	case typeJWT:
+		proof, err := s.exchange.Proofs.Agent(in.ActorToken, x.At)
+		if err != nil {
+			return nil, latest, identityError(err)
+		}
+		x.Actor, x.Proof = proof.Subject, audit.ByJWTSVID
+		x.Presented = append(x.Presented, decision.Consume{Token: proof.Token, Expires: proof.Forgotten})
+		return nil, proof.NotAfter, nil
+	case typeAccess:
+		if own, err = s.exchanged(x, in.ActorToken); err != nil {
+			return nil, latest, err
+		}
+		x.Actor, x.Proof = own.Holder(), audit.ByToken
+		return own, own.Expires, nil
+	}
+	if until.IsZero() {
+		return nil, latest, invalidField("actor_token", "is required: this connection proves nobody")
+	}
+	x.Actor, x.Proof = x.Caller.SPIFFEID, audit.ByX509SVID
+	return nil, until, nil
 }
 
 // exchanged verifies a principal token and enters it. The last one that is entered
