@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gofrs/uuid/v5"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
@@ -60,6 +62,9 @@ type presented struct {
 // record is durable: what was issued is in the log, and a retry of a lost answer
 // signs the same tokens again.
 func (s *Server) Exchange(ctx context.Context, caller decision.Caller, until time.Time, in *writv1.ExchangeRequest) (*writv1.ExchangeResponse, error) {
+	if s.exchange == nil {
+		return nil, status.Error(codes.Unimplemented, "tokens are not exchanged here")
+	}
 	if err := s.validate(in); err != nil {
 		return nil, err
 	}

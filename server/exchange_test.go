@@ -553,7 +553,7 @@ func TestExchangeChecksFields(t *testing.T) {
 }
 
 // The key set is public and says how long it may be kept; without exchanges there
-// is neither it nor the service.
+// is none.
 func TestExchangeKeySet(t *testing.T) {
 	e := openExchange(t)
 	r := e.serve(t)

@@ -53,9 +53,7 @@ func (s *Server) newGRPC(config *tls.Config) *grpc.Server {
 	}
 	g := grpc.NewServer(options...)
 	g.RegisterService(described(writv1.DecisionService_ServiceDesc), &service{s: s})
-	if s.exchange != nil {
-		g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
-	}
+	g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	if s.exchange != nil {

@@ -76,7 +76,7 @@ type Config struct {
 	TLS *tls.Config
 	// BaseURL is where the JSON face is reached, told in its metadata.
 	BaseURL string
-	// Exchange is what exchanging tokens takes; nil: TokenService is not served.
+	// Exchange is what exchanging tokens takes; nil: nobody is given any.
 	Exchange *Exchange
 	// Routes are further routes of the JSON listener, by pattern; nil: none.
 	Routes map[string]http.Handler

@@ -12,12 +12,13 @@ import (
 )
 
 // Bounds of the tokens that prove an identity and grant nothing. They come from
-// other systems, so they may live longer than principal tokens.
+// other systems, so they may live longer than principal tokens; but no longer than
+// a store can be asked to remember that they were used.
 const (
 	// MaxAgentLifetime is that of a JWT-SVID.
 	MaxAgentLifetime = time.Hour
 	// MaxHumanLifetime is that of an ID token.
-	MaxHumanLifetime = 12 * time.Hour
+	MaxHumanLifetime = 2 * time.Hour
 )
 
 // ProofConfig says which tokens prove an identity and nothing more.
