@@ -62,11 +62,11 @@ type presented struct {
 // record is durable: what was issued is in the log, and a retry of a lost answer
 // signs the same tokens again.
 func (s *Server) Exchange(ctx context.Context, caller decision.Caller, until time.Time, in *writv1.ExchangeRequest) (*writv1.ExchangeResponse, error) {
-	if s.exchange == nil {
-		return nil, status.Error(codes.Unimplemented, "tokens are not exchanged here")
-	}
 	if err := s.validate(in); err != nil {
 		return nil, err
+	}
+	if s.exchange == nil {
+		return nil, status.Error(codes.Unimplemented, "tokens are not exchanged here")
 	}
 	at := s.now().UTC().Truncate(time.Microsecond)
 	x := &audit.ExchangeFacts{RequestID: in.RequestId, Caller: caller, At: at, Purposes: in.Purposes, Tools: in.Tools, Audience: in.Audience,
