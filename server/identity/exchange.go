@@ -174,6 +174,20 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
+// constraints are claims that hold a token to somebody. What comes of an exchange
+// does not have them, so a token that has one would be widened by it.
+var constraints = []string{"cnf", "may_act"}
+
+// unconstrained refuses a token that is held to somebody.
+func unconstrained(claims map[string]any) error {
+	for _, claim := range constraints {
+		if _, ok := claims[claim]; ok {
+			return unclaimed("a token with the claim %q is not exchanged", claim)
+		}
+	}
+	return nil
+}
+
 // Parent is what a principal token allows, with the principal that it proves. The
 // error is an *Error.
 func (v *Verifier) Parent(token string, at time.Time) (Parent, decision.Principal, error) {
@@ -183,6 +197,9 @@ func (v *Verifier) Parent(token string, at time.Time) (Parent, decision.Principa
 	}
 	t, err := split(token) // what Verify has proved
 	if err != nil {
+		return Parent{}, decision.Principal{}, err
+	}
+	if err := unconstrained(t.claims); err != nil {
 		return Parent{}, decision.Principal{}, err
 	}
 	c, err := readClaims(t.claims)

@@ -320,3 +320,22 @@ func TestMintRefusesKeys(t *testing.T) {
 		t.Error("a key that is none")
 	}
 }
+
+// A token that is bound to a key, or names who may act for it, would be free of
+// that after an exchange.
+func TestParentIsUnconstrained(t *testing.T) {
+	signers, _ := testKeys()
+	s := signers["EdDSA"]
+	v := newTestVerifier(t)
+	for claim, value := range map[string]any{"cnf": map[string]any{"jkt": "x"}, "may_act": map[string]any{"sub": "x"}} {
+		claims := goodClaims()
+		claims[claim] = value
+		_, _, err := v.Parent(s.sign(encode(s.header()), encode(claims)), now)
+		if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Problem, claim) {
+			t.Errorf("%s: got %v", claim, err)
+		}
+	}
+	if _, _, err := v.Parent(s.good(), now); err != nil {
+		t.Errorf("a token without: %v", err)
+	}
+}

@@ -159,6 +159,9 @@ func (p *Proofs) prove(t parts, keys Keys, audience string, most time.Duration, 
 	if _, err := t.check(keys); err != nil {
 		return Proof{}, err
 	}
+	if err := unconstrained(t.claims); err != nil {
+		return Proof{}, err
+	}
 	for _, claim := range []string{"purposes", "tools", "act"} {
 		if _, ok := t.claims[claim]; ok {
 			return Proof{}, unclaimed("a token that proves an identity has the claim %q", claim)

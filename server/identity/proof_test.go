@@ -88,6 +88,8 @@ func TestProofsRefuse(t *testing.T) {
 		{"a principal token", `the claim "purposes"`, false, set("purposes", []string{"p"}), nil},
 		{"a principal token with tools", `the claim "tools"`, false, set("tools", []string{"s/a"}), nil},
 		{"somebody else's act", `the claim "act"`, false, set("act", map[string]any{"sub": "x"}), nil},
+		{"bound to a key", `the claim "cnf"`, false, set("cnf", map[string]any{"jkt": "x"}), nil},
+		{"for somebody to act", `the claim "may_act"`, true, set("may_act", map[string]any{"sub": "x"}), nil},
 		{"unsigned", `"alg" is not one for its key`, false, nil, set("alg", "none")},
 		{"with its own key", `header has "jwk"`, false, nil, set("jwk", map[string]any{})},
 		{"of another kind", `"typ" is not`, false, nil, set("typ", "secevent+jwt")},
