@@ -25,6 +25,7 @@ var rules = map[string]decision.Action{
 	writv1.DecisionService_DecideBatch_FullMethodName: decision.ToDecide, // for each item
 	writv1.DecisionService_Explain_FullMethodName:     decision.ToExplain,
 	writv1.DecisionService_Settle_FullMethodName:      decision.ToSettle,
+	writv1.TokenService_Exchange_FullMethodName:       decision.ToExchange,
 
 	healthv1.Health_Check_FullMethodName:                                   anybody,
 	healthv1.Health_List_FullMethodName:                                    anybody,

@@ -41,6 +41,7 @@ func (p *pdp) methods(t testing.TB, tenant string) map[protoreflect.MethodDescri
 		"writ.v1.DecisionService.Decide":      question,
 		"writ.v1.DecisionService.DecideBatch": &writv1.DecideBatchRequest{Items: []*writv1.BatchItem{{CorrelationId: "1", Request: question}}},
 		"writ.v1.DecisionService.Explain":     &writv1.ExplainRequest{Request: question},
+		"writ.v1.TokenService.Exchange":       &writv1.ExchangeRequest{RequestId: newID(t), Purposes: []string{"support"}, Count: 1, Tenant: tenant},
 		"writ.v1.DecisionService.Settle": &writv1.SettleRequest{DecisionId: newID(t), Tenant: tenant,
 			Outcome: writv1.Outcome_OUTCOME_SUCCEEDED},
 	}
@@ -109,7 +110,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 		{"no Decide", "", all + `@id("no") forbid (principal, action == Action::"Decide", resource);`, func(m string) bool { return !strings.HasPrefix(m, "Decide") }},
 		{"no Explain", "", all + `@id("no") forbid (principal, action == Action::"Explain", resource);`, func(m string) bool { return m != "Explain" }},
 		{"no Settle", "", all + `@id("no") forbid (principal, action == Action::"Settle", resource);`, func(m string) bool { return m != "Settle" }},
-		{"enforcement", "", `@id("pep") permit (principal, action in Action::"Enforce", resource);`, func(m string) bool { return m != "Explain" }},
+		{"no Exchange", "", all + `@id("no") forbid (principal, action == Action::"Exchange", resource);`, func(m string) bool { return m != "Exchange" }},
+		{"enforcement", "", `@id("pep") permit (principal, action in Action::"Enforce", resource);`, func(m string) bool { return m != "Explain" && m != "Exchange" }},
 		{"another path", "", `@id("path") permit (principal, action, resource) when { principal.path like "/admin/*" };`, func(string) bool { return false }},
 		{"its path", "", `@id("path") permit (principal, action, resource) when { principal.trustDomain == "example.org" && principal.path == "/gateway" };`, func(string) bool { return true }},
 		{"somebody else", "", `@id("other") permit (principal == Caller::"spiffe://example.org/other", action, resource);`, func(string) bool { return false }},

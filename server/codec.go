@@ -12,8 +12,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	writv1 "github.com/writpdp/writ/proto/writ/v1"
 )
 
 const (
@@ -26,10 +24,9 @@ const (
 	tolerated = 4
 )
 
-// described is the decision service, with bytes that are no acceptable message
+// described is a service, with bytes that are no acceptable message
 // refused as FIELD_INVALID. gRPC would call them an internal error.
-func described() *grpc.ServiceDesc {
-	desc := writv1.DecisionService_ServiceDesc
+func described(desc grpc.ServiceDesc) *grpc.ServiceDesc {
 	desc.Methods = slices.Clone(desc.Methods)
 	for i := range desc.Methods {
 		handle := desc.Methods[i].Handler

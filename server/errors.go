@@ -29,6 +29,8 @@ const (
 	errNotRecorded  = writv1.ErrorReason_ERROR_REASON_NOT_RECORDED
 	errDeadline     = writv1.ErrorReason_ERROR_REASON_DEADLINE
 	errOverloaded   = writv1.ErrorReason_ERROR_REASON_OVERLOADED
+	errExchange     = writv1.ErrorReason_ERROR_REASON_EXCHANGE_REFUSED
+	errNotSigned    = writv1.ErrorReason_ERROR_REASON_NOT_SIGNED
 	errInternal     = writv1.ErrorReason_ERROR_REASON_INTERNAL
 	errForbidden    = writv1.ErrorReason_ERROR_REASON_CALLER_FORBIDDEN
 )
@@ -51,6 +53,8 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errDeadline:    codes.DeadlineExceeded,
 	errOverloaded:  codes.ResourceExhausted,
 	errForbidden:   codes.PermissionDenied,
+	errExchange:    codes.PermissionDenied,
+	errNotSigned:   codes.Unavailable,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

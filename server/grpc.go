@@ -35,7 +35,7 @@ const workers = 64
 
 // validated are the messages whose rules are compiled at start.
 func validated() []proto.Message {
-	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}}
+	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{}}
 }
 
 // newGRPC makes a server of all methods. more say how callers connect.
@@ -52,9 +52,13 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 			return err
 		}))),
 	}, more...)...)
-	g.RegisterService(described(), &service{s: s})
+	g.RegisterService(described(writv1.DecisionService_ServiceDesc), &service{s: s})
+	g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	if s.exchange != nil {
+		healthy.SetServingStatus(writv1.TokenService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	}
 	healthv1.RegisterHealthServer(g, healthy)
 	reflection.Register(g)
 	return g
@@ -87,16 +91,26 @@ func (f *service) Settle(ctx context.Context, in *writv1.SettleRequest) (*writv1
 	return answered(ctx, f.s, in, f.s.Settle)
 }
 
+// tokenService is the gRPC face of exchanges.
+type tokenService struct {
+	writv1.UnimplementedTokenServiceServer
+	s *Server
+}
+
+func (f *tokenService) Exchange(ctx context.Context, in *writv1.ExchangeRequest) (*writv1.ExchangeResponse, error) {
+	var until time.Time
+	if state := stateOf(ctx); state != nil && len(state.VerifiedChains) > 0 {
+		until = state.VerifiedChains[0][0].NotAfter
+	}
+	return answered(ctx, f.s, in, func(ctx context.Context, caller decision.Caller, in *writv1.ExchangeRequest) (*writv1.ExchangeResponse, error) {
+		return f.s.Exchange(ctx, caller, until, in)
+	})
+}
+
 // answered is what every gRPC method does.
 func answered[In, Out any](ctx context.Context, s *Server, in In, do func(context.Context, decision.Caller, In) (Out, error)) (out Out, err error) {
 	defer func() { s.counts.refusal(ctx, err) }()
-	var state *tls.ConnectionState
-	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-			state = &info.State
-		}
-	}
-	caller, err := s.callerOf(state)
+	caller, err := s.callerOf(stateOf(ctx))
 	if err != nil {
 		return out, err
 	}
@@ -105,6 +119,16 @@ func answered[In, Out any](ctx context.Context, s *Server, in In, do func(contex
 	}
 	defer s.leave()
 	return do(ctx, caller, in)
+}
+
+// stateOf is the connection of a call; nil: it is plain.
+func stateOf(ctx context.Context) *tls.ConnectionState {
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			return &info.State
+		}
+	}
+	return nil
 }
 
 func (s *Server) callerOf(state *tls.ConnectionState) (decision.Caller, error) {

@@ -91,6 +91,8 @@ type Config struct {
 	TLS *tls.Config
 	// BaseURL is where the JSON face is reached, told in its metadata.
 	BaseURL string
+	// Exchange is what exchanging tokens takes; nil: nobody is given any.
+	Exchange *Exchange
 	// Routes are further routes of the JSON listener, by pattern; nil: none.
 	Routes map[string]http.Handler
 	// InFlight bounds the calls that are worked on at a time; 0: 1024.
@@ -129,6 +131,8 @@ type Server struct {
 	slots  chan struct{}
 	counts *counts
 
+	exchange *Exchange // nil: tokens are not exchanged
+
 	sealer  *audit.Sealer
 	flush   func(context.Context) error
 	grpc    *grpc.Server
@@ -162,7 +166,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush,
+		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, exchange: c.Exchange,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight), counts: counts,
 	}
@@ -210,6 +214,9 @@ func (s *Server) newHTTP(c Config) (*http.Server, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", face)
+	if c.Exchange != nil {
+		mux.Handle("GET /.well-known/jwks.json", keySet(c.Exchange.Mint.JWKS()))
+	}
 	for pattern, handler := range c.Routes {
 		mux.Handle(pattern, handler)
 	}

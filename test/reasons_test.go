@@ -25,7 +25,7 @@ func TestTokenCodesArePublished(t *testing.T) {
 	var got []string
 	for _, line := range strings.Split(section, "\n") {
 		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
-		for _, m := range regexp.MustCompile("`((?:token|proof)\\.[a-z0-9_.]+)`").FindAllStringSubmatch(cell, -1) {
+		for _, m := range regexp.MustCompile("`((?:token|proof|identity)\\.[a-z0-9_.]+)`").FindAllStringSubmatch(cell, -1) {
 			if strings.HasPrefix(line, "| `") {
 				got = append(got, m[1])
 			}

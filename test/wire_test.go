@@ -88,7 +88,7 @@ func playWire(t *testing.T, p *writtest.PDP, c *Case, ask func(*testing.T, *writ
 	var calls, tokens []string
 	for i := range c.Steps {
 		s := &c.Steps[i]
-		token, err := p.Token(writtest.Agent{Subject: s.Agent, OnBehalfOf: s.OnBehalfOf, Purposes: s.Carries})
+		token, err := p.Token(writtest.Agent{Subject: s.Agent, OnBehalfOf: s.OnBehalfOf, Purposes: s.Carries, Tools: s.CarriesTools})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -139,6 +139,10 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err != nil {
 		return nil, fmt.Errorf("trusting the dev issuer: %w", err)
 	}
+	exchange, err := devExchange(ctx, filepath.Join(c.Data, fileTokenKey), tokens)
+	if err != nil {
+		return nil, err
+	}
 	if d.store, err = openEmbedded(ctx, c.Data, log); err != nil {
 		return nil, err
 	}
@@ -158,8 +162,8 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},
 		Origin: devOrigin, BaseURL: baseURL, Routes: d.routes(),
-		Sealer: d.store.sealer(signer, log),
-		Now:    time.Now, Random: rand.Reader, Log: log,
+		Sealer: d.store.sealer(signer, log), Exchange: exchange,
+		Now: time.Now, Random: rand.Reader, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, d.store.close())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,8 +9,10 @@ import (
 
 	"github.com/gofrs/uuid/v5"
 
+	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/signer"
 )
 
 // routes are what development mode serves beside the faces: tokens for anybody
@@ -52,6 +55,25 @@ func (d *dev) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	fmt.Fprint(w, token)
+}
+
+// devExchange exchanges the dev issuer's tokens for narrower ones of the same
+// issuer. Nobody is granted anything: who wants a first token asks /dev/v1/token.
+func devExchange(ctx context.Context, keyFile string, tokens *identity.Verifier) (*server.Exchange, error) {
+	key, err := signer.Open(ctx, signer.Config{File: keyFile})
+	if err != nil {
+		return nil, err
+	}
+	mint, err := identity.NewMint(devIssuer, key)
+	if err != nil {
+		return nil, err
+	}
+	proofs, err := identity.NewProofs(identity.ProofConfig{Audience: devAudience})
+	if err != nil {
+		return nil, err
+	}
+	return &server.Exchange{Mint: mint, Parents: tokens, Proofs: proofs, Audience: []string{devAudience},
+		Limits: identity.Limits{MaxLifetime: identity.MaxLifetime, MaxDepth: identity.MaxDelegation}}, nil
 }
 
 // toolName reads "server/tool".

@@ -73,6 +73,8 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 		switch r.Kind {
 		case audit.Decision:
 			kind, effect = "decision", strings.TrimPrefix(writv1.Effect(r.Outcome).String(), "EFFECT_")
+		case audit.Exchange:
+			kind, effect = "exchange", strings.TrimPrefix(writv1.Effect(r.Outcome).String(), "EFFECT_")
 		case audit.Change:
 			change, err := audit.ChangeOf(r.Body)
 			if err != nil {
@@ -164,16 +166,23 @@ func printRecord(out io.Writer, body []byte, multiline bool) error {
 
 type logVerifyCmd struct {
 	storeFlags `embed:""`
-	Key        string   `type:"existingfile" placeholder:"FILE" help:"The log's public key. Without: DIR/log.pub."`
+	Key        []string `type:"existingfile" placeholder:"FILE" help:"The log's public key; repeat for those that signed before. Without: DIR/log.pub."`
 	Known      []string `type:"existingfile" placeholder:"FILE" help:"A checkpoint that was kept elsewhere, which the log must still contain."`
 	Output     string   `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
 }
 
 // Run verifies the whole log.
 func (c logVerifyCmd) Run(ctx context.Context, to streams) error {
-	key, err := c.verifier(c.Key)
-	if err != nil {
-		return err
+	if len(c.Key) == 0 {
+		c.Key = []string{""}
+	}
+	var keys []note.Verifier
+	for _, file := range c.Key {
+		key, err := c.verifier(file)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, key)
 	}
 	known, err := readKnown(c.Known)
 	if err != nil {
@@ -183,7 +192,7 @@ func (c logVerifyCmd) Run(ctx context.Context, to streams) error {
 	var report audit.Report
 	err = c.use(ctx, false, func(store dataStore) error {
 		return store.View(ctx, func(r audit.Reader) (err error) {
-			report, err = audit.Verify(ctx, r, []note.Verifier{key}, audit.Options{Origin: key.Name(), At: start, Known: known})
+			report, err = audit.Verify(ctx, r, keys, audit.Options{Origin: keys[0].Name(), At: start, Known: known})
 			return err
 		})
 	})

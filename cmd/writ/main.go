@@ -45,6 +45,8 @@ type cli struct {
 	Unlock  unlockCmd  `cmd:"" help:"Lift a lock before it ends."`
 	Locks   locksCmd   `cmd:"" help:"List the locks that are in force, or how they came to be."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine a store's database or directory: whether what Writ promises can be kept there."`
+	Key     keyCmd     `cmd:"" help:"Look at signing keys."`
+	Token   tokenCmd   `cmd:"" help:"Exchange tokens for narrower ones."`
 	Migrate migrateCmd `cmd:"" help:"Bring a PostgreSQL database to this version's schema."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -78,6 +80,13 @@ func run(args []string, to streams) int {
 	if err != nil {
 		fmt.Fprintln(to.err, "writ:", err)
 		return exitFailed
+	}
+	if len(args) > 0 && args[0] == "serve" {
+		// Before the parser, whose errors quote arguments.
+		if err := refuseSecrets(args[1:], os.Environ()); err != nil {
+			fmt.Fprintln(to.err, "writ:", err)
+			return exitFailed
+		}
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 {

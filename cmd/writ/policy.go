@@ -24,6 +24,7 @@ type policyCmd struct {
 	Explain policyExplainCmd `cmd:"" help:"Decide one request on a bundle, without a PDP, and say why. Exits with 3 when denied."`
 	Replay  policyReplayCmd  `cmd:"" help:"Decide recorded requests again with another bundle and say what would have changed."`
 
+	Sign     policySignCmd     `cmd:"" help:"Approve a bundle in a registry: print a signature over its manifest, to be attached to it."`
 	Activate policyActivateCmd `cmd:"" help:"Put a bundle into force on every server of a store, or try it out there."`
 	Rollback policyRollbackCmd `cmd:"" help:"Take a bundle out that is tried out; without one, go back to what was live before."`
 	Status   policyStatusCmd   `cmd:"" help:"Say what is in force, since when, by whom and why."`

@@ -48,9 +48,13 @@ type config struct {
 	Log          struct {
 		// Origin is the log's name in its checkpoints.
 		Origin string `yaml:"origin"`
-		// KeyFile holds the private key, as `writ log keygen` writes it.
-		KeyFile string `yaml:"key_file"`
+		// The key that signs checkpoints: Ed25519.
+		Key signingKey `yaml:",inline"`
+		// RetiredKeyFiles are the public keys that signed earlier checkpoints.
+		RetiredKeyFiles []string `yaml:"retired_key_files"`
 	} `yaml:"log"`
+	// Vault is where keys of hashivault:// are.
+	Vault vaultConfig `yaml:"vault"`
 	// TLS is for both listeners. Without it they must be on loopback and
 	// LoopbackCaller be given.
 	TLS *tlsSection `yaml:"tls"`
@@ -74,9 +78,15 @@ type serveCmd struct {
 
 // Run serves until it is told to stop.
 func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
+	if err := noCoreDumps(); err != nil {
+		return err
+	}
 	conf, err := readConfig(c.Config)
 	if err != nil {
 		return err
+	}
+	if err := conf.checkSecrets(); err != nil {
+		return fmt.Errorf("%s: %w", c.Config, err)
 	}
 	tuneGC()
 	log := slog.New(slog.NewJSONHandler(to.err, nil))
@@ -97,10 +107,19 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	tokens, keys, err := conf.Tokens.tokens(ctx, log)
+	mint, err := conf.mint(ctx)
 	if err != nil {
 		return err
 	}
+	tokens, keys, err := conf.Tokens.tokens(ctx, mint, log)
+	if err != nil {
+		return err
+	}
+	exchange, more, err := conf.exchange(ctx, mint, tokens, log)
+	if err != nil {
+		return err
+	}
+	keys = append(keys, more...)
 	metrics, err := telemetry.New()
 	if err != nil {
 		return err
@@ -109,7 +128,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := conf.server(parts{store, source, bundles, locks, tokens, certificates, metrics}, log)
+	s, err := conf.server(ctx, parts{store, source, bundles, locks, tokens, exchange, certificates, metrics}, log)
 	if err != nil {
 		return err
 	}
@@ -243,7 +262,7 @@ func readConfig(file string) (*config, error) {
 	if c.DataDir != "" {
 		store = &c.DataDir
 	}
-	paths := []*string{store, &c.Log.KeyFile}
+	paths := []*string{store}
 	if c.TLS != nil {
 		paths = append(paths, c.TLS.paths()...)
 	}
@@ -251,7 +270,9 @@ func readConfig(file string) (*config, error) {
 		if *p == "" {
 			return nil, fmt.Errorf("%s: a file or directory is not named; docs/operator.md lists every key", file)
 		}
-		if !filepath.IsAbs(*p) {
+	}
+	for _, p := range append(paths, c.keyPaths()...) {
+		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
@@ -267,6 +288,8 @@ func readConfig(file string) (*config, error) {
 		err = errors.New("without tls, loopback_caller says who the caller is taken for")
 	case c.TLS != nil && c.LoopbackCaller != "":
 		err = errors.New("loopback_caller has no place beside tls: callers prove who they are")
+	default:
+		err = c.checkKeys()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
@@ -288,12 +311,13 @@ type parts struct {
 	bundles      *rollout.Follower
 	locks        *respond.Follower
 	tokens       *identity.Verifier
+	exchange     *server.Exchange  // nil: none
 	certificates *transport.Source // nil: without TLS
 	metrics      *telemetry.Metrics
 }
 
 // server wires the parts together.
-func (c *config) server(p parts, log *slog.Logger) (*server.Server, error) {
+func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server.Server, error) {
 	routes, err := c.Bundle.routes(p.source)
 	if err != nil {
 		return nil, err
@@ -306,20 +330,16 @@ func (c *config) server(p parts, log *slog.Logger) (*server.Server, error) {
 	if p.certificates != nil {
 		listeners = p.certificates.TLS()
 	}
-	key, err := readLine(c.Log.KeyFile)
+	signer, err := c.logSigner(ctx)
 	if err != nil {
 		return nil, err
-	}
-	signer, err := audit.NewSigner(c.Log.Origin, key)
-	if err != nil {
-		return nil, fmt.Errorf("reading the log's key in %s: %w", c.Log.KeyFile, err)
 	}
 	return server.New(server.Config{
 		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
 		Locks: p.locks, Routes: routes, Stages: stage.All, Tokens: p.tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,
-		Sealer: p.store.sealer(signer, log),
-		Now:    time.Now, Random: rand.Reader, Log: log, Meter: p.metrics.Meter(),
+		Sealer: p.store.sealer(signer, log), Exchange: p.exchange,
+		Now: time.Now, Random: rand.Reader, Log: log, Meter: p.metrics.Meter(),
 	})
 }
 

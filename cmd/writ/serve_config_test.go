@@ -30,6 +30,9 @@ func TestServeRefuses(t *testing.T) {
 	defer taken.Close()
 	public, err := os.ReadFile(s.path("log.pub"))
 	must(t, err)
+	s.write(t, "public", string(public))
+	s.write(t, "open", hidden)
+	must(t, os.Chmod(s.path("open"), 0o644))
 	must(t, os.Mkdir(s.path("nothing"), 0o700))
 	for _, c := range []struct {
 		name, says string
@@ -60,7 +63,18 @@ func TestServeRefuses(t *testing.T) {
 		{"database malformed", "not a PostgreSQL connection string", []string{"database_file: database", "database_file: odd"}},
 		{"log key missing", "log.kex", []string{"log.key", "log.kex"}},
 		{"log key of another log", "log's key", []string{"writ.example.org/log", "other.example.org/log"}},
-		{"log key public", "log's key", []string{"key_file: log.key", "key_file: log.pub"}},
+		{"log key public", "log's key", []string{"key_file: log.key", "key_file: public"}},
+		{"log key for everybody", "defaultMode 0440", []string{"key_file: log.key", "key_file: open"}},
+		{"no log key", "log: the key is not named", []string{"key_file: log.key", `key_file: ""`}},
+		{"two log keys", "log: key_file and kms name two keys", []string{"key_file: log.key", "key_file: log.key\n  kms: hashivault://x"}},
+		{"a passphrase for nothing", "passphrase_file without key_file", []string{"key_file: log.key", "kms: hashivault://x\n  passphrase_file: secret"}},
+		{"a passphrase for a key that is plain", "not encrypted", []string{"key_file: log.key", "key_file: log.key\n  passphrase_file: secret"}},
+		{"a KMS of another kind", "a KMS URI begins with", []string{"key_file: log.key", "kms: exec://sh"}},
+		{"a Vault that is nowhere", "not said where the Vault is", []string{"key_file: log.key", "kms: hashivault://x"}},
+		{"a Vault in the plain", "not https", []string{"key_file: log.key", "kms: hashivault://x", "tokens:", "vault:\n  address: http://vault.example.org\n  token_file: secret\ntokens:"}},
+		{"a Vault with a password", "not a plain URL", []string{"key_file: log.key", "kms: hashivault://x", "tokens:", "vault:\n  address: https://u:" + hidden + "@vault.example.org\n  token_file: secret\ntokens:"}},
+		{"a retired key that is none", "retired key", []string{"key_file: log.key", "key_file: log.key\n  retired_key_files: [secret]"}},
+		{"database for everybody", "defaultMode 0440", []string{"database_file: database", "database_file: open"}},
 		{"log key nonsense", "log's key", []string{"key_file: log.key", "key_file: secret"}},
 		{"certificate and key differ", "server's certificate", []string{"key_file: server.key", "key_file: client.key"}},
 		{"no authority", "no certificate of an authority in it", []string{"client_ca_file: ca.pem", "client_ca_file: secret"}},

@@ -31,40 +31,60 @@ type tokensConfig struct {
 	MaxLifetime          time.Duration  `yaml:"max_lifetime"`
 	AllowLongerLifetimes bool           `yaml:"allow_longer_lifetimes"`
 	Issuers              []issuerConfig `yaml:"issuers"`
+	// Exchange is how tokens are exchanged; nil: they are not.
+	Exchange *exchangeConfig `yaml:"exchange"`
 }
 
 type issuerConfig struct {
-	Issuer string `yaml:"issuer"`
-	// JWKSFile, JWKSURL or TrustDomain is where its keys are; the last, those
-	// that the Workload API of SPIFFE_ENDPOINT_SOCKET tells of this trust domain.
+	Issuer string   `yaml:"issuer"`
+	Keys   keyPlace `yaml:",inline"`
+	// RequireCNF refuses its tokens that are bound to nothing.
+	RequireCNF bool `yaml:"require_cnf"`
+}
+
+// keyPlace is where an issuer's keys are: one of a file, a URL and a trust domain,
+// which is that of the Workload API of SPIFFE_ENDPOINT_SOCKET.
+type keyPlace struct {
 	JWKSFile    string `yaml:"jwks_file"`
 	JWKSURL     string `yaml:"jwks_url"`
 	TrustDomain string `yaml:"trust_domain"`
 	// JWKSCAFile has the authorities of the URL's certificate; empty: the
 	// system's.
 	JWKSCAFile string `yaml:"jwks_ca_file"`
-	// KeysMaxAge is how long its keys are trusted while it is away; zero: 1h.
+	// KeysMaxAge is how long the keys are trusted while the issuer is away; zero:
+	// 1h.
 	KeysMaxAge time.Duration `yaml:"keys_max_age"`
-	// RequireCNF refuses its tokens that are bound to nothing.
-	RequireCNF bool `yaml:"require_cnf"`
+}
+
+// resolve checks what can be checked without reading, and makes paths relative to
+// the configuration's directory.
+func (p *keyPlace) resolve(dir string) error {
+	places := slices.DeleteFunc([]string{p.JWKSFile, p.JWKSURL, p.TrustDomain}, func(p string) bool { return p == "" })
+	if len(places) != 1 {
+		return errors.New("one of jwks_file, jwks_url and trust_domain says where its keys are")
+	}
+	if p.JWKSCAFile != "" && p.JWKSURL == "" {
+		return errors.New("jwks_ca_file is for a jwks_url")
+	}
+	for _, file := range []*string{&p.JWKSFile, &p.JWKSCAFile} {
+		if *file != "" && !filepath.IsAbs(*file) {
+			*file = filepath.Join(dir, *file)
+		}
+	}
+	return nil
 }
 
 // resolve checks what can be checked without reading, and makes paths relative to
 // the configuration's directory.
 func (c *tokensConfig) resolve(dir string) error {
 	for i := range c.Issuers {
-		issuer := &c.Issuers[i]
-		places := slices.DeleteFunc([]string{issuer.JWKSFile, issuer.JWKSURL, issuer.TrustDomain}, func(p string) bool { return p == "" })
-		if len(places) != 1 {
-			return fmt.Errorf("tokens: issuer %q: one of jwks_file, jwks_url and trust_domain says where its keys are", issuer.Issuer)
+		if err := c.Issuers[i].Keys.resolve(dir); err != nil {
+			return fmt.Errorf("tokens: issuer %q: %w", c.Issuers[i].Issuer, err)
 		}
-		if issuer.JWKSCAFile != "" && issuer.JWKSURL == "" {
-			return fmt.Errorf("tokens: issuer %q: jwks_ca_file is for a jwks_url", issuer.Issuer)
-		}
-		for _, p := range []*string{&issuer.JWKSFile, &issuer.JWKSCAFile} {
-			if *p != "" && !filepath.IsAbs(*p) {
-				*p = filepath.Join(dir, *p)
-			}
+	}
+	if c.Exchange != nil {
+		if err := c.Exchange.resolve(dir); err != nil {
+			return fmt.Errorf("tokens.exchange: %w", err)
 		}
 	}
 	if c.MaxLifetime > identity.MaxLifetime && !c.AllowLongerLifetimes {
@@ -86,17 +106,21 @@ type followed interface {
 type keySources []followed
 
 // tokens makes the verifier, and reads all keys once. A file that cannot be used
-// is a broken configuration; an issuer that does not answer may come back.
-func (c *tokensConfig) tokens(ctx context.Context, log *slog.Logger) (*identity.Verifier, keySources, error) {
+// is a broken configuration; an issuer that does not answer may come back. The
+// PDP's own mint, if it has one, is an issuer too.
+func (c *tokensConfig) tokens(ctx context.Context, mint *identity.Mint, log *slog.Logger) (*identity.Verifier, keySources, error) {
 	conf := identity.Config{Audience: c.Audience, Servers: c.ServerAudiences, MaxLifetime: c.MaxLifetime, LongLifetimes: c.AllowLongerLifetimes}
 	var keys keySources
 	for _, i := range c.Issuers {
-		source, err := i.source(log)
+		source, err := i.Keys.source(i.Issuer, log)
 		if err != nil {
 			return nil, nil, fmt.Errorf("tokens: issuer %q: %w", i.Issuer, err)
 		}
 		keys = append(keys, source)
 		conf.Issuers = append(conf.Issuers, identity.Issuer{ID: i.Issuer, Keys: source, RequireBinding: i.RequireCNF})
+	}
+	if mint != nil {
+		conf.Issuers = append(conf.Issuers, mint.Issuer())
 	}
 	v, err := identity.NewVerifier(conf)
 	if err != nil {
@@ -109,17 +133,18 @@ func (c *tokensConfig) tokens(ctx context.Context, log *slog.Logger) (*identity.
 	return v, keys, keys.look(ctx)
 }
 
-func (i *issuerConfig) source(log *slog.Logger) (followed, error) {
-	conf := jwks.Config{Issuer: i.Issuer, MaxAge: i.KeysMaxAge, Now: time.Now, Jitter: rand.Float64, Log: log}
+// source is an issuer's keys, followed.
+func (p *keyPlace) source(issuer string, log *slog.Logger) (followed, error) {
+	conf := jwks.Config{Issuer: issuer, MaxAge: p.KeysMaxAge, Now: time.Now, Jitter: rand.Float64, Log: log}
 	switch {
-	case i.TrustDomain != "":
-		return newDomainKeys(i.TrustDomain, conf)
-	case i.JWKSURL != "":
-		source, err := jwks.URL(i.JWKSURL, i.JWKSCAFile, conf)
+	case p.TrustDomain != "":
+		return newDomainKeys(p.TrustDomain, conf)
+	case p.JWKSURL != "":
+		source, err := jwks.URL(p.JWKSURL, p.JWKSCAFile, conf)
 		return &readKeys{Source: source}, err
 	}
-	source, err := jwks.File(i.JWKSFile, conf)
-	return &readKeys{Source: source, file: i.JWKSFile}, err
+	source, err := jwks.File(p.JWKSFile, conf)
+	return &readKeys{Source: source, file: p.JWKSFile}, err
 }
 
 // readKeys are read again and again.

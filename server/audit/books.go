@@ -105,6 +105,8 @@ func (b *books) enter(r *record, index int64) *Problem {
 		key = markOf("n", r.Tenant, []byte(r.Key))
 	case r.Kind == Lock:
 		key = markOf("l", r.Tenant, []byte(r.Key))
+	case r.Kind == Exchange:
+		key = markOf("x", r.Tenant, []byte(r.Key))
 	case r.Outcome != decision.Denied:
 		standing = allowed
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/transparency-dev/formats/log"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/writpdp/writ/server/secret"
 )
 
 // GenerateKey makes an Ed25519 key pair for a log, in the text forms of C2SP
@@ -27,6 +30,7 @@ func GenerateKey(rand io.Reader, origin string) (skey, vkey string, err error) {
 
 // Signer extends a log and signs its checkpoints. It is safe for concurrent use.
 type Signer struct {
+	secret.Redacted
 	origin string
 	signer note.Signer
 	keys   note.Verifiers
@@ -43,7 +47,38 @@ func NewSigner(origin string, skey string, retired ...string) (*Signer, error) {
 	if signer.Name() != origin {
 		return nil, fmt.Errorf("reading the log's key: it is named %q, the log's origin is %q", signer.Name(), origin)
 	}
-	keys := []note.Verifier{own{signer}}
+	return newSigner(origin, signer, own{signer}, retired)
+}
+
+// NewSignerBy is NewSigner for a key that is not in this process: sign makes an
+// Ed25519 signature of a message, that public verifies. It may fail, and then the
+// log is not extended.
+func NewSignerBy(origin string, public ed25519.PublicKey, sign func(message []byte) ([]byte, error), retired ...string) (*Signer, error) {
+	vkey, err := note.NewEd25519VerifierKey(origin, public)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log's key: %w", err)
+	}
+	verifier, err := note.NewVerifier(vkey)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log's key: the origin %q cannot name a key", origin)
+	}
+	return newSigner(origin, remote{verifier, sign}, verifier, retired)
+}
+
+// PublicKey is the text form in which auditors keep a log's public key.
+func PublicKey(origin string, public ed25519.PublicKey) (string, error) {
+	vkey, err := note.NewEd25519VerifierKey(origin, public)
+	if err == nil {
+		_, err = note.NewVerifier(vkey)
+	}
+	if err != nil {
+		return "", fmt.Errorf("naming the log's key: %w", err)
+	}
+	return vkey, nil
+}
+
+func newSigner(origin string, signer note.Signer, verifier note.Verifier, retired []string) (*Signer, error) {
+	keys := []note.Verifier{verifier}
 	for _, vkey := range retired {
 		key, err := note.NewVerifier(vkey)
 		if err != nil {
@@ -65,6 +100,15 @@ func (o own) Verify(msg, sig []byte) bool {
 	want, err := o.Sign(msg)
 	return err == nil && string(want) == string(sig)
 }
+
+// remote signs elsewhere, under the name and hash of the verifier.
+type remote struct {
+	note.Verifier
+	sign func([]byte) ([]byte, error)
+}
+
+// Sign is note.Signer's.
+func (r remote) Sign(msg []byte) ([]byte, error) { return r.sign(msg) }
 
 // Extend is an audit.Extend. It trusts nothing that is stored: the checkpoint
 // must carry the log's signature, the tiles must give its root, and every body

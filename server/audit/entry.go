@@ -40,6 +40,7 @@ const (
 	Change
 	Notice
 	Lock
+	Exchange Kind = 20
 )
 
 // Row is a record as a store keeps it. Every field but Body is derived from
@@ -49,8 +50,9 @@ type Row struct {
 	// ID is the record's UUIDv7.
 	ID   [16]byte
 	Kind Kind
-	// Key is the idempotency key, unique within tenant and kind: a decision's
-	// request id, a settlement's decision id, and of other kinds its own.
+	// Key is the idempotency key, unique within tenant and kind: the request id of
+	// a decision or an exchange, a settlement's decision id, and of other kinds
+	// its own.
 	Key string
 	// Digest is that of the request, or of the change itself: the same key with
 	// another is refused.
@@ -58,14 +60,15 @@ type Row struct {
 	// At is when it was decided, to the microsecond, in UTC.
 	At     time.Time
 	Caller string // empty for what is of decision.System
-	// Principal is the agent; of what is of decision.System, who made it.
+	// Principal is the agent; of an exchange, who acts; of what is of
+	// decision.System, who made it.
 	Principal string
 	Session   string
 	Purpose   string
 	Phase     decision.Phase // 0 but for a decision
 	Server    string
 	Tool      string
-	Outcome   decision.Outcome // 0 but for a decision
+	Outcome   decision.Outcome // 0 but for a decision and an exchange
 	Ticket    string
 	// Bundle is the digest of the bundle that decided; after a change, of the
 	// live one.

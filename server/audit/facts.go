@@ -32,7 +32,7 @@ func requestFacts(req *decision.Request) *writv1.DecisionEvent {
 		},
 		principal: writv1.PrincipalFacts{
 			Subject: req.Principal.Subject, Issuer: req.Principal.Issuer, OnBehalfOf: req.Principal.OnBehalfOf,
-			Actors: req.Principal.Actors, TokenDigest: req.Principal.Token[:], Purposes: req.Principal.Purposes,
+			Actors: req.Principal.Actors, TokenDigest: req.Principal.Token[:], Purposes: req.Principal.Purposes, Tools: req.Principal.Tools,
 		},
 		trace: writv1.TraceContext{Traceparent: req.Trace.Parent, Tracestate: req.Trace.State},
 	}
@@ -68,6 +68,13 @@ func requestFacts(req *decision.Request) *writv1.DecisionEvent {
 func tool(m *writv1.Tool, t decision.ToolRef) *writv1.Tool {
 	m.Server, m.Name, m.DefinitionDigest = t.Server, t.Name, t.Digest
 	return m
+}
+
+func principalFacts(p *decision.Principal) *writv1.PrincipalFacts {
+	return &writv1.PrincipalFacts{
+		Subject: p.Subject, Issuer: p.Issuer, OnBehalfOf: p.OnBehalfOf, Actors: p.Actors,
+		TokenDigest: p.Token[:], Purposes: p.Purposes, Tools: p.Tools, TokenExpiresAt: stamp(&timestamppb.Timestamp{}, p.Expires),
+	}
 }
 
 func cost(m *writv1.Cost, c decision.Cost) *writv1.Cost {

@@ -82,9 +82,8 @@ func requestOf(r *record) *decision.Request {
 	e, p := r.decision, r.decision.Principal
 	req := &decision.Request{
 		Digest: r.Digest, Caller: decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant},
-		Principal: decision.Principal{Subject: p.Subject, Issuer: p.Issuer, OnBehalfOf: p.OnBehalfOf, Actors: p.Actors,
-			Purposes: p.Purposes, Token: [32]byte(p.TokenDigest), Expires: p.TokenExpiresAt.AsTime()},
-		Phase: r.Phase, Session: r.Session, Purpose: r.Purpose, Tool: toolOf(e.Tool), Ticket: r.Ticket,
+		Principal: principalOf(p),
+		Phase:     r.Phase, Session: r.Session, Purpose: r.Purpose, Tool: toolOf(e.Tool), Ticket: r.Ticket,
 		Destination: decision.Destination{Host: e.Destination.GetHost(), Vendor: e.Destination.GetVendor(), Region: e.Destination.GetRegion()},
 		Cost:        decision.Cost{Calls: e.Cost.GetCalls(), Tokens: e.Cost.GetTokens(), Micros: e.Cost.GetMicros(), Currency: e.Cost.GetCurrency()},
 		Supports:    e.SupportedObligations,
@@ -96,6 +95,13 @@ func requestOf(r *record) *decision.Request {
 		req.Candidates = append(req.Candidates, toolOf(c))
 	}
 	return req
+}
+
+// principalOf is the way back from principalFacts; the digest's length was
+// checked.
+func principalOf(p *writv1.PrincipalFacts) decision.Principal {
+	return decision.Principal{Subject: p.Subject, Issuer: p.Issuer, OnBehalfOf: p.OnBehalfOf, Actors: p.Actors,
+		Purposes: p.Purposes, Tools: p.Tools, Token: [32]byte(p.TokenDigest), Expires: p.TokenExpiresAt.AsTime()}
 }
 
 func toolOf(t *writv1.Tool) decision.ToolRef {

@@ -45,6 +45,7 @@ type record struct {
 	change     *writv1.ChangeEvent
 	notice     *writv1.NoticeEvent
 	lock       *writv1.LockEvent
+	exchange   *writv1.ExchangeEvent
 	effects    []decision.Effect
 }
 
@@ -98,11 +99,13 @@ func derive(m *writv1.Record, body []byte) (r record, err error) {
 		err = r.readNotice(m.Id, event.Notice)
 	case *writv1.Record_Lock:
 		err = r.readLock(m.Id, event.Lock)
+	case *writv1.Record_Exchange:
+		err = r.readExchange(event.Exchange)
 	default:
 		err = errors.New("no event")
 	}
-	if err == nil && (r.Kind == Decision || r.Kind == Settlement) && r.Tenant == decision.System {
-		err = fmt.Errorf("the tenant %q has no decisions and settlements", decision.System)
+	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange) && r.Tenant == decision.System {
+		err = fmt.Errorf("the tenant %q has no decisions, settlements and exchanges", decision.System)
 	}
 	if err == nil {
 		err = r.bound()

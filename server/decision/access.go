@@ -18,9 +18,10 @@ type Action string
 
 // The actions, with their names in access policies.
 const (
-	ToDecide  Action = "Decide"
-	ToExplain Action = "Explain"
-	ToSettle  Action = "Settle"
+	ToDecide   Action = "Decide"
+	ToExplain  Action = "Explain"
+	ToSettle   Action = "Settle"
+	ToExchange Action = "Exchange"
 )
 
 const maxTenant = 128 // bytes, in records

@@ -57,6 +57,9 @@ type Principal struct {
 	Actors []string
 	// Purposes are those that the token carries; never a wildcard.
 	Purposes []string
+	// Tools are the only tools that the token is for, as "server/name", in order;
+	// none: it is not narrowed to tools.
+	Tools []string
 	// Token identifies the token: a digest of issuer, key and `jti`.
 	Token [32]byte
 	// Proof identifies the proof that a key was held that the token is bound to;

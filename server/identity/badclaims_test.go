@@ -133,6 +133,19 @@ var badPurposes = []badToken{
 	{name: "purposes with one too long", claims: set("purposes", []string{strings.Repeat("p", 65)}), reason: wantClaims, code: "token.purposes_form"},
 	{name: "purposes that look like others", claims: set("purposes", []string{"suррort"}), reason: wantClaims, code: "token.purposes_form"}, // with Cyrillic letters
 	{name: "purposes twice", claims: set("purposes", []string{"planted", "planted"}), reason: wantClaims, code: "token.purposes_twice"},
+	{name: "tools a string", claims: set("tools", "planted/x"), reason: wantClaims, code: "token.tools_type"},
+	{name: "tools null", claims: set("tools", nil), reason: wantClaims, code: "token.tools_type"},
+	{name: "tools empty", claims: set("tools", []string{}), reason: wantClaims, code: "token.tools_empty"},
+	{name: "tools too many", claims: set("tools", many(65)), reason: wantClaims, code: "token.tools_many"},
+	{name: "tools all", claims: set("tools", []string{"*"}), reason: wantClaims, code: "token.tools_wildcard"},
+	{name: "tools all of a server", claims: set("tools", []string{"planted/*"}), reason: wantClaims, code: "token.tools_wildcard"},
+	{name: "tools of numbers", claims: set("tools", []any{1}), reason: wantClaims, code: "token.tools_item"},
+	{name: "tools a server alone", claims: set("tools", []string{"planted"}), reason: wantClaims, code: "token.tools_form"},
+	{name: "tools of no server", claims: set("tools", []string{"/planted"}), reason: wantClaims, code: "token.tools_form"},
+	{name: "tools of no name", claims: set("tools", []string{"planted/"}), reason: wantClaims, code: "token.tools_form"},
+	{name: "tools with a space", claims: set("tools", []string{"planted/x y"}), reason: wantClaims, code: "token.tools_form"},
+	{name: "tools with one too long", claims: set("tools", []string{"planted/" + strings.Repeat("x", 129)}), reason: wantClaims, code: "token.tools_form"},
+	{name: "tools twice", claims: set("tools", []string{"planted/x", "planted/x"}), reason: wantClaims, code: "token.tools_twice"},
 }
 
 func certificate(b byte) [32]byte { return [32]byte([]byte(strings.Repeat(string(rune(b)), 32))) }

@@ -16,6 +16,7 @@ const (
 	maxTokenID   = 256  // bytes of `jti`
 	maxPurposes  = 32
 	maxPurpose   = 64 // bytes
+	maxTools     = 64
 	maxActors    = 8
 	maxAudiences = 32
 	maxDate      = 253402300799 // the last second of the year 9999
@@ -26,6 +27,7 @@ type claims struct {
 	issuer, subject, id        string
 	onBehalfOf                 string
 	audience, actors, purposes []string
+	tools                      []string // empty: not narrowed to tools
 	expires, issued, notBefore time.Time
 	binding                    binding
 }
@@ -49,6 +51,9 @@ func readClaims(members map[string]any) (claims, error) {
 	r.scope()
 	if _, ok := members["on_behalf_of"]; ok {
 		c.onBehalfOf = r.name("on_behalf_of", maxName)
+	}
+	if value, ok := members["tools"]; ok {
+		c.tools = r.tools(value)
 	}
 	return c, r.err
 }
@@ -184,6 +189,23 @@ func (r *reader) purposes() []string {
 	return purposes
 }
 
+// CheckScope refuses purposes and tools that no token could carry; no tools: any.
+func CheckScope(purposes, tools []string) error {
+	list := func(of []string) []any {
+		all := make([]any, len(of))
+		for i, s := range of {
+			all[i] = s
+		}
+		return all
+	}
+	r := reader{members: map[string]any{"purposes": list(purposes)}}
+	r.purposes()
+	if len(tools) > 0 {
+		r.tools(list(tools))
+	}
+	return r.err
+}
+
 // isPurpose matches ^[a-z0-9][a-z0-9._-]{0,63}$.
 func isPurpose(s string) bool {
 	if s == "" || len(s) > maxPurpose || strings.IndexByte("._-", s[0]) >= 0 {
@@ -191,6 +213,52 @@ func isPurpose(s string) bool {
 	}
 	return !strings.ContainsFunc(s, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-'
+	})
+}
+
+// tools is the optional list of the only tools that a token is for. A tool is
+// named whole, as "server/name": there is no way to say all, or all of a server,
+// for a list that can only grow shorter must not grow by what a server adds.
+func (r *reader) tools(value any) []string {
+	list, ok := value.([]any)
+	switch {
+	case !ok:
+		r.fail("tools", "type", `the claim "tools" is not an array`)
+	case len(list) == 0:
+		r.fail("tools", "empty", `the claim "tools" is empty`)
+	case len(list) > maxTools:
+		r.fail("tools", "many", `the claim "tools" has more than %d tools`, maxTools)
+	}
+	if r.err != nil {
+		return nil
+	}
+	tools := make([]string, 0, len(list))
+	for _, value := range list {
+		s, ok := value.(string)
+		switch {
+		case !ok:
+			r.fail("tools", "item", `the claim "tools" holds something that is not a string`)
+		case strings.Contains(s, "*"):
+			r.fail("tools", "wildcard", `the claim "tools" holds a wildcard: every tool must be named`)
+		case !isTool(s):
+			r.fail("tools", "form", `the claim "tools" holds something that is not a tool's name`)
+		case slices.Contains(tools, s):
+			r.fail("tools", "twice", `the claim "tools" holds a tool twice`)
+		}
+		tools = append(tools, s)
+	}
+	slices.Sort(tools)
+	return tools
+}
+
+// isTool matches ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9_./-]{1,128}$.
+func isTool(s string) bool {
+	server, name, ok := strings.Cut(s, "/")
+	if !ok || server == "" || len(server) > 64 || name == "" || len(name) > 128 || strings.IndexByte("._-", server[0]) >= 0 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' && c != '/'
 	})
 }
 

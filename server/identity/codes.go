@@ -8,7 +8,8 @@ import (
 // Codes are all that an Error's Code can be, sorted. They are published in
 // docs/reasons.md and only ever added to.
 var Codes = slices.Sorted(slices.Values(slices.Concat(
-	prefixed("token", jwtCodes), prefixed("token", tokenCodes), prefixed("proof", jwtCodes), prefixed("proof", proofCodes))))
+	prefixed("token", jwtCodes), prefixed("token", tokenCodes), prefixed("proof", jwtCodes), prefixed("proof", proofCodes),
+	prefixed("identity", identityCodes))))
 
 const (
 	// jwtCodes are of a signed JWT, whatever it is for.
@@ -29,6 +30,7 @@ const (
 		purposes_missing purposes_type purposes_empty purposes_many purposes_item purposes_wildcard purposes_form purposes_twice
 		on_behalf_of_type on_behalf_of_empty on_behalf_of_long on_behalf_of_characters
 		act_type act_deep act.sub_missing act.sub_type act.sub_empty act.sub_long act.sub_characters
+		tools_type tools_empty tools_many tools_item tools_wildcard tools_form tools_twice
 		scope_type scope_wildcard
 		cnf_missing cnf_type cnf_empty cnf_unknown cnf_form cnf_no_certificate cnf_certificate`
 
@@ -37,6 +39,10 @@ const (
 		htu_missing htu_type htu_empty htu_long htu_characters htu
 		ath_missing ath_type ath_empty ath_long ath_characters ath`
 )
+
+// identityCodes are of tokens that prove an identity to an exchange, beside what
+// holds of every signed JWT and its claims.
+const identityCodes = `sub_form domain_unknown iss_unknown sub_long bound claims aud_other exp_order lifetime early expired`
 
 func prefixed(about, codes string) []string {
 	list := strings.Fields(codes)

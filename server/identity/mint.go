@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/writpdp/writ/server/secret"
 )
 
 // pemType is the PEM type of a PKCS#8 private key.
@@ -22,6 +24,8 @@ const defaultLifetime = time.Minute
 type Claims struct {
 	Issuer, Subject, Audience string
 	Purposes                  []string
+	// Tools are the only tools that it is for, as "server/name"; empty: any.
+	Tools []string
 	// OnBehalfOf is the human the agent acts for; empty: none.
 	OnBehalfOf string
 	// Actors is the delegation chain, current actor first; empty: none.
@@ -33,8 +37,9 @@ type Claims struct {
 // Minter issues tokens with an Ed25519 key of its own. It serves development
 // and tests; in production an identity provider issues the tokens.
 type Minter struct {
-	private ed25519.PrivateKey
-	id      string // the key's RFC 7638 thumbprint
+	secret.Redacted
+	private func() ed25519.PrivateKey // out of the reach of whatever prints it
+	id      string                    // the key's RFC 7638 thumbprint
 }
 
 // NewMinter makes a key from 32 bytes of random.
@@ -65,12 +70,12 @@ func ReadMinter(data []byte) (*Minter, error) {
 
 func newMinter(private ed25519.PrivateKey) *Minter {
 	sum := thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, private.Public().(ed25519.PublicKey))
-	return &Minter{private: private, id: strict64.EncodeToString(sum[:])}
+	return &Minter{private: func() ed25519.PrivateKey { return private }, id: strict64.EncodeToString(sum[:])}
 }
 
 // PEM is the private key in PKCS#8 and PEM.
 func (m *Minter) PEM() ([]byte, error) {
-	data, err := x509.MarshalPKCS8PrivateKey(m.private)
+	data, err := x509.MarshalPKCS8PrivateKey(m.private())
 	if err != nil {
 		return nil, fmt.Errorf("encoding the signing key: %w", err)
 	}
@@ -79,7 +84,7 @@ func (m *Minter) PEM() ([]byte, error) {
 
 // JWKS is the key set that ReadKeys reads: the one public key.
 func (m *Minter) JWKS() []byte {
-	x := strict64.EncodeToString(m.private.Public().(ed25519.PublicKey))
+	x := strict64.EncodeToString(m.private().Public().(ed25519.PublicKey))
 	return fmt.Appendf(nil, `{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"%s","x":"%s"}]}`, m.id, x)
 }
 
@@ -104,9 +109,12 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 	if act := chain(c.Actors); act != nil {
 		members["act"] = act
 	}
+	if len(c.Tools) > 0 {
+		members["tools"] = c.Tools
+	}
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, members)
 	token.Header["kid"] = m.id
-	signed, err := token.SignedString(m.private)
+	signed, err := token.SignedString(m.private())
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}

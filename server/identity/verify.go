@@ -170,7 +170,7 @@ func (v *Verifier) Verify(p Presented, at time.Time) (decision.Principal, error)
 		v.seen.add(*seen, c.expires)
 	}
 	return decision.Principal{
-		Subject: c.subject, Issuer: c.issuer, OnBehalfOf: c.onBehalfOf, Actors: c.actors, Purposes: c.purposes,
+		Subject: c.subject, Issuer: c.issuer, OnBehalfOf: c.onBehalfOf, Actors: c.actors, Purposes: c.purposes, Tools: c.tools,
 		Token: digest([]byte(c.issuer), k.thumbprint[:], []byte(c.id)), Proof: proof,
 		Expires: c.expires.Add(v.leeway),
 	}, nil

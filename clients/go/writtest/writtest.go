@@ -173,6 +173,8 @@ type Agent struct {
 	OnBehalfOf string
 	// Purposes are what the token carries.
 	Purposes []string
+	// Tools are the only tools that it is for; empty: any.
+	Tools []string
 }
 
 // Token mints a fresh token.
@@ -182,7 +184,7 @@ func (p *PDP) Token(a Agent) (string, error) {
 		return "", err
 	}
 	return p.minter.Mint(identity.Claims{Issuer: Issuer, Audience: Audience, Subject: a.Subject,
-		OnBehalfOf: a.OnBehalfOf, Purposes: a.Purposes, Lifetime: 5 * time.Minute}, p.now(), id.String())
+		OnBehalfOf: a.OnBehalfOf, Purposes: a.Purposes, Tools: a.Tools, Lifetime: 5 * time.Minute}, p.now(), id.String())
 }
 
 // Client is an enforcement point that acts for an agent. Handlers may be zero.

@@ -68,6 +68,12 @@ const (
 	// The caller is known, and no access policy of the bundle permits it to ask
 	// this for this tenant. PERMISSION_DENIED.
 	ErrorReason_ERROR_REASON_CALLER_FORBIDDEN ErrorReason = 16
+	// Tokens were not exchanged: more was asked for than what was presented allows,
+	// or it was used before. The message says what. PERMISSION_DENIED.
+	ErrorReason_ERROR_REASON_EXCHANGE_REFUSED ErrorReason = 60
+	// The tokens of a recorded exchange could not be signed; ask again with the same
+	// request_id. UNAVAILABLE.
+	ErrorReason_ERROR_REASON_NOT_SIGNED ErrorReason = 61
 )
 
 // Enum value maps for ErrorReason.
@@ -90,6 +96,8 @@ var (
 		14: "ERROR_REASON_OVERLOADED",
 		15: "ERROR_REASON_INTERNAL",
 		16: "ERROR_REASON_CALLER_FORBIDDEN",
+		60: "ERROR_REASON_EXCHANGE_REFUSED",
+		61: "ERROR_REASON_NOT_SIGNED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -109,6 +117,8 @@ var (
 		"ERROR_REASON_OVERLOADED":          14,
 		"ERROR_REASON_INTERNAL":            15,
 		"ERROR_REASON_CALLER_FORBIDDEN":    16,
+		"ERROR_REASON_EXCHANGE_REFUSED":    60,
+		"ERROR_REASON_NOT_SIGNED":          61,
 	}
 )
 
@@ -143,7 +153,7 @@ var File_writ_v1_error_proto protoreflect.FileDescriptor
 
 const file_writ_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13writ/v1/error.proto\x12\awrit.v1*\xa6\x04\n" +
+	"\x13writ/v1/error.proto\x12\awrit.v1*\xe6\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -162,7 +172,9 @@ const file_writ_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_DEADLINE\x10\r\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x0e\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x0f\x12!\n" +
-	"\x1dERROR_REASON_CALLER_FORBIDDEN\x10\x10B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\x1dERROR_REASON_CALLER_FORBIDDEN\x10\x10\x12!\n" +
+	"\x1dERROR_REASON_EXCHANGE_REFUSED\x10<\x12\x1b\n" +
+	"\x17ERROR_REASON_NOT_SIGNED\x10=B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_error_proto_rawDescOnce sync.Once

@@ -78,6 +78,63 @@ func (Disclosure) EnumDescriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
 }
 
+// ActorProof is what proves who acts.
+type ActorProof int32
+
+const (
+	// No exchange has it.
+	ActorProof_ACTOR_PROOF_UNSPECIFIED ActorProof = 0
+	// The caller's own X.509-SVID.
+	ActorProof_ACTOR_PROOF_X509_SVID ActorProof = 1
+	// A JWT-SVID.
+	ActorProof_ACTOR_PROOF_JWT_SVID ActorProof = 2
+	// A principal token.
+	ActorProof_ACTOR_PROOF_TOKEN ActorProof = 3
+)
+
+// Enum value maps for ActorProof.
+var (
+	ActorProof_name = map[int32]string{
+		0: "ACTOR_PROOF_UNSPECIFIED",
+		1: "ACTOR_PROOF_X509_SVID",
+		2: "ACTOR_PROOF_JWT_SVID",
+		3: "ACTOR_PROOF_TOKEN",
+	}
+	ActorProof_value = map[string]int32{
+		"ACTOR_PROOF_UNSPECIFIED": 0,
+		"ACTOR_PROOF_X509_SVID":   1,
+		"ACTOR_PROOF_JWT_SVID":    2,
+		"ACTOR_PROOF_TOKEN":       3,
+	}
+)
+
+func (x ActorProof) Enum() *ActorProof {
+	p := new(ActorProof)
+	*p = x
+	return p
+}
+
+func (x ActorProof) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (ActorProof) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x ActorProof) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ActorProof.Descriptor instead.
+func (ActorProof) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // LockEffect is what a lock does to what it hits.
 type LockEffect int32
 
@@ -123,11 +180,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -136,7 +193,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // NoticeKind is what was noticed.
@@ -202,11 +259,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -215,7 +272,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // ChangeAction is the kind of a change.
@@ -260,11 +317,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -273,7 +330,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -313,11 +370,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -326,7 +383,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -356,6 +413,7 @@ type Record struct {
 	//	*Record_Change
 	//	*Record_Notice
 	//	*Record_Lock
+	//	*Record_Exchange
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -485,6 +543,15 @@ func (x *Record) GetLock() *LockEvent {
 	return nil
 }
 
+func (x *Record) GetExchange() *ExchangeEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Exchange); ok {
+			return x.Exchange
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -515,6 +582,11 @@ type Record_Lock struct {
 	Lock *LockEvent `protobuf:"bytes,14,opt,name=lock,proto3,oneof"`
 }
 
+type Record_Exchange struct {
+	// Tokens were exchanged.
+	Exchange *ExchangeEvent `protobuf:"bytes,18,opt,name=exchange,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -524,6 +596,8 @@ func (*Record_Change) isRecord_Event() {}
 func (*Record_Notice) isRecord_Event() {}
 
 func (*Record_Lock) isRecord_Event() {}
+
+func (*Record_Exchange) isRecord_Event() {}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -1433,8 +1507,11 @@ type PrincipalFacts struct {
 	Purposes []string `protobuf:"bytes,6,rep,name=purposes,proto3" json:"purposes,omitempty"`
 	// When no clock within the leeway accepts the token any more.
 	TokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=token_expires_at,json=tokenExpiresAt,proto3" json:"token_expires_at,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The only tools that the token is for, as "server/name"; empty: it is not
+	// narrowed to tools. Absent in records that are older than this field.
+	Tools         []string `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PrincipalFacts) Reset() {
@@ -1516,6 +1593,362 @@ func (x *PrincipalFacts) GetTokenExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *PrincipalFacts) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+// ExchangeEvent is an exchange of tokens, or the refusal of one.
+type ExchangeEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request's request_id.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Who acts, as it was proved.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// By what the actor was proved.
+	ActorProof ActorProof `protobuf:"varint,3,opt,name=actor_proof,json=actorProof,proto3,enum=writ.v1.ActorProof" json:"actor_proof,omitempty"`
+	// The principal token that was exchanged; absent: none was, and what could be
+	// asked for is the configuration's grant. Of `parent_audience` the same.
+	Parent *PrincipalFacts `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The `aud` of that token.
+	ParentAudience []string `protobuf:"bytes,5,rep,name=parent_audience,json=parentAudience,proto3" json:"parent_audience,omitempty"`
+	// Every token that was presented. An exchange that is not refused uses them up.
+	Presented []*PresentedToken `protobuf:"bytes,6,rep,name=presented,proto3" json:"presented,omitempty"`
+	// What was asked for.
+	Purposes []string `protobuf:"bytes,7,rep,name=purposes,proto3" json:"purposes,omitempty"`
+	// What was asked for.
+	Tools []string `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
+	// What was asked for.
+	Audience []string `protobuf:"bytes,9,rep,name=audience,proto3" json:"audience,omitempty"`
+	// What was asked for, in seconds; 0: as long as may be.
+	TtlSeconds uint32 `protobuf:"varint,10,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	// The tokens that were issued; absent: the exchange was refused.
+	Issued *IssuedTokens `protobuf:"bytes,11,opt,name=issued,proto3" json:"issued,omitempty"`
+	// Why it was refused.
+	Reasons       []*Reason `protobuf:"bytes,12,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeEvent) Reset() {
+	*x = ExchangeEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeEvent) ProtoMessage() {}
+
+func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
+func (*ExchangeEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExchangeEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ExchangeEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ExchangeEvent) GetActorProof() ActorProof {
+	if x != nil {
+		return x.ActorProof
+	}
+	return ActorProof_ACTOR_PROOF_UNSPECIFIED
+}
+
+func (x *ExchangeEvent) GetParent() *PrincipalFacts {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetParentAudience() []string {
+	if x != nil {
+		return x.ParentAudience
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetPresented() []*PresentedToken {
+	if x != nil {
+		return x.Presented
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetPurposes() []string {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetAudience() []string {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *ExchangeEvent) GetIssued() *IssuedTokens {
+	if x != nil {
+		return x.Issued
+	}
+	return nil
+}
+
+func (x *ExchangeEvent) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+// PresentedToken is a token that was exchanged.
+type PresentedToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its digest, 32 bytes: of a principal token that of PrincipalFacts, of any
+	// other SHA-256 over "proof" and what is signed, each after its length.
+	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// When no clock within the leeway accepts it any more.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresentedToken) Reset() {
+	*x = PresentedToken{}
+	mi := &file_writ_v1_record_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresentedToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresentedToken) ProtoMessage() {}
+
+func (x *PresentedToken) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
+func (*PresentedToken) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PresentedToken) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *PresentedToken) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// IssuedTokens is what the issued tokens say. They differ in `jti` alone.
+type IssuedTokens struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `iss`.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// `sub`.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The human that the agent acts for; empty: none.
+	OnBehalfOf string `protobuf:"bytes,3,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	// The delegation chain, current actor first.
+	Actors []string `protobuf:"bytes,4,rep,name=actors,proto3" json:"actors,omitempty"`
+	// `purposes`.
+	Purposes []string `protobuf:"bytes,5,rep,name=purposes,proto3" json:"purposes,omitempty"`
+	// `tools`; empty: none.
+	Tools []string `protobuf:"bytes,6,rep,name=tools,proto3" json:"tools,omitempty"`
+	// `aud`.
+	Audience []string `protobuf:"bytes,7,rep,name=audience,proto3" json:"audience,omitempty"`
+	// `iat`, in whole seconds; `nbf` is the same or not_before.
+	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	// `nbf`, in whole seconds.
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// `exp`, in whole seconds.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// RFC 7638 thumbprint of the key that signs, 32 bytes: the `kid` is its
+	// base64url.
+	KeyThumbprint []byte `protobuf:"bytes,11,opt,name=key_thumbprint,json=keyThumbprint,proto3" json:"key_thumbprint,omitempty"`
+	// The digest of each token, as decisions by it have it in their token_digest.
+	// The `jti` of the one at index N is the record's id, a dot, and N.
+	TokenDigests  [][]byte `protobuf:"bytes,12,rep,name=token_digests,json=tokenDigests,proto3" json:"token_digests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssuedTokens) Reset() {
+	*x = IssuedTokens{}
+	mi := &file_writ_v1_record_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssuedTokens) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssuedTokens) ProtoMessage() {}
+
+func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
+func (*IssuedTokens) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *IssuedTokens) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *IssuedTokens) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *IssuedTokens) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+func (x *IssuedTokens) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetPurposes() []string {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetAudience() []string {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetIssuedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedAt
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetKeyThumbprint() []byte {
+	if x != nil {
+		return x.KeyThumbprint
+	}
+	return nil
+}
+
+func (x *IssuedTokens) GetTokenDigests() [][]byte {
+	if x != nil {
+		return x.TokenDigests
+	}
+	return nil
+}
+
 // EffectFacts is one change that was committed with the record.
 type EffectFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1533,7 +1966,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1978,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1991,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -1639,7 +2072,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +2084,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +2097,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Charge) GetBudget() string {
@@ -1723,7 +2156,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +2168,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +2181,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -1813,7 +2246,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +2258,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +2271,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -1900,7 +2333,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2345,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2358,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -2003,7 +2436,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2448,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2461,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LockFacts) GetId() string {
@@ -2116,7 +2549,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2561,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2574,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -2229,7 +2662,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2674,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2687,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -2326,7 +2759,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2771,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2784,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -2372,7 +2805,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xfb\x03\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xb1\x04\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -2388,7 +2821,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"settlement\x12.\n" +
 	"\x06change\x18\f \x01(\v2\x14.writ.v1.ChangeEventH\x00R\x06change\x12.\n" +
 	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06notice\x12(\n" +
-	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lockB\x0e\n" +
+	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lock\x124\n" +
+	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchangeB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc5\n" +
 	"\n" +
 	"\rDecisionEvent\x125\n" +
@@ -2478,7 +2912,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06effect\x18\x02 \x01(\x0e2\x0f.writ.v1.EffectB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12\x18\n" +
 	"\adiffers\x18\x03 \x01(\bR\adiffers\x124\n" +
 	"\areasons\x18\x04 \x03(\v2\x0f.writ.v1.ReasonB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\areasons\x12@\n" +
-	"\vobligations\x18\x05 \x03(\v2\x13.writ.v1.ObligationB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\"\xbc\x02\n" +
+	"\vobligations\x18\x05 \x03(\v2\x13.writ.v1.ObligationB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\"\xdc\x02\n" +
 	"\x0ePrincipalFacts\x12\"\n" +
 	"\asubject\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\asubject\x12 \n" +
 	"\x06issuer\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06issuer\x12*\n" +
@@ -2487,7 +2921,48 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06actors\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\bR\x06actors\x12*\n" +
 	"\ftoken_digest\x18\x05 \x01(\fB\a\xbaH\x04z\x02h R\vtokenDigest\x12$\n" +
 	"\bpurposes\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\bpurposes\x12D\n" +
-	"\x10token_expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\"\x9d\x01\n" +
+	"\x10token_expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0etokenExpiresAt\x12\x1e\n" +
+	"\x05tools\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05tools\"\xb2\x04\n" +
+	"\rExchangeEvent\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12 \n" +
+	"\x05actor\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12@\n" +
+	"\vactor_proof\x18\x03 \x01(\x0e2\x13.writ.v1.ActorProofB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\n" +
+	"actorProof\x12/\n" +
+	"\x06parent\x18\x04 \x01(\v2\x17.writ.v1.PrincipalFactsR\x06parent\x121\n" +
+	"\x0fparent_audience\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\x0eparentAudience\x12?\n" +
+	"\tpresented\x18\x06 \x03(\v2\x17.writ.v1.PresentedTokenB\b\xbaH\x05\x92\x01\x02\x10\x02R\tpresented\x12$\n" +
+	"\bpurposes\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\bpurposes\x12\x1e\n" +
+	"\x05tools\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05tools\x12$\n" +
+	"\baudience\x18\t \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\baudience\x12\x1f\n" +
+	"\vttl_seconds\x18\n" +
+	" \x01(\rR\n" +
+	"ttlSeconds\x12-\n" +
+	"\x06issued\x18\v \x01(\v2\x15.writ.v1.IssuedTokensR\x06issued\x123\n" +
+	"\areasons\x18\f \x03(\v2\x0f.writ.v1.ReasonB\b\xbaH\x05\x92\x01\x02\x10\x10R\areasons\"l\n" +
+	"\x0ePresentedToken\x12\x1f\n" +
+	"\x06digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x06digest\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xa2\x04\n" +
+	"\fIssuedTokens\x12 \n" +
+	"\x06issuer\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x06issuer\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\asubject\x12*\n" +
+	"\fon_behalf_of\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\n" +
+	"onBehalfOf\x12 \n" +
+	"\x06actors\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\bR\x06actors\x12$\n" +
+	"\bpurposes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\bpurposes\x12\x1e\n" +
+	"\x05tools\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05tools\x12$\n" +
+	"\baudience\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\baudience\x127\n" +
+	"\tissued_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x129\n" +
+	"\n" +
+	"not_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x129\n" +
+	"\n" +
+	"expires_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
+	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\x9d\x01\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
@@ -2564,7 +3039,13 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DISCLOSURE_ALLOWED\x10\x01\x12\x17\n" +
-	"\x13DISCLOSURE_OVERSIZE\x10\x02*\x94\x01\n" +
+	"\x13DISCLOSURE_OVERSIZE\x10\x02*u\n" +
+	"\n" +
+	"ActorProof\x12\x1b\n" +
+	"\x17ACTOR_PROOF_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ACTOR_PROOF_X509_SVID\x10\x01\x12\x18\n" +
+	"\x14ACTOR_PROOF_JWT_SVID\x10\x02\x12\x15\n" +
+	"\x11ACTOR_PROOF_TOKEN\x10\x03*\x94\x01\n" +
 	"\n" +
 	"LockEffect\x12\x1b\n" +
 	"\x17LOCK_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -2605,108 +3086,122 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(LockEffect)(0),               // 1: writ.v1.LockEffect
-	(NoticeKind)(0),               // 2: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 3: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 4: writ.v1.RolloutMode
-	(*Record)(nil),                // 5: writ.v1.Record
-	(*DecisionEvent)(nil),         // 6: writ.v1.DecisionEvent
-	(*RecordedDocument)(nil),      // 7: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 8: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 9: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 10: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 11: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 12: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 13: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 14: writ.v1.PrincipalFacts
-	(*EffectFacts)(nil),           // 15: writ.v1.EffectFacts
-	(*Charge)(nil),                // 16: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 17: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 18: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 19: writ.v1.LockEvent
-	(*LockFacts)(nil),             // 20: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 21: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 22: writ.v1.Rollout
-	(*BundleRef)(nil),             // 23: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(Phase)(0),                    // 25: writ.v1.Phase
-	(*Tool)(nil),                  // 26: writ.v1.Tool
-	(*Destination)(nil),           // 27: writ.v1.Destination
-	(*Cost)(nil),                  // 28: writ.v1.Cost
-	(*TraceContext)(nil),          // 29: writ.v1.TraceContext
-	(*Finding)(nil),               // 30: writ.v1.Finding
-	(*DecideResponse)(nil),        // 31: writ.v1.DecideResponse
-	(*Redact)(nil),                // 32: writ.v1.Redact
-	(Effect)(0),                   // 33: writ.v1.Effect
-	(*Reason)(nil),                // 34: writ.v1.Reason
-	(*Obligation)(nil),            // 35: writ.v1.Obligation
-	(Outcome)(0),                  // 36: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 37: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 38: writ.v1.SettleResponse
+	(ActorProof)(0),               // 1: writ.v1.ActorProof
+	(LockEffect)(0),               // 2: writ.v1.LockEffect
+	(NoticeKind)(0),               // 3: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 4: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 5: writ.v1.RolloutMode
+	(*Record)(nil),                // 6: writ.v1.Record
+	(*DecisionEvent)(nil),         // 7: writ.v1.DecisionEvent
+	(*RecordedDocument)(nil),      // 8: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 9: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 10: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 11: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 12: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 13: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 14: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 15: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 16: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 17: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 18: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 19: writ.v1.EffectFacts
+	(*Charge)(nil),                // 20: writ.v1.Charge
+	(*SettlementEvent)(nil),       // 21: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 22: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 23: writ.v1.LockEvent
+	(*LockFacts)(nil),             // 24: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 25: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 26: writ.v1.Rollout
+	(*BundleRef)(nil),             // 27: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(Phase)(0),                    // 29: writ.v1.Phase
+	(*Tool)(nil),                  // 30: writ.v1.Tool
+	(*Destination)(nil),           // 31: writ.v1.Destination
+	(*Cost)(nil),                  // 32: writ.v1.Cost
+	(*TraceContext)(nil),          // 33: writ.v1.TraceContext
+	(*Finding)(nil),               // 34: writ.v1.Finding
+	(*DecideResponse)(nil),        // 35: writ.v1.DecideResponse
+	(*Redact)(nil),                // 36: writ.v1.Redact
+	(Effect)(0),                   // 37: writ.v1.Effect
+	(*Reason)(nil),                // 38: writ.v1.Reason
+	(*Obligation)(nil),            // 39: writ.v1.Obligation
+	(Outcome)(0),                  // 40: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 41: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 42: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	24, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	6,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	17, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	18, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	21, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	19, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	14, // 6: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	25, // 7: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	26, // 8: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	26, // 9: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	27, // 10: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	28, // 11: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	29, // 12: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	30, // 13: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	31, // 14: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	15, // 15: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	13, // 16: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	7,  // 17: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	7,  // 18: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	7,  // 19: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 20: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	8,  // 21: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	9,  // 22: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	10, // 23: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	11, // 24: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	12, // 25: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	32, // 26: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	20, // 27: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	26, // 28: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	24, // 29: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	24, // 30: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	24, // 31: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	33, // 32: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	34, // 33: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	35, // 34: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	24, // 35: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	16, // 36: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	24, // 37: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	36, // 38: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	28, // 39: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	37, // 40: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	38, // 41: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	15, // 42: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	3,  // 43: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	22, // 44: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	20, // 45: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	20, // 46: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	1,  // 47: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	24, // 48: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	2,  // 49: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	23, // 50: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	23, // 51: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	4,  // 52: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	53, // [53:53] is the sub-list for method output_type
-	53, // [53:53] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	28, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	7,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	21, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	22, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	25, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	23, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	16, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	15, // 7: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	29, // 8: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	30, // 9: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	30, // 10: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	31, // 11: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	32, // 12: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	33, // 13: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	34, // 14: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	35, // 15: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	19, // 16: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	14, // 17: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	8,  // 18: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	8,  // 19: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	8,  // 20: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 21: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	9,  // 22: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	10, // 23: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	11, // 24: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	12, // 25: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	13, // 26: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	36, // 27: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	24, // 28: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	30, // 29: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	28, // 30: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	28, // 31: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	28, // 32: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	37, // 33: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	38, // 34: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	39, // 35: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	28, // 36: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 37: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	15, // 38: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	17, // 39: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	18, // 40: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	38, // 41: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	28, // 42: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 43: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	28, // 44: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	28, // 45: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	20, // 46: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	28, // 47: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	40, // 48: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	32, // 49: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	41, // 50: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	42, // 51: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	19, // 52: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	4,  // 53: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	26, // 54: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	24, // 55: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	24, // 56: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	2,  // 57: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	28, // 58: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	3,  // 59: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	27, // 60: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	27, // 61: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	5,  // 62: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -2722,8 +3217,9 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Change)(nil),
 		(*Record_Notice)(nil),
 		(*Record_Lock)(nil),
+		(*Record_Exchange)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[10].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[13].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -2733,8 +3229,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   19,
+			NumEnums:      6,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -20,6 +20,9 @@ func Purpose(req *decision.Request, snap *decision.Snapshot, _ *decision.Decisio
 			"Add the purpose to the bundle's purposes.")
 	}
 	f := abstain()
+	if narrowed := req.Principal.Tools; len(narrowed) > 0 {
+		f = carried(req, narrowed)
+	}
 	if tool := req.Tool.ToolName; tool != (decision.ToolName{}) &&
 		!slices.ContainsFunc(purpose.Tools, func(p decision.ToolPattern) bool { return p.Match(tool) }) {
 		f.Verdict = decision.Deny
@@ -28,4 +31,19 @@ func Purpose(req *decision.Request, snap *decision.Snapshot, _ *decision.Decisio
 			Lift: "Act under a purpose that grants the tool, or add the tool to this one in the bundle."})
 	}
 	return f
+}
+
+// carried holds an action to the tools that the token is narrowed to: it is for
+// these alone, so for no prompt and no connection, which name none.
+func carried(req *decision.Request, narrowed []string) decision.Finding {
+	tool := req.Tool.ToolName
+	switch {
+	case tool != (decision.ToolName{}) && !slices.Contains(narrowed, tool.String()):
+		return deny("purpose.tool_not_carried", fmt.Sprintf("The agent's token is narrowed to other tools than %s.", tool),
+			"Obtain a token for this tool, or one that is not narrowed to tools.")
+	case req.Phase == decision.Prompt || req.Phase == decision.Connect:
+		return deny("purpose.tool_not_carried", "The agent's token is narrowed to tools, and this action is not a tool's.",
+			"Obtain a token that is not narrowed to tools.")
+	}
+	return abstain()
 }

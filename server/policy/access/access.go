@@ -84,7 +84,7 @@ type verdict struct {
 }
 
 // Default are the policies of a bundle that has none of its own: callers decide,
-// settle and explain for their own tenant.
+// settle, explain and exchange tokens for their own tenant.
 func Default() *Policies {
 	list, err := cedar.NewPolicyListFromBytes("default.cedar", defaultText)
 	if err != nil {

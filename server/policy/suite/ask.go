@@ -19,6 +19,8 @@ type Who struct {
 	Actors     []string `yaml:"actors"`
 	// Carries are the token's purposes; empty: the one that is asked for.
 	Carries []string `yaml:"carries"`
+	// CarriesTools are the only tools that the token is for; empty: any.
+	CarriesTools []string `yaml:"carries_tools"`
 }
 
 // What is an action, as files write it.
@@ -105,7 +107,7 @@ func (a *Ask) Request(b *decision.Bundle, caller decision.Caller) (*decision.Req
 	}
 	r := &decision.Request{
 		Caller:    caller,
-		Principal: decision.Principal{Subject: a.Agent, OnBehalfOf: a.OnBehalfOf, Actors: a.Actors, Purposes: a.Carries},
+		Principal: decision.Principal{Subject: a.Agent, OnBehalfOf: a.OnBehalfOf, Actors: a.Actors, Purposes: a.Carries, Tools: a.CarriesTools},
 		Phase:     phase, Session: a.Session, Purpose: a.Purpose, Ticket: a.Ticket,
 		Destination: decision.Destination(a.Destination), Supports: a.Obligations(),
 		Cost: decision.Cost{Calls: 1, Tokens: a.Tokens, Micros: a.Micros, Currency: a.Currency},
