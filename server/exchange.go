@@ -90,7 +90,7 @@ func (s *Server) Exchange(ctx context.Context, caller decision.Caller, until tim
 		entry, receipt, err = s.record(ctx, id, x)
 	}
 	if err != nil {
-		return nil, s.unrecorded(ctx, "committing an exchange", err)
+		return nil, s.unrecorded(ctx, "recording an exchange", err)
 	}
 	row := entry.Row
 	if receipt.Prior != nil {
@@ -113,6 +113,7 @@ func (s *Server) Exchange(ctx context.Context, caller decision.Caller, until tim
 	return out, nil
 }
 
+// record commits an exchange.
 func (s *Server) record(ctx context.Context, id [16]byte, x *audit.ExchangeFacts) (audit.Entry, audit.Receipt, error) {
 	entry, err := audit.Exchanged(id, x)
 	if err != nil {
