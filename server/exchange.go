@@ -230,6 +230,11 @@ func (s *Server) narrow(x *audit.ExchangeFacts, p presented, id [16]byte, count 
 		return
 	}
 	m := s.exchange.Mint
+	if !m.Fits(g) {
+		x.Reasons = []decision.Reason{{Code: "exchange.size", Text: fmt.Sprintf("A token that says all that would be larger than %d bytes.", identity.MaxToken),
+			Lift: "Ask for fewer tools or audiences."}}
+		return
+	}
 	x.Issued = &audit.IssuedFacts{Issuer: m.Issuer().ID, Subject: g.Subject, OnBehalfOf: g.OnBehalfOf, Actors: g.Actors, Purposes: g.Purposes, Tools: g.Tools,
 		Audience: g.Audience, At: g.Issued, NotBefore: g.NotBefore, Expires: g.Expires, Key: m.Thumbprint()}
 	for i := range count {
