@@ -94,7 +94,7 @@ func (s *Server) Exchange(ctx context.Context, caller decision.Caller, until tim
 		entry, receipt, err = s.record(ctx, id, x)
 	}
 	if err != nil {
-		return nil, s.unrecorded(ctx, "committing an exchange", err)
+		return nil, s.unrecorded(ctx, "recording an exchange", err)
 	}
 	row := entry.Row
 	if receipt.Prior != nil {
@@ -117,6 +117,7 @@ func (s *Server) Exchange(ctx context.Context, caller decision.Caller, until tim
 	return out, nil
 }
 
+// record commits an exchange.
 func (s *Server) record(ctx context.Context, id [16]byte, x *audit.ExchangeFacts) (audit.Entry, audit.Receipt, error) {
 	entry, err := audit.Exchanged(id, x)
 	if err != nil {
@@ -233,6 +234,11 @@ func (s *Server) narrow(x *audit.ExchangeFacts, p presented, id [16]byte, count 
 		return
 	}
 	m := s.exchange.Mint
+	if !m.Fits(g) {
+		x.Reasons = []decision.Reason{{Code: "exchange.size", Text: fmt.Sprintf("A token that says all that would be larger than %d bytes.", identity.MaxToken),
+			Lift: "Ask for fewer tools or audiences."}}
+		return
+	}
 	x.Issued = &audit.IssuedFacts{Issuer: m.Issuer().ID, Subject: g.Subject, OnBehalfOf: g.OnBehalfOf, Actors: g.Actors, Purposes: g.Purposes, Tools: g.Tools,
 		Audience: g.Audience, At: g.Issued, NotBefore: g.NotBefore, Expires: g.Expires, Key: m.Thumbprint()}
 	for i := range count {

@@ -412,6 +412,13 @@ func TestExchangeRefuses(t *testing.T) {
 		"more than the grant": {[]string{"exchange.purposes"}, func(t *testing.T) *writv1.ExchangeRequest {
 			return e.actor(t, e.svid(t, agent), jwtType, "billing")
 		}},
+		"more than a token holds": {[]string{"exchange.size"}, func(t *testing.T) *writv1.ExchangeRequest {
+			in := e.actor(t, e.parent(t, nil), accessType, "support")
+			for i := range 64 {
+				in.Tools = append(in.Tools, fmt.Sprintf("%s%02d/%s", strings.Repeat("s", 62), i, strings.Repeat("n", 128)))
+			}
+			return in
+		}},
 		"all at once": {[]string{"exchange.purposes", "exchange.audience", "exchange.lifetime"}, func(t *testing.T) *writv1.ExchangeRequest {
 			in := e.actor(t, e.svid(t, agent), jwtType, "billing")
 			in.Audience, in.Ttl = []string{"x"}, durationpb.New(10*time.Minute)

@@ -153,7 +153,7 @@ func (r *record) readExchange(event *writv1.ExchangeEvent) error {
 	if _, err := identify(event.RequestId); err != nil {
 		return fmt.Errorf("request_id %w", err)
 	}
-	if err := line("actor", event.Actor, 1, 2048); err != nil {
+	if err := text("actor", event.Actor, 1, 2048); err != nil {
 		return err
 	}
 	if p := event.Parent; p != nil {

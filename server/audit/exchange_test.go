@@ -92,7 +92,7 @@ func TestExchangeRefuses(t *testing.T) {
 		"actor_proof is unknown ":            func(x *ExchangeFacts) { x.Proof = ByToken + 1 },
 		"request_id is not a UUID":           func(x *ExchangeFacts) { x.RequestID = "x" },
 		"actor is not 1 to":                  func(x *ExchangeFacts) { x.Actor = "" },
-		"actor holds a control":              func(x *ExchangeFacts) { x.Actor = "a\n" },
+		"actor holds a NUL":                  func(x *ExchangeFacts) { x.Actor = "a\x00" },
 		"more tokens or reasons":             func(x *ExchangeFacts) { x.Presented = append(x.Presented, x.Presented[0]) },
 		"tokens or reasons, and not both":    func(x *ExchangeFacts) { x.Issued = nil },
 		"tokens or reasons, and not both ":   func(x *ExchangeFacts) { x.Reasons = []decision.Reason{{Code: "x"}} },

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/writpdp/writ/server/secret"
 )
@@ -84,9 +85,15 @@ func (m *Mint) Digest(id string) [sha256.Size]byte {
 	return digest([]byte(m.issuer), m.public.thumbprint[:], []byte(id))
 }
 
-// Token signs what a grant says, as the token with a `jti`. A token that no
-// Verifier would take is an *Error.
-func (m *Mint) Token(ctx context.Context, g Grant, id string) (string, error) {
+// Fits reports whether a token of a grant is one that is not too large to be
+// accepted, whatever its `jti` of at most 64 bytes.
+func (m *Mint) Fits(g Grant) bool {
+	signed, err := m.unsigned(g, strings.Repeat("j", 64))
+	return err == nil && len(signed)+1+strict64.EncodedLen(maxRSABits/8) <= MaxToken
+}
+
+// unsigned is what is signed of a token.
+func (m *Mint) unsigned(g Grant, id string) (string, error) {
 	claims := map[string]any{
 		"iss": m.issuer, "sub": g.Subject, "aud": g.Audience, "jti": id, "purposes": g.Purposes,
 		"iat": g.Issued.Unix(), "nbf": g.NotBefore.Unix(), "exp": g.Expires.Unix(),
@@ -108,7 +115,16 @@ func (m *Mint) Token(ctx context.Context, g Grant, id string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing a token: %w", err)
 	}
-	signed := strict64.EncodeToString(header) + "." + strict64.EncodeToString(body)
+	return strict64.EncodeToString(header) + "." + strict64.EncodeToString(body), nil
+}
+
+// Token signs what a grant says, as the token with a `jti`. A token that no
+// Verifier would take is an *Error.
+func (m *Mint) Token(ctx context.Context, g Grant, id string) (string, error) {
+	signed, err := m.unsigned(g, id)
+	if err != nil {
+		return "", err
+	}
 	signature, err := m.sign(ctx, []byte(signed))
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
