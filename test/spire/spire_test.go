@@ -305,7 +305,11 @@ func exchangeAuthority(t *testing.T, d *domain, p *pdp, all func(string, func(ta
 	})
 	d.ask(t, "localauthority", "x509", "activate", "-authorityID", fresh)
 	all("all SVIDs are of the new authority", func(a tally) bool { return a.Authority == fresh && a.ServerAuthority == fresh })
+	// The agent must have an SVID of the new authority, too, before the old one
+	// goes: else it is nobody to its server, and hands out what it has.
+	node := d.agentSVID(t)
 	d.ask(t, "localauthority", "x509", "taint", "-authorityID", old)
+	until(t, "the agent's SVID is renewed", func() bool { return d.agentSVID(t) != node })
 	d.ask(t, "localauthority", "x509", "revoke", "-authorityID", old)
 	all("the old authority is gone", func(a tally) bool { return a.Authorities == 1 })
 	until(t, "the old authority is gone from the PDP", func() bool {
