@@ -39,8 +39,8 @@ type Config struct {
 	// Every is the time between two looks at the files and at the clock; 0: 5
 	// seconds.
 	Every time.Duration
-	// Patience is how long Open waits for the first certificate of the Workload
-	// API; 0: a minute.
+	// Patience is how long Open waits for a first certificate of the Workload API
+	// that can be used; 0: a minute.
 	Patience time.Duration
 	// Now is the clock.
 	Now func() time.Time
@@ -109,10 +109,19 @@ func Open(ctx context.Context, c Config) (*Source, error) {
 	if c.Files != nil {
 		open = s.openFiles
 	}
-	if err := open(ctx); err != nil {
+	waiting, cancel := context.WithTimeout(ctx, c.Patience)
+	defer cancel()
+	if err := open(waiting); err != nil {
 		return nil, err
 	}
 	first, err := s.load()
+	for err != nil && s.fresh != nil && waiting.Err() == nil {
+		select {
+		case <-waiting.Done():
+		case <-s.fresh:
+			first, err = s.load()
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}

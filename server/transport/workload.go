@@ -15,8 +15,6 @@ import (
 
 func (s *Source) openWorkload(ctx context.Context) error {
 	s.name = "workload API " + s.c.WorkloadAPI
-	ctx, cancel := context.WithTimeout(ctx, s.c.Patience)
-	defer cancel()
 	api, err := workloadapi.NewX509Source(ctx, workloadapi.WithClientOptions(
 		workloadapi.WithAddr(s.c.WorkloadAPI), workloadapi.WithLogger(workloadLog{s.c.Log})))
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -121,6 +121,25 @@ func TestWorkloadAPI(t *testing.T) {
 	until(t, "what fits again is taken", func() bool { return s.now().pair.Leaf.Equal(last.Leaf) })
 }
 
+// The first SVID that is of use is waited for; none that is not is served with.
+func TestWorkloadAPIBeginsBadly(t *testing.T) {
+	ours := newAuthority(t, nil)
+	a, address := newAPI(t)
+	expired := handOut(t, ours.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }, serverID), ours, nil)
+	good := ours.issue(t, nil, serverID)
+	a.answers <- expired
+	go func() { a.answers <- handOut(t, good, ours, nil) }()
+	if s := open(t, Config{WorkloadAPI: address}); !s.now().pair.Leaf.Equal(good.Leaf) {
+		t.Error("it starts with another certificate")
+	}
+	b, address := newAPI(t)
+	b.answers <- expired
+	_, err := Open(t.Context(), Config{WorkloadAPI: address, Patience: 200 * time.Millisecond, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("with an expired one alone: %v", err)
+	}
+}
+
 // Without an answer there is no start, and the log says what is wrong.
 func TestWorkloadAPIIsAway(t *testing.T) {
 	log := &output{}

@@ -234,6 +234,16 @@ plugins {
 	})
 }
 
+// agentSVID is the serial number of the agent's own SVID.
+func (d *domain) agentSVID(t testing.TB) string {
+	t.Helper()
+	serial := regexp.MustCompile(`(?m)^Serial number\s*: (\S+)$`).FindStringSubmatch(d.ask(t, "agent", "list"))
+	if serial == nil {
+		t.Fatal("the SPIRE server has no agent")
+	}
+	return serial[1]
+}
+
 func (d *domain) id(path string) string { return "spiffe://" + d.name + "/" + path }
 
 // register gives the processes of a user an SVID. It returns the entry's id.
