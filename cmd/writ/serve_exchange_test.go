@@ -107,7 +107,7 @@ func TestServeExchange(t *testing.T) {
 	for _, c := range []struct {
 		others, says string
 		keys         int
-	}{{"[old.pem]", "policy.", 2}, {"[]", "no decision, so deny: the issuer has no such key", 1}} {
+	}{{"[old.pem]", "policy.", 2}, {"[]", "no decision, so deny: the token's issuer has no such key", 1}} {
 		s.write(t, "writ.yaml", strings.Replace(strings.Replace(goodConfig, "callers:", exchangeSection, 1), "public_key_files: []", "public_key_files: "+c.others, 1))
 		p := s.serve(t)
 		if keys := s.keySet(t, p); strings.Count(keys, `"kid"`) != c.keys {
@@ -156,7 +156,7 @@ func TestServeExchangeRefuses(t *testing.T) {
 		"a grant of nothing":      {"purposes: [support]", "purposes: []", "is empty"},
 		"a grant of a server":     {"tools: [filesystem/list_directory]", "tools: ['filesystem/*']", "holds a wildcard"},
 		"agents of no domain":     {"    grants:", "    agents: [{ trust_domain: 'Not One', jwks_file: issuer.json }]\n    grants:", "is not a trust domain's name"},
-		"agents without keys":     {"    grants:", "    agents: [{ trust_domain: example.org, jwks_file: secret }]\n    grants:", "tokens.exchange.agents"},
+		"agents without keys":     {"    grants:", "    agents: [{ trust_domain: example.org, jwks_file: secret }]\n    grants:", "secret: reading the key set"},
 		"humans for the PDP":      {"    grants:", "    humans: [{ issuer: https://login.example.org, audience: writ, jwks_file: issuer.json }]\n    grants:", "has the audience of agents"},
 	} {
 		t.Run(name, func(t *testing.T) {
