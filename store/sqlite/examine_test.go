@@ -34,7 +34,9 @@ func TestExamine(t *testing.T) {
 		{"as it is made", func() error { return nil }, map[string]lane.Grade{"directory": lane.Good, "file": lane.Good, "schema": lane.Good, "pages": lane.Good}},
 		{"open to others", func() error { return os.Chmod(path, 0o640) }, map[string]lane.Grade{"directory": lane.Good, "file": lane.Bad, "schema": lane.Good, "pages": lane.Good}},
 		{"in an open directory", func() error { return os.Chmod(dir, 0o755) }, map[string]lane.Grade{"directory": lane.Bad, "file": lane.Bad, "schema": lane.Good, "pages": lane.Good}},
-		{"no ledger", func() error { return errors.Join(os.Remove(path+"-wal"), os.WriteFile(path, []byte("no ledger"), 0o600)) }, map[string]lane.Grade{"directory": lane.Bad, "file": lane.Bad, "schema": lane.Bad}},
+		{"no ledger", func() error {
+			return errors.Join(os.Remove(path+"-wal"), os.WriteFile(path, []byte("no ledger"), 0o600))
+		}, map[string]lane.Grade{"directory": lane.Bad, "file": lane.Bad, "schema": lane.Bad}},
 	} {
 		if err := c.change(); err != nil {
 			t.Fatal(err)
