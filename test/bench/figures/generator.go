@@ -59,6 +59,7 @@ func playLoad(ctx context.Context) (*role, error) {
 		"ready": method(func(c generatorConfig) (none, error) { return none{}, g.ready(c) }),
 		"probe": method(func(address string) (exchange, error) { return g.probe(ctx, address) }),
 		"drive": method(func(d drive) (sample, error) { return g.drive(ctx, d) }),
+		"flip":  method(func(f flips) (stops, error) { return g.flip(ctx, f) }),
 	}}, nil
 }
 

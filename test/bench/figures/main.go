@@ -35,6 +35,7 @@ type settings struct {
 	rounds  int
 	seconds float64
 	records int    // in the store that is replayed
+	flips   int    // of the locks
 	profile string // directory; empty: no profiles
 	dsn     string // of PostgreSQL; empty: none
 }
@@ -46,6 +47,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, complaints io.Wr
 	flags.IntVar(&s.rounds, "rounds", 5, "how often each server is measured; the figures are medians")
 	flags.Float64Var(&s.seconds, "seconds", 4, "how long each measurement takes, in seconds")
 	flags.IntVar(&s.records, "records", 200_000, "how many records are replayed")
+	flags.IntVar(&s.flips, "flips", 1000, "how often everything is stopped and let go")
 	flags.StringVar(&s.profile, "profile", "", "write CPU profiles of servers and load generator into this `directory`")
 	short := flags.Bool("short", false, "one round of a fifth of a second: the numbers then only show that everything runs")
 	role := flags.String("role", "", "be the server or load generator of this name (used by the program itself)")
@@ -56,10 +58,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, complaints io.Wr
 		return play(*role, in, out)
 	}
 	if *short {
-		s.rounds, s.seconds, s.records = 1, 0.2, 3000
+		s.rounds, s.seconds, s.records, s.flips = 1, 0.2, 3000, 10
 	}
-	if s.rounds < 1 || s.seconds <= 0 || s.records < 1 {
-		return errors.New("rounds, seconds and records must be positive")
+	if s.rounds < 1 || s.seconds <= 0 || s.records < 1 || s.flips < 1 {
+		return errors.New("rounds, seconds, records and flips must be positive")
 	}
 	wanted, err := choose(flags.Args(), s.dsn != "")
 	if err != nil {

@@ -30,6 +30,7 @@ type bench struct {
 type target struct {
 	*process
 	address string
+	dsn     string // of its PostgreSQL database; empty: none
 	echo    bool
 	records int64 // decisions that it answered
 }
@@ -79,7 +80,7 @@ func (b *bench) serve(ctx context.Context, wanted []figure) error {
 			return err
 		}
 	}
-	return nil
+	return b.locks(ctx, wanted)
 }
 
 func (b *bench) note(format string, args ...any) { fmt.Fprintf(b.out, "# "+format+"\n", args...) }
@@ -138,7 +139,7 @@ func (b *bench) start(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	t := &target{process: p}
+	t := &target{process: p, dsn: c.DSN}
 	b.servers[name] = t
 	var ready writReady
 	if err := p.ask(ctx, "serve", c, &ready); err != nil {

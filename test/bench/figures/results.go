@@ -40,6 +40,7 @@ type results struct {
 	bundleHeap map[string]float64 // bytes, likewise
 	replayed   float64            // records a second
 	tokens     map[string]float64 // microseconds, by figure
+	stops      stops
 }
 
 func (r *results) median(l load, of func(sample) float64) float64 {

@@ -14,14 +14,13 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/gofrs/uuid/v5"
-
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
+	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/spool"
@@ -57,6 +56,7 @@ type writReady struct {
 // store is what both stores are.
 type store interface {
 	server.Ledger
+	respond.Store
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
 	Checkpoint(context.Context) (audit.Checkpoint, error)
 	Close() error
@@ -105,7 +105,11 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 			return ready, err
 		}
 	}
-	s, err := newServer(c.Trust, chosen, ledger, w.store)
+	locks, err := followLocks(ctx, w.store)
+	if err != nil {
+		return ready, err
+	}
+	s, err := newServer(c.Trust, chosen, locks, ledger, w.store)
 	if err != nil {
 		return ready, err
 	}
@@ -122,6 +126,7 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 	if chosen.run != nil {
 		go chosen.run(ctx)
 	}
+	go locks.Run(ctx)
 	w.served = make(chan error, 1)
 	go func() { w.served <- s.Serve(ctx, grpcListener, httpListener) }()
 	return ready, nil
@@ -186,11 +191,11 @@ func (w *writ) shadow(ctx context.Context) (b bundles, err error) {
 		files fs.FS
 		trial rollout.Trial
 	}{{live, rollout.Trial{}}, {candidate, rollout.Trial{Mode: decision.Shadow}}} {
-		id, err := uuid.NewV7()
+		by, err := byBench()
 		if err != nil {
-			return b, fmt.Errorf("making an id: %w", err)
+			return b, err
 		}
-		if _, err := rollout.Activate(ctx, embedded, step.files, step.trial, audit.By{Actor: "bench", Reason: "To measure it.", At: time.Now(), ID: id}); err != nil {
+		if _, err := rollout.Activate(ctx, embedded, step.files, step.trial, by); err != nil {
 			return b, err
 		}
 		w.changes++
@@ -213,7 +218,16 @@ func openSpool(ctx context.Context, c writConfig, store *sqlite.Store) (*spool.S
 		Report: func(err error) { fmt.Fprintln(os.Stderr, "the spool:", err) }})
 }
 
-func newServer(t *trust, chosen bundles, ledger server.Ledger, store store) (*server.Server, error) {
+// followLocks follows the locks, as `writ serve` does.
+func followLocks(ctx context.Context, store store) (*respond.Follower, error) {
+	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(_ decision.Locks, err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "the locks:", err)
+		}
+	}})
+}
+
+func newServer(t *trust, chosen bundles, locks *respond.Follower, ledger server.Ledger, store store) (*server.Server, error) {
 	tokens, err := workload.Verifier(t.JWKS)
 	if err != nil {
 		return nil, err
@@ -236,7 +250,7 @@ func newServer(t *trust, chosen bundles, ledger server.Ledger, store store) (*se
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return server.New(server.Config{
-		Ledger: ledger, Bundle: chosen.of, Live: chosen.live, Recorded: chosen.recorded, Stages: stage.All, Tokens: tokens,
+		Ledger: ledger, Bundle: chosen.of, Live: chosen.live, Recorded: chosen.recorded, Locks: locks, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
 			id, err := identity.FromTLS(*state, time.Now())
 			if err != nil {
