@@ -183,16 +183,18 @@ func TestProofReplayed(t *testing.T) {
 	if got := ruleOf(err); got != "proof.ath" {
 		t.Errorf("the old proof with another token: got %v", err)
 	}
-	if _, err = ask(fresh, b.prove(t, fresh, "proof-1")); err == nil {
-		t.Error("a proof was accepted under a jti that is used up")
+	answer, err = ask(fresh, b.prove(t, fresh, "proof-1"))
+	must(t, err)
+	if answer.Effect != writv1.Effect_EFFECT_DENY || answer.Reasons[0].Code != "token.replayed" {
+		t.Errorf("a proof under a jti that is used up: got %s %v", answer.Effect, answer.Reasons)
 	}
 	answer, err = ask(fresh, b.prove(t, fresh, "proof-2"))
 	must(t, err)
 	if answer.Effect != writv1.Effect_EFFECT_ALLOW {
 		t.Errorf("a fresh proof: got %s %v", answer.Effect, answer.Reasons)
 	}
-	if n := b.verify(t); n != 3 {
-		t.Errorf("%d records, want 3", n)
+	if n := b.verify(t); n != 4 {
+		t.Errorf("%d records, want 4", n)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,22 +61,23 @@ func TestCasesWire(t *testing.T) {
 		for face, ask := range faces {
 			t.Run(store+"/"+face, func(t *testing.T) {
 				t.Parallel()
-				current := cases[0]
+				var current atomic.Pointer[Case] // a connection that is made asks the time too
+				current.Store(cases[0])
 				p := writtest.Start(t, writtest.Config{
 					Store:  open(t),
-					Now:    func() time.Time { return current.Given.Now },
-					Tenant: func() string { return current.Name },
+					Now:    func() time.Time { return current.Load().Given.Now },
+					Tenant: func() string { return current.Load().Name },
 				})
 				records := int64(0)
 				for _, c := range cases {
-					current = c
+					current.Store(c)
 					t.Run(c.Name, func(t *testing.T) {
 						records += seed(t, p, c)
 						playWire(t, p, c, ask)
 						records += int64(len(c.Steps))
 					})
 				}
-				current = &Case{Given: Given{Now: cases[0].Given.Now}}
+				current.Store(&Case{Given: Given{Now: cases[0].Given.Now}})
 				if n := p.Verify(t); n != records {
 					t.Errorf("the log holds %d records, want %d", n, records)
 				}

@@ -95,6 +95,7 @@ func (c devCmd) Run(ctx context.Context, to streams) (err error) {
 		d.locks.Run(ctx)
 		return nil
 	})
+	group.Go(func() error { return announce(ctx, d.locks, d.store, log) })
 	group.Go(func() error {
 		d.store.forgetTokens(ctx, log)
 		return nil

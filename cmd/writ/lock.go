@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -41,6 +42,32 @@ func (f lockFlags) by() (audit.By, error) {
 		return audit.By{}, fmt.Errorf("making an id: %w", err)
 	}
 	return audit.By{Actor: actor(), Reason: f.Reason, Ticket: f.Ticket, At: time.Now(), ID: id}, nil
+}
+
+// announce tells the store, until ctx is done, which locks this process goes by.
+func announce(ctx context.Context, locks *respond.Follower, to respond.Roll, log *slog.Logger) error {
+	id, err := uuid.NewV4()
+	if err != nil {
+		return fmt.Errorf("making an id: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("learning this machine's name: %w", err)
+	}
+	self := decision.Replica{ID: id, Name: fmt.Sprintf("%.200s/%d", host, os.Getpid())}
+	locks.Announce(ctx, to, self, func(err error) {
+		if err != nil {
+			log.Error("other servers are not told which locks are in force here", "error", err)
+			return
+		}
+		log.Info("other servers are told which locks are in force here")
+	})
+	return nil
+}
+
+type lockCmds struct {
+	Set    lockCmd       `cmd:"" default:"withargs" help:"Stop something. The word set may be left out."`
+	Status lockStatusCmd `cmd:"" help:"Which servers go by the newest locks, and since when."`
 }
 
 type lockCmd struct {

@@ -157,6 +157,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		locks.Run(ctx)
 		return nil
 	})
+	group.Go(func() error { return announce(ctx, locks, store, log) })
 	group.Go(func() error {
 		store.forgetTokens(ctx, log)
 		return nil

@@ -21,8 +21,9 @@ type Snapshot struct {
 
 // Facts are what the store knows about a request.
 type Facts struct {
-	// TokenUsed says that the token was accepted for another request, or expired
-	// so long ago that the store may have forgotten it.
+	// TokenUsed says that the token, or the proof that came with it, was accepted
+	// for another request, or expired so long ago that the store may have forgotten
+	// it.
 	TokenUsed bool
 	// Ticket is the ticket that the request names, or, for a RESULT, the one
 	// that its call redeemed; nil: there is none.
@@ -40,6 +41,7 @@ type Want struct {
 	Tenant    string
 	RequestID [16]byte
 	Token     [32]byte
+	Proof     [32]byte // that came with the token; zero: none
 	// TokenExpires is when the token is forgotten, at the earliest.
 	TokenExpires time.Time
 	Ticket       string   // empty: none
@@ -53,7 +55,7 @@ type Want struct {
 // Want is what the store must be asked for a request.
 func (b *Bundle) Want(req *Request, at time.Time) Want {
 	w := Want{
-		Tenant: req.Caller.Tenant, RequestID: req.ID, Token: req.Principal.Token, TokenExpires: req.Principal.Expires,
+		Tenant: req.Caller.Tenant, RequestID: req.ID, Token: req.Principal.Token, Proof: req.Principal.Proof, TokenExpires: req.Principal.Expires,
 		Ticket: req.Ticket, CallID: req.CallID,
 	}
 	vendor := b.Vendor(req.Destination)

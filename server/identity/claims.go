@@ -159,34 +159,40 @@ func (r *reader) purposes() []string {
 	if !ok {
 		return nil
 	}
+	return r.names("purposes", value, maxPurposes, "purpose", "a purpose's id", isPurpose)
+}
+
+// names is a claim that lists what it is for, each by its whole name and once.
+// one is what each of them is, form what it has to be.
+func (r *reader) names(claim string, value any, most int, one, form string, is func(string) bool) []string {
 	list, ok := value.([]any)
 	switch {
 	case !ok:
-		r.fail("purposes", "type", `the claim "purposes" is not an array`)
+		r.fail(claim, "type", "the claim %q is not an array", claim)
 	case len(list) == 0:
-		r.fail("purposes", "empty", `the claim "purposes" is empty`)
-	case len(list) > maxPurposes:
-		r.fail("purposes", "many", `the claim "purposes" has more than %d purposes`, maxPurposes)
+		r.fail(claim, "empty", "the claim %q is empty", claim)
+	case len(list) > most:
+		r.fail(claim, "many", "the claim %q has more than %d %s", claim, most, claim)
 	}
 	if r.err != nil {
 		return nil
 	}
-	purposes := make([]string, 0, len(list))
+	names := make([]string, 0, len(list))
 	for _, value := range list {
 		s, ok := value.(string)
 		switch {
 		case !ok:
-			r.fail("purposes", "item", `the claim "purposes" holds something that is not a string`)
+			r.fail(claim, "item", "the claim %q holds something that is not a string", claim)
 		case strings.Contains(s, "*"):
-			r.fail("purposes", "wildcard", `the claim "purposes" holds a wildcard: every purpose must be named`)
-		case !isPurpose(s):
-			r.fail("purposes", "form", `the claim "purposes" holds something that is not a purpose's id`)
-		case slices.Contains(purposes, s):
-			r.fail("purposes", "twice", `the claim "purposes" holds a purpose twice`)
+			r.fail(claim, "wildcard", "the claim %q holds a wildcard: every %s must be named", claim, one)
+		case !is(s):
+			r.fail(claim, "form", "the claim %q holds something that is not %s", claim, form)
+		case slices.Contains(names, s):
+			r.fail(claim, "twice", "the claim %q holds a %s twice", claim, one)
 		}
-		purposes = append(purposes, s)
+		names = append(names, s)
 	}
-	return purposes
+	return names
 }
 
 // CheckScope refuses purposes and tools that no token could carry; no tools: any.
@@ -220,33 +226,7 @@ func isPurpose(s string) bool {
 // named whole, as "server/name": there is no way to say all, or all of a server,
 // for a list that can only grow shorter must not grow by what a server adds.
 func (r *reader) tools(value any) []string {
-	list, ok := value.([]any)
-	switch {
-	case !ok:
-		r.fail("tools", "type", `the claim "tools" is not an array`)
-	case len(list) == 0:
-		r.fail("tools", "empty", `the claim "tools" is empty`)
-	case len(list) > maxTools:
-		r.fail("tools", "many", `the claim "tools" has more than %d tools`, maxTools)
-	}
-	if r.err != nil {
-		return nil
-	}
-	tools := make([]string, 0, len(list))
-	for _, value := range list {
-		s, ok := value.(string)
-		switch {
-		case !ok:
-			r.fail("tools", "item", `the claim "tools" holds something that is not a string`)
-		case strings.Contains(s, "*"):
-			r.fail("tools", "wildcard", `the claim "tools" holds a wildcard: every tool must be named`)
-		case !isTool(s):
-			r.fail("tools", "form", `the claim "tools" holds something that is not a tool's name`)
-		case slices.Contains(tools, s):
-			r.fail("tools", "twice", `the claim "tools" holds a tool twice`)
-		}
-		tools = append(tools, s)
-	}
+	tools := r.names("tools", value, maxTools, "tool", "a tool's name", isTool)
 	slices.Sort(tools)
 	return tools
 }

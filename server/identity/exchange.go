@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/writpdp/writ/server/decision"
 )
 
@@ -60,6 +62,37 @@ type Grant struct {
 	Subject, OnBehalfOf               string
 	Actors, Purposes, Tools, Audience []string
 	Issued, NotBefore, Expires        time.Time
+}
+
+// claims are what a token of an issuer says that gives this, with a `jti`.
+func (g Grant) claims(issuer, id string) jwt.MapClaims {
+	claims := jwt.MapClaims{
+		"iss": issuer, "sub": g.Subject, "aud": g.Audience, "jti": id, "purposes": g.Purposes,
+		"iat": g.Issued.Unix(), "nbf": g.NotBefore.Unix(), "exp": g.Expires.Unix(),
+	}
+	if g.OnBehalfOf != "" {
+		claims["on_behalf_of"] = g.OnBehalfOf
+	}
+	if act := chain(g.Actors); act != nil {
+		claims["act"] = act
+	}
+	if len(g.Tools) > 0 {
+		claims["tools"] = g.Tools
+	}
+	return claims
+}
+
+// chain nests actors as RFC 8693 does, the current one outermost.
+func chain(actors []string) map[string]any {
+	var act map[string]any
+	for i := len(actors) - 1; i >= 0; i-- {
+		outer := map[string]any{"sub": actors[i]}
+		if act != nil {
+			outer["act"] = act
+		}
+		act = outer
+	}
+	return act
 }
 
 // Refusal says why an exchange gives nothing, with all reasons.

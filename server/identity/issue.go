@@ -94,24 +94,11 @@ func (m *Mint) Fits(g Grant) bool {
 
 // unsigned is what is signed of a token.
 func (m *Mint) unsigned(g Grant, id string) (string, error) {
-	claims := map[string]any{
-		"iss": m.issuer, "sub": g.Subject, "aud": g.Audience, "jti": id, "purposes": g.Purposes,
-		"iat": g.Issued.Unix(), "nbf": g.NotBefore.Unix(), "exp": g.Expires.Unix(),
-	}
-	if g.OnBehalfOf != "" {
-		claims["on_behalf_of"] = g.OnBehalfOf
-	}
-	if act := chain(g.Actors); act != nil {
-		claims["act"] = act
-	}
-	if len(g.Tools) > 0 {
-		claims["tools"] = g.Tools
-	}
 	header, err := json.Marshal(map[string]string{"typ": "JWT", "alg": m.public.algorithm, "kid": m.public.jwk["kid"]})
 	if err != nil {
 		return "", fmt.Errorf("writing a token: %w", err)
 	}
-	body, err := json.Marshal(claims)
+	body, err := json.Marshal(g.claims(m.issuer, id))
 	if err != nil {
 		return "", fmt.Errorf("writing a token: %w", err)
 	}

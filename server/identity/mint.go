@@ -98,21 +98,9 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 	if lifetime < time.Second || lifetime > MaxLifetime {
 		return "", unclaimed("token.lifetime", "a token's lifetime is one second to %s", MaxLifetime)
 	}
-	from := at.Unix()
-	members := jwt.MapClaims{
-		"iss": c.Issuer, "sub": c.Subject, "aud": c.Audience, "jti": id, "purposes": c.Purposes,
-		"iat": from, "nbf": from, "exp": from + int64(lifetime/time.Second),
-	}
-	if c.OnBehalfOf != "" {
-		members["on_behalf_of"] = c.OnBehalfOf
-	}
-	if act := chain(c.Actors); act != nil {
-		members["act"] = act
-	}
-	if len(c.Tools) > 0 {
-		members["tools"] = c.Tools
-	}
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, members)
+	from := at.Truncate(time.Second)
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, Grant{Subject: c.Subject, OnBehalfOf: c.OnBehalfOf, Actors: c.Actors, Purposes: c.Purposes, Tools: c.Tools,
+		Audience: []string{c.Audience}, Issued: from, NotBefore: from, Expires: from.Add(lifetime)}.claims(c.Issuer, id))
 	token.Header["kid"] = m.id
 	signed, err := token.SignedString(m.private())
 	if err != nil {
@@ -127,17 +115,4 @@ func (m *Minter) Mint(c Claims, at time.Time, id string) (string, error) {
 		return "", err
 	}
 	return signed, nil
-}
-
-// chain nests actors as RFC 8693 does, the current one outermost.
-func chain(actors []string) map[string]any {
-	var act map[string]any
-	for i := len(actors) - 1; i >= 0; i-- {
-		outer := map[string]any{"sub": actors[i]}
-		if act != nil {
-			outer["act"] = act
-		}
-		act = outer
-	}
-	return act
 }

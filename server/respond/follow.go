@@ -38,10 +38,10 @@ type Follower struct {
 	ended  time.Time  // when it ended
 }
 
-// seen is what the store had, and when it was asked.
+// seen is what the store had, when it was asked, and since when that is known.
 type seen struct {
 	locks, stale *decision.Locks
-	at           time.Time
+	at, since    time.Time
 }
 
 // Follow returns once it knows the locks: a process that cannot learn them must
@@ -117,13 +117,13 @@ func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err er
 	if err != nil {
 		return false, fmt.Errorf("following the locks: %w", err)
 	}
-	next := &seen{locks: &c.Locks, at: at}
+	next := &seen{locks: &c.Locks, at: at, since: f.config.Now()}
 	if last := f.seen.Load(); last != nil {
 		switch {
 		case c.Locks.Version < last.locks.Version:
 			return false, fmt.Errorf("following the locks: the store went back from version %d to %d", last.locks.Version, c.Locks.Version)
 		case c.Locks.Version == last.locks.Version:
-			next.locks, next.stale = last.locks, last.stale
+			next.locks, next.stale, next.since = last.locks, last.stale, last.since
 		default:
 			changed = true
 		}

@@ -43,3 +43,11 @@ func WantedHour(w *decision.Want) int64 {
 	}
 	return HourOf(w.TokenExpires)
 }
+
+// WantedProof is the wanted proof as a store looks it up; nil: none is wanted.
+func WantedProof(w *decision.Want) []byte {
+	if w.Proof == [32]byte{} {
+		return nil
+	}
+	return w.Proof[:]
+}

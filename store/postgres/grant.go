@@ -19,6 +19,7 @@ var granted = []string{
 	`GRANT UPDATE (hashes) ON tile TO $role`,
 	`GRANT DELETE ON pending TO $role`,
 	`GRANT UPDATE ON lock_fence TO $role`, // to lock it
+	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
 	`REVOKE EXECUTE ON FUNCTION forget_tokens(timestamptz) FROM PUBLIC`,
 	`GRANT EXECUTE ON FUNCTION forget_tokens(timestamptz) TO $role`,
 }

@@ -19,7 +19,7 @@ const (
 	// very request; a record that is gone does not free it, and what may have been
 	// forgotten counts as used.
 	tokenUsedSQL = `EXISTS (SELECT 1 FROM token_horizon AS h WHERE h.hour > $9)
-			OR EXISTS (SELECT 1 FROM used_token AS u WHERE u.token = $1 AND NOT EXISTS (
+			OR EXISTS (SELECT 1 FROM used_token AS u WHERE u.token IN ($1, $10) AND NOT EXISTS (
 			SELECT 1 FROM record AS o
 			WHERE o.tenant = u.tenant AND o.id = u.record AND o.tenant = $2 AND o.kind = $3 AND o.key = $4))`
 
@@ -63,7 +63,7 @@ func (s *Store) facts(ctx context.Context, w *decision.Want) (decision.Facts, er
 		columns(w.Budgets, func(k *decision.BudgetKey) string { return k.Budget }),
 		columns(w.Budgets, func(k *decision.BudgetKey) string { return k.Subject }),
 		columns(w.Budgets, func(k *decision.BudgetKey) time.Time { return time.Unix(k.Start, 0) }),
-		w.Ticket, lane.WantedHour(w),
+		w.Ticket, lane.WantedHour(w), lane.WantedProof(w),
 	}
 	text, recalled := snapshotSQL, w.CallID != [16]byte{}
 	if recalled {

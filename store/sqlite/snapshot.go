@@ -51,7 +51,7 @@ func (s *Store) facts(ctx context.Context, w *decision.Want) (decision.Facts, er
 	var ticket ticketScan
 	var call rowScan
 	targets := append([]any{&facts.TokenUsed, &used}, ticket.targets()...)
-	args := []any{w.Token[:], w.Tenant, int64(audit.Decision), uuid.UUID(w.RequestID).String(), counterKeys(w.Budgets), w.Ticket, lane.WantedHour(w)}
+	args := []any{w.Token[:], w.Tenant, int64(audit.Decision), uuid.UUID(w.RequestID).String(), counterKeys(w.Budgets), w.Ticket, lane.WantedHour(w), lane.WantedProof(w)}
 	stmt, recalled := s.snapshot, w.CallID != [16]byte{}
 	if recalled {
 		stmt, targets, args[5] = s.recall, append(targets, call.targets()...), w.CallID[:]

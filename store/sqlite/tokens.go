@@ -21,7 +21,7 @@ var (
 	// very request; a record that is gone does not free it, and what may have been
 	// forgotten counts as used.
 	tokenUsedSQL = `(EXISTS (SELECT 1 FROM token_horizon AS h WHERE h.hour > ?7)
-			OR EXISTS (SELECT 1 FROM (` + slots(" UNION ALL ", `SELECT u.tenant, u.record FROM used_token_%d AS u WHERE u.token = ?1`) + `) AS u
+			OR EXISTS (SELECT 1 FROM (` + slots(" UNION ALL ", `SELECT u.tenant, u.record FROM used_token_%d AS u WHERE u.token IN (?1, ?8)`) + `) AS u
 			WHERE NOT EXISTS (SELECT 1 FROM record AS o
 			WHERE o.tenant = u.tenant AND o.id = u.record AND o.tenant = ?2 AND o.kind = ?3 AND o.key = ?4)))`
 

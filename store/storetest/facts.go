@@ -56,6 +56,9 @@ func factsOfTokens(t *testing.T, s Store) {
 		"another request":               {decision.Want{Tenant: "acme", RequestID: idOf("another"), Token: digest("token the token")}, true},
 		"the request's id elsewhere":    {decision.Want{Tenant: "bolt", RequestID: request, Token: digest("token the token")}, true},
 		"another token":                 {decision.Want{Tenant: "acme", RequestID: idOf("another"), Token: digest("another token")}, false},
+		"its proof":                     {decision.Want{Tenant: "acme", RequestID: idOf("another"), Token: digest("another token"), Proof: digest("token the token")}, true},
+		"its own proof":                 {decision.Want{Tenant: "acme", RequestID: request, Token: digest("another token"), Proof: digest("token the token")}, false},
+		"another proof":                 {decision.Want{Tenant: "acme", RequestID: idOf("another"), Token: digest("another token"), Proof: digest("another proof")}, false},
 		"the same request, other token": {decision.Want{Tenant: "acme", RequestID: request, Token: digest("another token")}, false},
 	} {
 		if got, want := facts(t, s, test.want).TokenUsed, test.used; got != want {

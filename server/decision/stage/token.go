@@ -11,8 +11,8 @@ func Token(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision)
 		return abstain()
 	}
 	if snap.TokenUsed {
-		return deny("token.replayed", "The principal token was used for another request before.",
-			"Obtain a fresh token: each is accepted once.")
+		return deny("token.replayed", "The principal token, or its proof, was used for another request before.",
+			"Obtain a fresh token, and make a fresh proof where it is bound to a key: each is accepted once.")
 	}
 	f := abstain()
 	f.Effects = []decision.Effect{decision.Consume{Token: req.Principal.Token, Expires: req.Principal.Expires}}

@@ -1,0 +1,59 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+const (
+	tellSQL = `WITH forgotten AS (DELETE FROM replica WHERE told < $6 AND id <> $1)
+		INSERT INTO replica (id, name, version, applied, told) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, applied = excluded.applied, told = excluded.told`
+
+	leaveSQL = `DELETE FROM replica WHERE id = $1`
+
+	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name COLLATE "C", id`
+)
+
+// Tell keeps what a replica tells in the place of what it told before, and drops
+// those that told more than decision.ReplicaForgotten earlier.
+func (s *Store) Tell(ctx context.Context, r decision.Replica) error {
+	_, err := s.change(ctx, tellSQL, uuid.UUID(r.ID), r.Name, r.Version, r.Applied, r.Told, r.Told.Add(-decision.ReplicaForgotten))
+	if err != nil {
+		return fmt.Errorf("entering a replica: %w", err)
+	}
+	return nil
+}
+
+// Leave drops a replica, if it is there.
+func (s *Store) Leave(ctx context.Context, id [16]byte) error {
+	if _, err := s.change(ctx, leaveSQL, uuid.UUID(id)); err != nil {
+		return fmt.Errorf("dropping a replica: %w", err)
+	}
+	return nil
+}
+
+// Replicas are those that told, by name and id.
+func (s *Store) Replicas(ctx context.Context) ([]decision.Replica, error) {
+	rows, err := s.read.Query(ctx, replicasSQL)
+	if err != nil {
+		return nil, fmt.Errorf("listing the replicas: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r decision.Replica, err error) {
+		var id uuid.UUID
+		var applied, told time.Time
+		err = row.Scan(&id, &r.Name, &r.Version, &applied, &told)
+		r.ID, r.Applied, r.Told = id, applied.UTC(), told.UTC()
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the replicas: %w", err)
+	}
+	return all, nil
+}
