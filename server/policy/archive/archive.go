@@ -64,7 +64,11 @@ func Open(archive []byte) (*decision.Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the archive of a bundle: %w", err)
 	}
-	seen := &recorder{fsys: newMemory(files), files: map[string]*bytes.Buffer{}}
+	fsys, err := tree(files)
+	if err != nil {
+		return nil, fmt.Errorf("reading the archive of a bundle: %w", err)
+	}
+	seen := &recorder{fsys: fsys, files: map[string]*bytes.Buffer{}}
 	bundle, err := policy.Load(seen)
 	if err != nil {
 		return nil, fmt.Errorf("loading the archive of a bundle: %w", err)

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/writpdp/writ/policies/policiestest"
 	"github.com/writpdp/writ/server/policy"
 )
@@ -197,36 +195,24 @@ func TestOpenNoticesEveryFlip(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		whole, _, err := Pack(newMemory(must(read(bad))))
+		whole, _, err := Pack(unpacked(bad))
 		if err != nil || !bytes.Equal(whole, bad) {
 			t.Errorf("byte %d: opened as %s, and is not what packing gives: %v", i, bundle.Digest, err)
 		}
 	}
 }
 
-func must(files map[string][]byte, err error) map[string][]byte {
+// unpacked is the file system of an archive that Open has taken.
+func unpacked(archive []byte) fs.FS {
+	files, err := read(archive)
 	if err != nil {
 		panic(err)
 	}
-	return files
-}
-
-func TestMemory(t *testing.T) {
-	m := newMemory(map[string][]byte{"a": []byte("1"), "b/c": []byte("22"), "b/d/e": nil})
-	if err := fstest.TestFS(m, "a", "b/c", "b/d/e"); err != nil {
-		t.Error(err)
-	}
-	var names []string
-	entries, err := fs.ReadDir(m, "b")
+	fsys, err := tree(files)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if diff := cmp.Diff([]string{"c", "d"}, names); diff != "" {
-		t.Error(diff)
-	}
+	return fsys
 }
 
 func FuzzOpen(f *testing.F) {
@@ -237,7 +223,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, packed, err := Pack(newMemory(must(read(archive))))
+		again, packed, err := Pack(unpacked(archive))
 		if err != nil || !bytes.Equal(again, archive) || packed.Digest != bundle.Digest {
 			t.Errorf("an archive is opened that packing does not give: %v", err)
 		}
