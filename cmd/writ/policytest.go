@@ -169,15 +169,23 @@ func (c policyTestCmd) coverage(r *report.Report, seen *coverage.Coverage, name 
 }
 
 // replaceFile writes a file through another, so that it is whole or as it was.
-func replaceFile(name string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
+func replaceFile(name string, data []byte) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing a file: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
 	}
-	if err := os.WriteFile(name+".new", data, 0o666); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
+	temporary, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
 	}
-	if err := os.Rename(name+".new", name); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
+	defer os.Remove(temporary.Name())
+	_, err = temporary.Write(data)
+	if err := errors.Join(err, temporary.Chmod(0o644), temporary.Close()); err != nil {
+		return err
 	}
-	return nil
+	return os.Rename(temporary.Name(), name)
 }

@@ -191,20 +191,5 @@ func writeManifest(file, server string, l listing.Listing) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return fmt.Errorf("pinning the tools: %w", err)
-	}
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".pin-*")
-	if err != nil {
-		return fmt.Errorf("pinning the tools: %w", err)
-	}
-	defer os.Remove(temporary.Name())
-	_, err = temporary.Write(data)
-	if err := errors.Join(err, temporary.Chmod(0o644), temporary.Close()); err != nil {
-		return fmt.Errorf("pinning the tools: %w", err)
-	}
-	if err := os.Rename(temporary.Name(), file); err != nil {
-		return fmt.Errorf("pinning the tools: %w", err)
-	}
-	return nil
+	return replaceFile(file, data)
 }
