@@ -22,18 +22,19 @@ const (
 )
 
 // Tell keeps what a replica tells in the place of what it told before, and drops
-// those that told more than decision.ReplicaForgotten earlier.
+// those that told more than decision.ReplicaForgotten earlier. Unlike a commit it may
+// be cut short: a server must be able to end while its database hangs.
 func (s *Store) Tell(ctx context.Context, r decision.Replica) error {
-	_, err := s.change(ctx, tellSQL, uuid.UUID(r.ID), r.Name, r.Version, r.Applied, r.Told, r.Told.Add(-decision.ReplicaForgotten))
+	_, err := s.write.Exec(ctx, tellSQL, uuid.UUID(r.ID), r.Name, r.Version, r.Applied, r.Told, r.Told.Add(-decision.ReplicaForgotten))
 	if err != nil {
 		return fmt.Errorf("entering a replica: %w", err)
 	}
 	return nil
 }
 
-// Leave drops a replica, if it is there.
+// Leave drops a replica, if it is there. It may be cut short as well.
 func (s *Store) Leave(ctx context.Context, id [16]byte) error {
-	if _, err := s.change(ctx, leaveSQL, uuid.UUID(id)); err != nil {
+	if _, err := s.write.Exec(ctx, leaveSQL, uuid.UUID(id)); err != nil {
 		return fmt.Errorf("dropping a replica: %w", err)
 	}
 	return nil
