@@ -47,9 +47,9 @@ type Reader interface {
 // Report is what a verification found.
 type Report struct {
 	// Leaves and Pending count the records that fit, sealed and not yet sealed;
-	// Settlements, Changes and Locks those of both that are such.
-	Leaves, Pending, Settlements, Changes, Locks int64
-	Checkpoints, Tiles                           int64
+	// Settlements, Exchanges, Changes and Locks those of both that are such.
+	Leaves, Pending, Settlements, Exchanges, Changes, Locks int64
+	Checkpoints, Tiles                                      int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
 	// remembered tokens, Archives those of bundles.
 	Counters, Redemptions, Tokens, Archives int64

@@ -249,6 +249,8 @@ func (v *verification) count(r *record) {
 	switch r.Kind {
 	case Settlement:
 		v.report.Settlements++
+	case Exchange:
+		v.report.Exchanges++
 	case Change:
 		v.report.Changes++
 	case Lock:
