@@ -70,6 +70,12 @@ type lockCmds struct {
 	Status lockStatusCmd `cmd:"" help:"Which servers go by the newest locks, and since when."`
 }
 
+// Help is what the command's help says besides.
+func (lockCmds) Help() string {
+	return "For example: writ lock agent:spiffe://example.org/agent/support --for 4h --reason 'INC-42: deletes what it should read.' --database-file FILE. " +
+		"Targets and effects are in writ lock set --help."
+}
+
 type lockCmd struct {
 	Target    string `arg:"" help:"What to stop: all, or agent:, caller:, human:, session:, tool:, server:, class:, vendor:, host: or purpose: with a value."`
 	lockFlags `embed:""`
