@@ -124,6 +124,9 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := locks.Observe(metrics.Meter()); err != nil {
+		return err
+	}
 	certificates, err := conf.certificates(ctx, store, metrics, log)
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func TestServeProbes(t *testing.T) {
 		t.Errorf("readiness: %d %s", code, body)
 	}
 	code, metrics := p.probe(t, "/metrics")
-	for _, want := range []string{"writ_certificate_expiry_seconds{role=\"server\"} ", "writ_certificate_long_lived{role=\"authority\"} 0\n", "go_goroutines "} {
+	for _, want := range []string{"writ_certificate_expiry_seconds{role=\"server\"} ", "writ_certificate_long_lived{role=\"authority\"} 0\n", "writ_locks_version 0\n", "writ_locks_age_seconds ", "go_goroutines "} {
 		if code != http.StatusOK || !strings.Contains(metrics, want) {
 			t.Errorf("metrics: %d, without %q", code, want)
 		}
