@@ -17,6 +17,8 @@ type Replica struct {
 const (
 	// MaxReplicaName is the longest name of a replica, in bytes.
 	MaxReplicaName = 255
+	// MaxReplicas is how many a list of them has at most.
+	MaxReplicas = 1000
 	// ReplicaForgotten is how long after it told a replica may be forgotten.
 	ReplicaForgotten = time.Hour
 )

@@ -16,7 +16,7 @@ type Roll interface {
 	Tell(context.Context, decision.Replica) error
 	// Leave drops a replica.
 	Leave(ctx context.Context, id [16]byte) error
-	// Replicas are those that told, by name and id.
+	// Replicas are those that told, by name and id, at most decision.MaxReplicas.
 	Replicas(context.Context) ([]decision.Replica, error)
 }
 

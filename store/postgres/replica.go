@@ -18,7 +18,7 @@ const (
 
 	leaveSQL = `DELETE FROM replica WHERE id = $1`
 
-	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name COLLATE "C", id`
+	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name COLLATE "C", id LIMIT $1`
 )
 
 // Tell keeps what a replica tells in the place of what it told before, and drops
@@ -40,9 +40,9 @@ func (s *Store) Leave(ctx context.Context, id [16]byte) error {
 	return nil
 }
 
-// Replicas are those that told, by name and id.
+// Replicas are those that told, by name and id, at most decision.MaxReplicas.
 func (s *Store) Replicas(ctx context.Context) ([]decision.Replica, error) {
-	rows, err := s.read.Query(ctx, replicasSQL)
+	rows, err := s.read.Query(ctx, replicasSQL, decision.MaxReplicas)
 	if err != nil {
 		return nil, fmt.Errorf("listing the replicas: %w", err)
 	}

@@ -15,7 +15,7 @@ const (
 
 	leaveSQL = `DELETE FROM replica WHERE id = ?`
 
-	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name, id`
+	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name, id LIMIT ?`
 )
 
 // Tell keeps what a replica tells in the place of what it told before, and drops
@@ -41,7 +41,7 @@ func (s *Store) Leave(ctx context.Context, id [16]byte) error {
 	return nil
 }
 
-// Replicas are those that told, by name and id.
+// Replicas are those that told, by name and id, at most decision.MaxReplicas.
 func (s *Store) Replicas(ctx context.Context) ([]decision.Replica, error) {
 	var all []decision.Replica
 	err := s.each(ctx, func(scan func(...any) error) error {
@@ -55,7 +55,7 @@ func (s *Store) Replicas(ctx context.Context) ([]decision.Replica, error) {
 		r.Applied, r.Told = moment(applied), moment(told)
 		all = append(all, r)
 		return nil
-	}, replicasSQL)
+	}, replicasSQL, decision.MaxReplicas)
 	if err != nil {
 		return nil, fmt.Errorf("listing the replicas: %w", err)
 	}

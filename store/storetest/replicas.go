@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -64,4 +65,10 @@ func testReplicas(t *testing.T, place Place) {
 		}
 	}
 	want(c)
+	for i := range decision.MaxReplicas {
+		tell(replica(fmt.Sprint("many-", i), 1, c.Told))
+	}
+	if got, err := other.Replicas(t.Context()); err != nil || len(got) != decision.MaxReplicas {
+		t.Errorf("%d are listed, want %d: %v", len(got), decision.MaxReplicas, err)
+	}
 }
