@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -42,12 +41,7 @@ func (b bundleArg) nearby() string {
 	if b.Bundle == "" {
 		return ""
 	}
-	if here, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(here, b.Bundle); err == nil && filepath.IsLocal(rel) {
-			return filepath.ToSlash(rel)
-		}
-	}
-	return filepath.ToSlash(b.Bundle)
+	return filepath.ToSlash(b.place(""))
 }
 
 func lintText(w io.Writer, findings []lint.Finding) error {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -30,12 +29,8 @@ type exchangeConfig struct {
 	// Agents are trust domains whose JWT-SVIDs prove agents. Without a file or URL
 	// their keys are those that the Workload API tells.
 	Agents []struct {
-		TrustDomain string        `yaml:"trust_domain"`
-		JWKSFile    string        `yaml:"jwks_file"`
-		JWKSURL     string        `yaml:"jwks_url"`
-		JWKSCAFile  string        `yaml:"jwks_ca_file"`
-		KeysMaxAge  time.Duration `yaml:"keys_max_age"`
-		keys        keyPlace      // of the above
+		Keys   keyPlace `yaml:",inline"`
+		domain string   // their trust domain, wherever its keys are
 	} `yaml:"agents"`
 	// Humans are issuers whose ID tokens prove humans.
 	Humans []struct {
@@ -70,12 +65,11 @@ func (x *exchangeConfig) paths() []*string {
 func (x *exchangeConfig) resolve(dir string) error {
 	for i := range x.Agents {
 		a := &x.Agents[i]
-		a.keys = keyPlace{JWKSFile: a.JWKSFile, JWKSURL: a.JWKSURL, JWKSCAFile: a.JWKSCAFile, KeysMaxAge: a.KeysMaxAge}
-		if a.JWKSFile == "" && a.JWKSURL == "" {
-			a.keys.TrustDomain = a.TrustDomain
+		if a.domain = a.Keys.TrustDomain; a.Keys.JWKSFile != "" || a.Keys.JWKSURL != "" {
+			a.Keys.TrustDomain = "" // it is no place then
 		}
-		if err := a.keys.resolve(dir); err != nil {
-			return fmt.Errorf("agents: trust domain %q: %w", a.TrustDomain, err)
+		if err := a.Keys.resolve(dir); err != nil {
+			return fmt.Errorf("agents: trust domain %q: %w", a.domain, err)
 		}
 	}
 	for i := range x.Humans {
@@ -139,12 +133,12 @@ func (c *config) exchange(ctx context.Context, mint *identity.Mint, tokens *iden
 	var keys keySources
 	for i := range x.Agents {
 		a := &x.Agents[i]
-		source, err := a.keys.source(a.TrustDomain, log)
+		source, err := a.Keys.source(a.domain, log)
 		if err != nil {
-			return nil, nil, fmt.Errorf("tokens.exchange.agents: trust domain %q: %w", a.TrustDomain, err)
+			return nil, nil, fmt.Errorf("tokens.exchange.agents: trust domain %q: %w", a.domain, err)
 		}
 		keys = append(keys, source)
-		conf.Agents = append(conf.Agents, identity.TrustDomain{Name: a.TrustDomain, Keys: source})
+		conf.Agents = append(conf.Agents, identity.TrustDomain{Name: a.domain, Keys: source})
 	}
 	for i := range x.Humans {
 		h := &x.Humans[i]

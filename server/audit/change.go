@@ -135,18 +135,16 @@ func (r *record) readChange(id string, event *writv1.ChangeEvent) error {
 	if err != nil {
 		return fmt.Errorf("rollout: %w", err)
 	}
+	if err := r.system("a change"); err != nil {
+		return err
+	}
 	switch {
-	case r.Tenant != decision.System:
-		return fmt.Errorf("a change is not of the tenant %q", decision.System)
-	case r.Caller != "":
-		return errors.New("a change has a caller")
 	case event.Action < writv1.ChangeAction_CHANGE_ACTION_ACTIVATE || event.Action > writv1.ChangeAction_CHANGE_ACTION_HALT:
 		return errors.New("action is unknown")
 	case event.Action == writv1.ChangeAction_CHANGE_ACTION_HALT && rollout.Candidate != (decision.BundleRef{}):
 		return errors.New("a halt leaves a candidate")
 	}
-	err = errors.Join(line("actor", event.Actor, 1, maxActor), line("reason", event.Reason, 1, maxReason), line("ticket_id", event.TicketId, 0, 128))
-	if err != nil {
+	if err := by(event.Actor, event.Reason, event.TicketId); err != nil {
 		return err
 	}
 	r.Key, r.Principal, r.Ticket, r.Bundle = id, event.Actor, event.TicketId, rollout.Live.Digest

@@ -124,16 +124,13 @@ func (r *record) readLock(id string, event *writv1.LockEvent) error {
 	if _, err := lockOf(event.GetLock()); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	switch {
-	case r.Tenant != decision.System:
-		return fmt.Errorf("a change of the locks is not of the tenant %q", decision.System)
-	case r.Caller != "":
-		return errors.New("a change of the locks has a caller")
-	case event.Version < 1:
+	if err := r.system("a change of the locks"); err != nil {
+		return err
+	}
+	if event.Version < 1 {
 		return errors.New("version is not positive")
 	}
-	err = errors.Join(line("actor", event.Actor, 1, maxActor), line("reason", event.Reason, 1, maxReason), line("ticket_id", event.TicketId, 0, 128))
-	if err != nil {
+	if err := by(event.Actor, event.Reason, event.TicketId); err != nil {
 		return err
 	}
 	r.Key, r.Principal, r.Ticket = id, event.Actor, event.TicketId

@@ -8,7 +8,6 @@ import (
 	"unicode"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
-	"github.com/writpdp/writ/server/decision"
 )
 
 // NoticeKind is what a server noticed: about its bundle's source, or, from
@@ -119,12 +118,10 @@ func NoticeOf(body []byte) (NoticeFacts, error) {
 
 func (r *record) readNotice(id string, event *writv1.NoticeEvent) error {
 	r.notice, r.Kind = event, Notice
-	switch {
-	case r.Tenant != decision.System:
-		return fmt.Errorf("a notice is not of the tenant %q", decision.System)
-	case r.Caller != "":
-		return errors.New("a notice has a caller")
-	case event.Kind < writv1.NoticeKind_NOTICE_KIND_ACTIVATED || event.Kind > writv1.NoticeKind_NOTICE_KIND_EXPIRED:
+	if err := r.system("a notice"); err != nil {
+		return err
+	}
+	if event.Kind < writv1.NoticeKind_NOTICE_KIND_ACTIVATED || event.Kind > writv1.NoticeKind_NOTICE_KIND_EXPIRED {
 		return errors.New("kind is unknown")
 	}
 	for _, t := range noticeTexts(event) {

@@ -99,6 +99,23 @@ func enterSystem(id [16]byte, at time.Time, event proto.Message, m *writv1.Recor
 	return enter(m)
 }
 
+// system refuses what no record of the tenant writ:system can be. what is the
+// record.
+func (r *record) system(what string) error {
+	switch {
+	case r.Tenant != decision.System:
+		return fmt.Errorf("%s is not of the tenant %q", what, decision.System)
+	case r.Caller != "":
+		return fmt.Errorf("%s has a caller", what)
+	}
+	return nil
+}
+
+// by refuses who cannot have made a change, and why.
+func by(actor, reason, ticket string) error {
+	return errors.Join(line("actor", actor, 1, maxActor), line("reason", reason, 1, maxReason), line("ticket_id", ticket, 0, 128))
+}
+
 // enter encodes a record. Row and effects are derived from the message as RowOf
 // derives them from the bytes, so that what is committed beside the bytes cannot
 // say anything else, and a record that RowOf would refuse is never committed.
