@@ -35,7 +35,7 @@ func (s *Server) identify(caller decision.Caller, action decision.Action, in *wr
 	}
 	req := &decision.Request{
 		Caller: caller, Principal: principal,
-		Phase: decision.Phase(in.Phase), Session: in.SessionId, Purpose: in.Purpose,
+		Phase: decision.Phase(in.Phase), Session: in.SessionId, Depth: int64(in.PlanDepth), Purpose: in.Purpose,
 		Tool: toolRef(in.Tool), Ticket: in.TicketId, Supports: in.SupportedObligations,
 		Destination: decision.Destination{Host: in.Destination.GetHost(), Vendor: in.Destination.GetVendor(), Region: in.Destination.GetRegion()},
 		Cost:        decision.Cost{Calls: max(1, in.Cost.GetCalls()), Tokens: in.Cost.GetTokens(), Micros: in.Cost.GetMicros(), Currency: in.Cost.GetCurrency()},

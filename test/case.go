@@ -238,6 +238,8 @@ func obligation(o *writv1.Obligation) string {
 		return "step_up " + p.StepUp.AcrValue
 	case *writv1.Obligation_Watermark:
 		return "watermark " + p.Watermark.Text
+	case *writv1.Obligation_Delay:
+		return fmt.Sprint("delay ", p.Delay.Millis)
 	}
 	return "unknown " + o.Type
 }

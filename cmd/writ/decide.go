@@ -56,7 +56,7 @@ type decideCmd struct {
 	Currency    string   `help:"ISO 4217 code of the money."`
 	Context     string   `help:"Free facts for the policies, a JSON object." placeholder:"JSON"`
 	RequestID   string   `help:"Idempotency key, a UUIDv7. Without: a new one." placeholder:"ID"`
-	Supports    []string `default:"redact,route,filter_tools,limit_output,notify,step_up,watermark" help:"Obligations that the caller can meet."`
+	Supports    []string `default:"redact,route,filter_tools,limit_output,notify,step_up,watermark,delay" help:"Obligations that the caller can meet."`
 	Explain     bool     `help:"Commit nothing; say what each stage found and which policies nearly matched."`
 	Output      string   `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
 }

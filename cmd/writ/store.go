@@ -45,6 +45,7 @@ type dataStore interface {
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Locks(ctx context.Context, version int64) (audit.Row, error)
+	server.Lapses
 	respond.Roll
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)

@@ -32,7 +32,7 @@ func route(e *audit.Entry, lanes int) int {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(e.Tenant))
 	charges := slices.ContainsFunc(e.Effects, func(effect decision.Effect) bool {
-		_, ok := effect.(decision.Charge)
+		_, ok := effect.(decision.Counting)
 		return ok
 	})
 	if !charges {

@@ -13,11 +13,11 @@ import (
 var granted = []string{
 	`GRANT USAGE ON SCHEMA $schema TO $role`,
 	`GRANT SELECT ON ALL TABLES IN SCHEMA $schema TO $role`,
-	`GRANT INSERT ON record, pending, leaf, tile, checkpoint, budget_use, ticket, ticket_use, used_token, rollout, bundle, lock_version TO $role`,
+	`GRANT INSERT ON record, pending, leaf, tile, checkpoint, budget_use, ticket, ticket_use, used_token, rollout, bundle, lock_version, lapse TO $role`,
 	`GRANT UPDATE (used) ON budget_use TO $role`,
 	`GRANT UPDATE (uses, revoked) ON ticket TO $role`,
 	`GRANT UPDATE (hashes) ON tile TO $role`,
-	`GRANT DELETE ON pending TO $role`,
+	`GRANT DELETE ON pending, lapse TO $role`,
 	`GRANT UPDATE ON lock_fence TO $role`, // to lock it
 	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
 	`REVOKE EXECUTE ON FUNCTION forget_tokens(timestamptz) FROM PUBLIC`,

@@ -29,6 +29,7 @@ type Store interface {
 	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Locks(ctx context.Context, version int64) (audit.Row, error)
+	Due(ctx context.Context, at time.Time, limit int) ([]audit.Lapse, error)
 	respond.Roll
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)

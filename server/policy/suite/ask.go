@@ -68,7 +68,7 @@ type Ask struct {
 }
 
 // supported are the obligations that there are.
-var supported = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark"}
+var supported = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay"}
 
 // Obligations are the types of obligation that the caller can meet.
 func (a *Ask) Obligations() []string {

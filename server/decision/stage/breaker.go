@@ -1,0 +1,46 @@
+package stage
+
+import (
+	"fmt"
+
+	"github.com/writpdp/writ/server/decision"
+)
+
+// Breaker stops calls that others like them have shown to fail, and has them wait
+// after a failure.
+func Breaker(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
+	f := abstain()
+	vendor := snap.Bundle.Vendor(req.Destination)
+	var delay decision.Delay
+	for _, rule := range snap.Bundle.Watching(req) {
+		key := rule.Key(req, vendor)
+		state := decision.BreakerOf(snap.Used[key])
+		if _, ok := rule.Passes(state, snap.At); !ok {
+			f.Verdict = decision.Deny
+			what := "is open after failures in turn"
+			if state.Probing {
+				what = "is trying one call"
+			}
+			f.Reasons = append(f.Reasons, decision.Reason{Code: "breaker.open",
+				Text: fmt.Sprintf("The breaker %q %s; it has opened %d times in turn.", rule.ID, what, state.Level),
+				Lift: fmt.Sprintf("Wait until %s.", state.Until.UTC().Format("2006-01-02T15:04:05Z"))})
+			f.Waits = append(f.Waits, state.Until)
+			continue
+		}
+		f.Effects = append(f.Effects, decision.Pass{Key: key, Trip: rule.Trip, At: snap.At})
+		delay.For = max(delay.For, rule.Delay(state))
+	}
+	if delay.For > 0 {
+		f.Obligations = append(f.Obligations, decision.Obligation{Duty: delay})
+	}
+	return f
+}
+
+// Depth stops a plan that goes deeper than the bundle allows.
+func Depth(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
+	if limit := snap.Bundle.Depth; limit > 0 && req.Depth > limit {
+		return deny("plan.depth", fmt.Sprintf("The step lies %d deep in the agent's plan, and %d is the most.", req.Depth, limit),
+			"Have the agent plan less deep.")
+	}
+	return abstain()
+}
