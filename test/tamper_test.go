@@ -68,6 +68,10 @@ var covered = map[string]fault{
 	"ticket_use.ticket": {what: "redemption"},
 	"ticket_use.record": {what: "redemption"},
 
+	"lapse.tenant":   {what: "lapse"},
+	"lapse.decision": {what: "lapse"},
+	"lapse.at":       {what: "lapse"},
+
 	"rollout.version": {what: "rollout", changes: apart},
 	"rollout.record":  {what: "rollout"},
 
@@ -332,6 +336,9 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 		right = named && tenant
 	case "pending":
 		right = named && tenant
+	case "lapse":
+		ids = append(ids, before["decision"], after["decision"])
+		right = tenant && slices.ContainsFunc(ids, func(id any) bool { return idIn(id) == p.Record })
 	case "ticket_use", "used_token":
 		right = named && (tenant || p.Tenant == "")
 		index = p.Index

@@ -215,6 +215,7 @@ func evaluation(s *Step, in *writv1.DecideRequest) object {
 		}
 	}
 	put("session_id", in.SessionId, in.SessionId != "")
+	put("plan_depth", in.PlanDepth, in.PlanDepth != 0)
 	put("ticket_id", in.TicketId, in.TicketId != "")
 	put("call_decision_id", in.CallDecisionId, in.CallDecisionId != "")
 	put("arguments", json.RawMessage(in.Arguments), len(in.Arguments) > 0)

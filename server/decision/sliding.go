@@ -12,9 +12,9 @@ func step(length int64) int64 { return max(1, (length+parts-1)/parts) }
 
 // beside are the other parts of the sliding window that ends in a part: what any
 // moment of this part looks back upon, and the part after it, which a clock that is
-// ahead may have begun. All of the oldest part counts as long as the window reaches
+// ahead may have begun: clocks must not differ by more than a part. All of the oldest part counts as long as the window reaches
 // into it, so that no span of the window's length ever holds more than the cap, and
-// what was used comes back up to one part late.
+// what was used comes back up to two parts late.
 func beside(key BudgetKey, length int64) []BudgetKey {
 	part := step(length)
 	back := (length + part - 1) / part
