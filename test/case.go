@@ -158,7 +158,7 @@ func (s *Step) Request(bundle *decision.Bundle, id, token string, calls []string
 	}
 	r := &writv1.DecideRequest{
 		RequestId: id, PrincipalToken: token, Phase: writv1.Phase(writv1.Phase_value["PHASE_"+s.Phase]),
-		SessionId: s.Session, Purpose: s.Purpose, Arguments: s.Args, TicketId: s.Ticket,
+		SessionId: s.Session, PlanDepth: uint32(s.Depth), Purpose: s.Purpose, Arguments: s.Args, TicketId: s.Ticket,
 		Context: s.Context, SupportedObligations: s.Obligations(),
 	}
 	if s.Tool != "" {

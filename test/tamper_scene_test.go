@@ -66,8 +66,8 @@ var (
 	sealedCases = map[string][]string{
 		"acme": {"allow_read_file", "redact_result_inside_text", "redact_arguments", "ticket_redeemed_once", "token_replayed", "list_filtered"},
 		"bolt": {"route_to_eu", "route_and_redact", "result_after_ticket", "ticket_for_refund", "list_nothing", "deny_path_climbs"},
-		"cove": {"allow_connect_mail", "allow_model_cost", "watermark_web_content", "step_up_for_migration", "ticket_wrong_in_every_way", "allow_refund_of_payment"},
-		"dale": {"budget_last_call"},
+		"cove": {"allow_connect_mail", "allow_model_cost", "watermark_web_content", "ticket_wrong_in_every_way", "allow_refund_of_payment"},
+		"dale": {"budget_last_call", "step_up_for_migration"},
 	}
 	pendingCases = map[string][]string{
 		"acme": {"allow_small_refund", "deny_tool_drift"},

@@ -253,7 +253,7 @@ func (q *Question) facts(r *record) error {
 	}
 	for _, c := range q.Charges { // and what they held before
 
-		line, ok := q.Lines[c.Key.Budget]
+		line, ok := q.Lines[c.Key.Rule()]
 		if !ok {
 			return fmt.Errorf("a charge without a line of its budget")
 		}
