@@ -6,10 +6,20 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// Breaker stops calls that others like them have shown to fail, and has them wait
-// after a failure.
-func Breaker(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
+// Session stops an agent that has run astray: one whose plan goes deeper than the
+// bundle allows, and calls that others like them have shown to fail. After a failure
+// it has them wait.
+func Session(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
 	f := abstain()
+	limit := snap.Bundle.Depth
+	deep := limit > 0 && req.Depth > limit
+	if deep {
+		f = deny("plan.depth", fmt.Sprintf("The step lies %d deep in the agent's plan, and %d is the most.", req.Depth, limit),
+			"Have the agent plan less deep.")
+	}
+	if len(snap.Bundle.Breakers) == 0 {
+		return f
+	}
 	vendor := snap.Bundle.Vendor(req.Destination)
 	var delay decision.Delay
 	for _, rule := range snap.Bundle.Watching(req) {
@@ -30,17 +40,11 @@ func Breaker(req *decision.Request, snap *decision.Snapshot, _ *decision.Decisio
 		f.Effects = append(f.Effects, decision.Pass{Key: key, Trip: rule.Trip, At: snap.At})
 		delay.For = max(delay.For, rule.Delay(state))
 	}
+	if deep {
+		f.Waits = nil // waiting alone does not help
+	}
 	if delay.For > 0 {
 		f.Obligations = append(f.Obligations, decision.Obligation{Duty: delay})
 	}
 	return f
-}
-
-// Depth stops a plan that goes deeper than the bundle allows.
-func Depth(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
-	if limit := snap.Bundle.Depth; limit > 0 && req.Depth > limit {
-		return deny("plan.depth", fmt.Sprintf("The step lies %d deep in the agent's plan, and %d is the most.", req.Depth, limit),
-			"Have the agent plan less deep.")
-	}
-	return abstain()
 }
