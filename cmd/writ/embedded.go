@@ -9,6 +9,8 @@ import (
 
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/respond"
+	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/spool"
 	"github.com/writpdp/writ/store/sqlite"
@@ -24,6 +26,9 @@ type servedStore struct {
 	flush func(context.Context) error
 	// forget forgets tokens that expired long before a time.
 	forget func(ctx context.Context, at time.Time) error
+	// listen calls changed when somebody may have changed something, until ctx is
+	// done; nil: nobody tells.
+	listen func(ctx context.Context, changed func(postgres.Topic), report func(error))
 	close  func() error
 }
 
@@ -56,7 +61,32 @@ func (c *config) openServed(ctx context.Context, log *slog.Logger) (*servedStore
 	if err != nil {
 		return nil, err
 	}
-	return &servedStore{dataStore: store, ledger: store, forget: store.ForgetTokens, close: store.Close}, nil
+	served := &servedStore{dataStore: store, ledger: store, forget: store.ForgetTokens, close: store.Close}
+	if c.Notify == nil || *c.Notify {
+		served.listen = store.Listen
+	}
+	return served, nil
+}
+
+// hint has the followers look when the store tells of a change, until ctx is done.
+func (s *servedStore) hint(ctx context.Context, locks *respond.Follower, bundles *rollout.Follower, log *slog.Logger) {
+	if s.listen == nil {
+		return
+	}
+	s.listen(ctx, func(of postgres.Topic) {
+		switch of {
+		case postgres.LocksChanged:
+			locks.Hint()
+		case postgres.RolloutChanged:
+			bundles.Hint()
+		}
+	}, func(err error) {
+		if err != nil {
+			log.Warn("the database does not tell of changes: they are seen at the next look", "error", err)
+			return
+		}
+		log.Info("the database tells of changes")
+	})
 }
 
 // forgetEvery is how often tokens are forgotten: each time those of one hour, if

@@ -45,7 +45,9 @@ type config struct {
 	// is a directory of an embedded store, of this server alone.
 	DatabaseFile string `yaml:"database_file"`
 	DataDir      string `yaml:"data_dir"`
-	Log          struct {
+	// Notify is whether to listen to what the database tells of changes; without: yes.
+	Notify *bool `yaml:"notify"`
+	Log    struct {
 		// Origin is the log's name in its checkpoints.
 		Origin string `yaml:"origin"`
 		// The key that signs checkpoints: Ed25519.
@@ -158,6 +160,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	group.Go(func() error {
 		locks.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		store.hint(ctx, locks, bundles, log)
 		return nil
 	})
 	group.Go(func() error { return announce(ctx, locks, store, log) })

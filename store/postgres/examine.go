@@ -152,7 +152,7 @@ func (e *examination) rights(ctx context.Context) error {
 		wanted           bool
 	}{
 		{"record", "SELECT", true}, {"record", "INSERT", true}, {"pending", "DELETE", true}, {"leaf", "INSERT", true}, {"checkpoint", "INSERT", true},
-		{"used_token", "INSERT", true}, {"lock_version", "INSERT", true}, {"lock_fence", "UPDATE", true}, {"replica", "DELETE", true},
+		{"used_token", "INSERT", true}, {"lock_version", "INSERT", true}, {"lock_fence", "UPDATE", true}, {"sequencer", "UPDATE", true}, {"replica", "DELETE", true},
 		{"record", "UPDATE", false}, {"record", "DELETE", false}, {"record", "TRUNCATE", false}, {"leaf", "UPDATE", false}, {"leaf", "DELETE", false},
 		{"checkpoint", "UPDATE", false}, {"checkpoint", "DELETE", false}, {"used_token", "DELETE", false}, {"used_token", "UPDATE", false},
 		{"lock_version", "DELETE", false}, {"lock_version", "UPDATE", false},

@@ -11,6 +11,8 @@ import (
 const (
 	undefinedTable  = "42P01"
 	uniqueViolation = "23505"
+	unsupported     = "0A000"
+	syntaxError     = "42601"
 )
 
 // failure is what a failed attempt at a batch calls for.
@@ -43,6 +45,14 @@ func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
+// codeOf is the SQLSTATE of an error that the server answered; else empty.
+func codeOf(err error) string {
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return refusal.Code
+	}
+	return ""
+}
+
 func classify(err error) failure {
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -50,7 +60,7 @@ func classify(err error) failure {
 	}
 	switch code := refusal.Code; {
 	case code == uniqueViolation, code == "40001", code == "40P01", // unique key, serialization, deadlock
-		code == "0A000", code == "26000": // a prepared statement outlived a change of the schema
+		code == unsupported, code == "26000": // a prepared statement outlived a change of the schema
 		return conflict
 	case code == "55P03", code == "57014": // lock timeout, statement timeout
 		return blocked

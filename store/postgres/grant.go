@@ -18,7 +18,7 @@ var granted = []string{
 	`GRANT UPDATE (uses, revoked) ON ticket TO $role`,
 	`GRANT UPDATE (hashes) ON tile TO $role`,
 	`GRANT DELETE ON pending TO $role`,
-	`GRANT UPDATE ON lock_fence TO $role`, // to lock it
+	`GRANT UPDATE ON lock_fence, sequencer TO $role`, // to lock them
 	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
 	`REVOKE EXECUTE ON FUNCTION forget_tokens(timestamptz) FROM PUBLIC`,
 	`GRANT EXECUTE ON FUNCTION forget_tokens(timestamptz) TO $role`,

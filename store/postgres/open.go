@@ -38,7 +38,9 @@ type Config struct {
 type Store struct {
 	write *pgxpool.Pool // of the lanes, the sealer and what changes tickets
 	read  *pgxpool.Pool
-	lanes []*lane.Lane
+	// compatible says that neither NOTIFY nor locks on tables are used.
+	compatible bool
+	lanes      []*lane.Lane
 	// memory is of the counters.
 	memory lane.Memory
 }
@@ -179,6 +181,25 @@ func (s *Store) check(ctx context.Context) error {
 		return fmt.Errorf("the schema has version %d, this build needs %d: migrate the database first", version, latest)
 	case version > latest:
 		return fmt.Errorf("the schema has version %d, which is newer than this build's %d", version, latest)
+	}
+	if err := s.read.QueryRow(ctx, `SELECT compatible FROM engine`).Scan(&s.compatible); err != nil {
+		return fmt.Errorf("reading what the database is asked for: %w", err)
+	}
+	return nil
+}
+
+// SetCompatible says for all servers of a database whether they use neither NOTIFY
+// nor locks on tables, for an engine that lacks these. The connection is the schema's
+// owner's. A server learns of it when it starts, and all must go by the same: none
+// may run meanwhile.
+func SetCompatible(ctx context.Context, dsn string, compatible bool) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err == nil {
+		defer conn.Close(context.WithoutCancel(ctx))
+		_, err = conn.Exec(ctx, `UPDATE engine SET compatible = $1`, compatible)
+	}
+	if err != nil {
+		return fmt.Errorf("saying what the database may be asked for: %w", err)
 	}
 	return nil
 }

@@ -51,22 +51,17 @@ const (
 // trip. Counters and tickets are locked first, in the order of their keys; what
 // is read after that is at least as new. The size is read before the records, so
 // that a record which it finds unsealed will stand at an index of at least it.
-func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.State, error) {
-	s := lane.NewState()
+func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.State, error) {
+	state := lane.NewState()
 	b := &pgx.Batch{}
 	b.Queue(beginSQL)
-	if n.Relock {
-		b.Queue(closeLocksSQL)
-	}
-	if n.Locks { // before anything that could be waited for: see closeLocksSQL
-		b.Queue(newestLocksSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Locks) })
-	}
+	s.queueFence(b, state, n) // before anything that could be waited for
 	if len(n.Counters) > 0 {
 		tenants, budgets, subjects, windows := counterColumns(n.Counters)
 		b.Queue(createCountersSQL, tenants, budgets, subjects, windows)
 		each(b.Queue(lockCountersSQL, tenants, budgets, subjects, windows), func(row pgx.CollectableRow) error {
 			u, err := scanUse(row)
-			s.Used[lane.CounterKey{Tenant: u.Tenant, BudgetKey: u.Key}] = u.Used
+			state.Used[lane.CounterKey{Tenant: u.Tenant, BudgetKey: u.Key}] = u.Used
 			return err
 		})
 	}
@@ -79,15 +74,15 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 			var k lane.TicketKey
 			var t lane.TicketState
 			err := row.Scan(&k.Tenant, &k.ID, &t.Uses, &t.MaxUses, &t.Revoked)
-			s.Tickets[k] = t
+			state.Tickets[k] = t
 			return err
 		})
 	}
 	if n.Rollout {
-		b.Queue(newestRolloutSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rollout) })
+		b.Queue(newestRolloutSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Rollout) })
 	}
-	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Size) })
-	queuePriors(b, s, n.Records)
+	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Size) })
+	queuePriors(b, state, n.Records)
 	if len(n.Tokens) > 0 {
 		tokens := make([][]byte, len(n.Tokens))
 		for i := range n.Tokens {
@@ -99,12 +94,28 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 				return err
 			}
 			token, err := digest(raw)
-			s.Tokens[token] = true
+			state.Tokens[token] = true
 			return err
 		})
-		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Horizon) })
+		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Horizon) })
 	}
-	return s, run(ctx, conn, b)
+	return state, run(ctx, conn, b)
+}
+
+// queueFence reads the version of the locks, fenced: whoever changes them waits for
+// this transaction, and this one for whoever does.
+func (s *Store) queueFence(b *pgx.Batch, state *lane.State, n lane.Needs) {
+	switch {
+	case n.Relock && s.compatible:
+		b.Queue(holdLocksSQL)
+	case n.Relock:
+		b.Queue(closeLocksSQL)
+	case n.Locks && s.compatible:
+		b.Queue(shareLocksSQL)
+	}
+	if n.Locks {
+		b.Queue(newestLocksSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Locks) })
+	}
 }
 
 func queuePriors(b *pgx.Batch, s *lane.State, wanted []lane.RecordKey) {
