@@ -57,6 +57,9 @@ func (c *config) openServed(ctx context.Context, log *slog.Logger) (*servedStore
 	if err != nil {
 		return nil, err
 	}
+	if err := postgres.CheckServed(ctx, dsn, c.AllowFailoverLoss); err != nil {
+		return nil, err
+	}
 	store, err := postgres.Open(ctx, dsn)
 	if err != nil {
 		return nil, err

@@ -45,6 +45,9 @@ type config struct {
 	// is a directory of an embedded store, of this server alone.
 	DatabaseFile string `yaml:"database_file"`
 	DataDir      string `yaml:"data_dir"`
+	// AllowFailoverLoss serves from several hosts none of which is a synchronous
+	// standby: a failover then loses what was answered last.
+	AllowFailoverLoss bool `yaml:"allow_failover_loss"`
 	// Notify is whether to listen to what the database tells of changes; without: yes.
 	Notify *bool `yaml:"notify"`
 	Log    struct {

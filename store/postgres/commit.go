@@ -74,7 +74,7 @@ func (s *Store) flush(entries []audit.Entry) []lane.Outcome {
 			losses++
 			again = losses < maxLost
 			if again {
-				s.write.Reset() // its neighbours are likely to be lost as well
+				s.reset()
 				pause(losses)
 			}
 		}

@@ -28,7 +28,11 @@ var granted = []string{
 // connection is the schema's owner's; the role must exist. It may be repeated, and
 // has to be after a migration.
 func Grant(ctx context.Context, dsn, role string) error {
-	conn, err := pgx.Connect(ctx, dsn)
+	c, err := owner(dsn)
+	if err != nil {
+		return fmt.Errorf("granting: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return fmt.Errorf("granting: %w", err)
 	}

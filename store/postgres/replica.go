@@ -26,7 +26,7 @@ const (
 // be cut short: a server must be able to end while its database hangs.
 func (s *Store) Tell(ctx context.Context, r decision.Replica) error {
 	_, err := s.write.Exec(ctx, tellSQL, uuid.UUID(r.ID), r.Name, r.Version, r.Applied, r.Told, r.Told.Add(-decision.ReplicaForgotten))
-	if err != nil {
+	if s.noted(err) != nil {
 		return fmt.Errorf("entering a replica: %w", err)
 	}
 	return nil

@@ -60,7 +60,7 @@ func (s *Store) Seal(ctx context.Context, max int, extend audit.Extend) (sealed 
 		sealed, err = seal(ctx, tx, max, extend)
 		return err
 	})
-	if err != nil {
+	if s.noted(err) != nil {
 		return 0, fmt.Errorf("sealing: %w", err)
 	}
 	return sealed, nil

@@ -78,5 +78,5 @@ func (s *Store) change(ctx context.Context, text string, args ...any) (int64, er
 		return 0, err
 	}
 	tag, err := s.write.Exec(context.WithoutCancel(ctx), text, args...)
-	return tag.RowsAffected(), err
+	return tag.RowsAffected(), s.noted(err)
 }
