@@ -36,6 +36,9 @@ const (
 // standby was cancelled, so the batch may be on the primary alone.
 var errUnsure = errors.New("the server warns about the commit")
 
+// errMissing: what is there was not found. Nothing was written.
+var errMissing = errors.New("the server does not find what it has")
+
 const warned = "writ.warned"
 
 // noteWarning remembers, on a connection, that the server has warned.
@@ -54,6 +57,9 @@ func codeOf(err error) string {
 }
 
 func classify(err error) failure {
+	if errors.Is(err, errMissing) {
+		return conflict
+	}
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return lost

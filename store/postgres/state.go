@@ -23,17 +23,18 @@ const (
 			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n) ORDER BY w.n
 		ON CONFLICT DO NOTHING`
 
+	// Each row is locked by a query of its own, in their order. A join would be
+	// evaluated again, of it and its neighbours, where somebody changed the row
+	// meanwhile, and PostgreSQL 18 loses rows there.
 	lockCountersSQL = `SELECT b.tenant, b.budget, b.subject, b.window_start, b.used
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
-			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n)
-		JOIN budget_use AS b ON b.tenant = w.tenant AND b.budget = w.budget
-			AND b.subject = w.subject AND b.window_start = w.window_start
-		ORDER BY w.n FOR UPDATE OF b`
+		FROM (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+			WITH ORDINALITY AS u (tenant, budget, subject, window_start, n) ORDER BY u.n) AS w
+		CROSS JOIN LATERAL (SELECT o.* FROM budget_use AS o WHERE o.tenant = w.tenant AND o.budget = w.budget
+			AND o.subject = w.subject AND o.window_start = w.window_start FOR UPDATE) AS b`
 
 	lockTicketsSQL = `SELECT t.tenant, t.id, t.uses, t.max_uses, t.revoked
-		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (tenant, id, n)
-		JOIN ticket AS t ON t.tenant = w.tenant AND t.id = w.id
-		ORDER BY w.n FOR UPDATE OF t`
+		FROM (SELECT * FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (tenant, id, n) ORDER BY u.n) AS w
+		CROSS JOIN LATERAL (SELECT o.* FROM ticket AS o WHERE o.tenant = w.tenant AND o.id = w.id FOR UPDATE) AS t`
 
 	priorsSQL = `SELECT r.tenant, r.kind, r.key, r.id, r.digest, r.body, l.idx
 		FROM unnest($1::text[], $2::smallint[], $3::text[]) AS w (tenant, kind, key)
@@ -99,7 +100,15 @@ func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs)
 		})
 		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Horizon) })
 	}
-	return state, run(ctx, conn, b)
+	if err := run(ctx, conn, b); err != nil {
+		return state, err
+	}
+	// They were created just before: one that is not found is there, and holds more
+	// than nothing.
+	if found := len(state.Used); found != len(n.Counters) {
+		return state, fmt.Errorf("%w: %d of %d counters were found", errMissing, found, len(n.Counters))
+	}
+	return state, nil
 }
 
 // queueFence reads the version of the locks, fenced: whoever changes them waits for
