@@ -132,6 +132,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err := locks.Observe(metrics.Meter()); err != nil {
 		return err
 	}
+	clocks, err := store.compareClocks(ctx, metrics, log)
+	if err != nil {
+		return err
+	}
 	certificates, err := conf.certificates(ctx, store, metrics, log)
 	if err != nil {
 		return err
@@ -155,7 +159,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if on.probes != nil {
 		group.Go(func() error {
 			defer stop()
-			return serveProbes(ctx, on.probes, probes(source, certificates, locks, metrics), log)
+			return serveProbes(ctx, on.probes, probes(source, certificates, locks, clocks, metrics), log)
 		})
 	}
 	if source != nil {
@@ -165,6 +169,12 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 		locks.Run(ctx)
 		return nil
 	})
+	if clocks != nil {
+		group.Go(func() error {
+			clocks.Run(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		store.hint(ctx, locks, bundles, log)
 		return nil

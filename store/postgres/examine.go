@@ -45,7 +45,7 @@ func Examine(ctx context.Context, dsn string, now func() time.Time) ([]lane.Find
 func CheckServed(ctx context.Context, dsn string, lossy bool) error {
 	found, err := examine(ctx, dsn, time.Now, false)
 	if err != nil {
-		return fmt.Errorf("checking the database: %w", err)
+		return fmt.Errorf("opening the ledger's database: %w", err)
 	}
 	for _, f := range found {
 		if f.Grade == lane.Bad && !(f.Check == failover && lossy) {

@@ -16,6 +16,8 @@ const (
 		INSERT INTO replica (id, name, version, applied, told) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, applied = excluded.applied, told = excluded.told`
 
+	clockSQL = `SELECT clock_timestamp()`
+
 	leaveSQL = `DELETE FROM replica WHERE id = $1`
 
 	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name COLLATE "C", id LIMIT $1`
@@ -30,6 +32,14 @@ func (s *Store) Tell(ctx context.Context, r decision.Replica) error {
 		return fmt.Errorf("entering a replica: %w", err)
 	}
 	return nil
+}
+
+// Clock is the time by the server's clock.
+func (s *Store) Clock(ctx context.Context) (at time.Time, err error) {
+	if err := s.read.QueryRow(ctx, clockSQL).Scan(&at); err != nil {
+		return at, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return at, nil
 }
 
 // Leave drops a replica, if it is there. It may be cut short as well.
