@@ -303,6 +303,8 @@ func readConfig(file string) (*config, error) {
 	case err != nil:
 	case c.DataDir != "" && c.DatabaseFile != "":
 		err = errors.New("one of database_file and data_dir: there is one store")
+	case c.DataDir != "" && (c.AllowFailoverLoss || c.Notify != nil):
+		err = errors.New("allow_failover_loss and notify have no place beside data_dir")
 	case c.Log.Origin == "":
 		err = errors.New("log.origin is missing")
 	case c.TLS == nil && (!loopback(c.GRPC) || !loopback(c.HTTP)):

@@ -28,13 +28,15 @@ func pair(t *testing.T) *pgtest.Pair {
 }
 
 // The primary is lost under load, and the standby takes its place: commits go on
-// there, and every one that was answered is there, once.
+// there, every one that was answered is there, once, and who listens hears again.
 func TestFailover(t *testing.T) {
 	p := pair(t)
 	if err := postgres.CheckServed(t.Context(), p.DSN, false); err != nil {
 		t.Errorf("with a synchronous standby: %v", err)
 	}
 	in := insist(t, p.DSN)
+	e := listen(t, in.stores[0])
+	e.hears(t, postgres.LocksChanged, postgres.RolloutChanged)
 	over := false
 	in.meanwhile(t, 100, func() bool {
 		if over {
@@ -46,7 +48,18 @@ func TestFailover(t *testing.T) {
 		}
 		return true
 	})
+	if err := <-e.reports; err == nil {
+		t.Error("the loss is reported as no error")
+	}
+	if err := <-e.reports; err != nil {
+		t.Errorf("hearing again is reported as %v", err)
+	}
+	e.hears(t, postgres.LocksChanged, postgres.RolloutChanged)
 	in.finish(t)
+	other := openNew(t, p.DSN)
+	defer other.Close()
+	setLock(t, other, "a")
+	e.hears(t, postgres.LocksChanged)
 }
 
 // Without a synchronous standby a failover loses what was answered: the server is
