@@ -71,6 +71,7 @@ func (s *Store) Listen(ctx context.Context, changed func(Topic), report func(err
 func (s *Store) hear(ctx context.Context, changed func(Topic), heard func()) error {
 	c := s.read.Config().ConnConfig
 	c.RuntimeParams["application_name"] = "writ-listener"
+	c.RuntimeParams["idle_session_timeout"] = "0" // it hears nothing for days
 	// The pool's connections answer for warnings; this one has nothing to answer for.
 	c.OnNotice = nil
 	c.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { changed(Topic(n.Channel)) }
