@@ -112,6 +112,7 @@ func (s *Store) attempt(entries []audit.Entry) ([]lane.Outcome, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	defer conn.Release() // one that is still in a transaction is closed
+	defer s.watch(conn)()
 	state, err := s.lockState(ctx, conn, lane.NeedsOf(entries))
 	if err != nil {
 		return nil, rollback(ctx, conn, fmt.Errorf("reading what the batch depends on: %w", err))

@@ -94,6 +94,30 @@ func hosts(c *pgconn.Config) int {
 	return len(all)
 }
 
+// frozenAfter is how many times as long as the server lets a statement take what is
+// done on a connection may take.
+const frozenAfter = 3
+
+// patience asks the server how long what is done on a connection to it may take; 0:
+// for ever, because it lets statements take as long as they need.
+func (s *Store) patience(ctx context.Context) (time.Duration, error) {
+	var ms int64
+	err := s.write.QueryRow(ctx, `SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'`).Scan(&ms)
+	return frozenAfter * time.Duration(ms) * time.Millisecond, err
+}
+
+// watch drops a connection of the writers unless done is called in time. The server
+// ends what takes too long, a wait for the standby too; one that does not is frozen,
+// or its disk is, while its machine still answers. Nothing is said to the server, and
+// what became of the work is not known: whoever takes writes by then can tell.
+func (s *Store) watch(conn *pgxpool.Conn) (done func() bool) {
+	if s.frozen == 0 {
+		return func() bool { return true }
+	}
+	socket := conn.Conn().PgConn().Conn()
+	return time.AfterFunc(s.frozen, func() { _ = socket.Close() }).Stop
+}
+
 // reset gives up every connection: one was lost, or leads to a server that takes no
 // writes any more, and its neighbours are likely to as well. New ones find the
 // primary. Readers too: a server that was replaced still tells what it knew.

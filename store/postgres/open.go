@@ -38,6 +38,8 @@ type Config struct {
 type Store struct {
 	write *pgxpool.Pool // of the lanes, the sealer and what changes tickets
 	read  *pgxpool.Pool
+	// frozen is how long what is done on a connection may take; 0: for ever.
+	frozen time.Duration
 	// compatible says that neither NOTIFY nor locks on tables are used.
 	compatible bool
 	lanes      []*lane.Lane
@@ -130,6 +132,9 @@ func (s *Store) check(ctx context.Context) error {
 	}
 	if err := s.read.QueryRow(ctx, `SELECT compatible FROM engine`).Scan(&s.compatible); err != nil {
 		return fmt.Errorf("reading what the database is asked for: %w", err)
+	}
+	if s.frozen, err = s.patience(ctx); err != nil {
+		return fmt.Errorf("reading how long a statement may take: %w", err)
 	}
 	return nil
 }

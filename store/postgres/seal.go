@@ -56,7 +56,13 @@ func (s *Store) Seal(ctx context.Context, max int, extend audit.Extend) (sealed 
 		return 0, fmt.Errorf("sealing: %w", err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = pgx.BeginTxFunc(ctx, s.write, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	conn, err := s.write.Acquire(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("sealing: %w", err)
+	}
+	defer conn.Release()
+	defer s.watch(conn)()
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		sealed, err = seal(ctx, tx, max, extend)
 		return err
 	})
