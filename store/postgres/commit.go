@@ -74,7 +74,7 @@ func (s *Store) flush(entries []audit.Entry) []lane.Outcome {
 			losses++
 			again = losses < maxLost
 			if again {
-				s.write.Reset() // its neighbours are likely to be lost as well
+				s.reset()
 				pause(losses)
 			}
 		}
@@ -112,12 +112,13 @@ func (s *Store) attempt(entries []audit.Entry) ([]lane.Outcome, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	defer conn.Release() // one that is still in a transaction is closed
-	state, err := lockState(ctx, conn, lane.NeedsOf(entries))
+	defer s.watch(conn)()
+	state, err := s.lockState(ctx, conn, lane.NeedsOf(entries))
 	if err != nil {
 		return nil, rollback(ctx, conn, fmt.Errorf("reading what the batch depends on: %w", err))
 	}
 	outcomes, writes := lane.Plan(state, entries)
-	if err := write(ctx, conn, &writes); err != nil {
+	if err := s.commit(ctx, conn, &writes); err != nil {
 		return nil, rollback(ctx, conn, fmt.Errorf("writing the batch: %w", err))
 	}
 	s.memory.Written(&writes)
@@ -141,18 +142,21 @@ func run(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
 	return conn.SendBatch(ctx, b).Close()
 }
 
-// write applies a plan and commits. Every statement of many rows has them in the
+// commit applies a plan and commits. Every statement of many rows has them in the
 // order of their unique key, as all replicas do, so that no two wait for each
 // other. A plan that writes nothing still writes a message to the write-ahead
 // log: what it answers may rest on a commit whose standby is still behind, and
-// this commit waits for both.
-func write(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes) error {
+// this commit waits for both. Who listens is told of what administers alone change.
+func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes) error {
 	b := &pgx.Batch{}
 	if w.Empty() {
 		b.Queue("SELECT pg_logical_emit_message(true, 'writ', '')")
 	} else {
 		queueRows(b, w.Rows)
 		queueEffects(b, w)
+	}
+	if !s.compatible {
+		queueNotices(b, w)
 	}
 	b.Queue("COMMIT")
 	delete(conn.Conn().PgConn().CustomData(), warned)

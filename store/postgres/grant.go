@@ -18,7 +18,7 @@ var granted = []string{
 	`GRANT UPDATE (uses, revoked) ON ticket TO $role`,
 	`GRANT UPDATE (hashes) ON tile TO $role`,
 	`GRANT DELETE ON pending, lapse TO $role`,
-	`GRANT UPDATE ON lock_fence TO $role`, // to lock it
+	`GRANT UPDATE ON lock_fence, sequencer TO $role`, // to lock them
 	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
 	`REVOKE EXECUTE ON FUNCTION forget_tokens(timestamptz) FROM PUBLIC`,
 	`GRANT EXECUTE ON FUNCTION forget_tokens(timestamptz) TO $role`,
@@ -28,7 +28,11 @@ var granted = []string{
 // connection is the schema's owner's; the role must exist. It may be repeated, and
 // has to be after a migration.
 func Grant(ctx context.Context, dsn, role string) error {
-	conn, err := pgx.Connect(ctx, dsn)
+	c, err := owner(dsn)
+	if err != nil {
+		return fmt.Errorf("granting: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return fmt.Errorf("granting: %w", err)
 	}

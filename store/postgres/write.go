@@ -84,6 +84,16 @@ func queueRows(b *pgx.Batch, rows []audit.Row) {
 	b.Queue(insertPendingSQL, times, ids, tenants)
 }
 
+// queueNotices tells who listens of what changes: see Listen.
+func queueNotices(b *pgx.Batch, w *lane.Writes) {
+	if len(w.Locks) > 0 {
+		b.Queue(notifySQL, LocksChanged)
+	}
+	if len(w.Rollouts) > 0 {
+		b.Queue(notifySQL, RolloutChanged)
+	}
+}
+
 func queueEffects(b *pgx.Batch, w *lane.Writes) {
 	if len(w.Tokens) > 0 {
 		b.Queue(insertTokensSQL,

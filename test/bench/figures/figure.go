@@ -77,6 +77,8 @@ var figures = []figure{
 		func(r *results) float64 { return r.bundleHeap[policies10k] / (1 << 20) }},
 	{locksFigure + "last_allow_p99_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.stops.LastAllowP99 }},
 	{locksFigure + "last_allow_max_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.stops.LastAllowMax }},
+	{cutFigure + "p99_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.cutStops.LastAllowP99 }},
+	{cutFigure + "max_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.cutStops.LastAllowMax }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
 	tokenFigure("token_verify_us_eddsa"), tokenFigure("token_verify_us_es256"), tokenFigure("token_verify_us_es384"),
 	tokenFigure("token_verify_us_rs256"), tokenFigure("token_verify_us_ps256"), tokenFigure(warmFigure),
