@@ -49,14 +49,22 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 		if err != nil {
 			return nil, s.unrecorded(ctx, "reading a snapshot", err)
 		}
-		entry, answer, err := audit.Settled(id, caller, s.now().UTC().Truncate(time.Microsecond), in.DecisionId, sum,
-			in.Outcome, actual, in.Obligations, decision.Settle(reserved, actual, facts.Used))
+		at := s.now().UTC().Truncate(time.Microsecond)
+		settled := settle(s.known(ctx), caller.Tenant, reserved, actual, facts.Used, at)
+		entry, answer, err := audit.Settled(id, caller, at, in.DecisionId, sum, in.Outcome, actual, in.Obligations, settled)
 		if err != nil {
 			return nil, internal(s.log, "encoding a settlement", err)
 		}
+		// What is refunded, or was reserved, is settled whatever was changed since.
+		entry.Fenced, entry.Locks = s.control != nil && settled.Charges(), settled.Control.Version
 		receipt, err := s.ledger.Commit(ctx, entry)
 		switch {
 		case errors.Is(err, audit.ErrStale):
+			continue
+		case errors.Is(err, audit.ErrFenced):
+			if err := s.control.Look(ctx); err != nil {
+				return nil, s.unrecorded(ctx, "reading the control state", err)
+			}
 			continue
 		case errors.Is(err, audit.ErrReused):
 			return nil, fail(errSettled, "the decision was settled with another report")
@@ -69,6 +77,23 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 		return answer, nil
 	}
 	return nil, fail(errContended, "other requests change the same budgets faster than this report can be settled; report again")
+}
+
+// settle settles by the caps of now. Where nobody knows any more whether budgets were
+// changed, nothing is charged that was not reserved.
+func settle(known *decision.Control, tenant string, reserved []decision.Reservation, actual decision.Cost, used map[decision.BudgetKey]int64, at time.Time) decision.Settlement {
+	now, made := known.Readjust(tenant, reserved, at)
+	if known != nil && known.Stale {
+		for i := range now {
+			now[i].Frozen = true
+		}
+	}
+	settled := decision.Settle(now, actual, used)
+	settled.Control.Adjustments = made
+	if known != nil {
+		settled.Control.Version = known.Version
+	}
+	return settled
 }
 
 // reserved is what the caller's decision reserved. Somebody else's decision is

@@ -153,12 +153,12 @@ var attacks = []struct {
 		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Lock })
 		s.raw.set(t, "lock_version", values{"version": int64(3)}, "record", s.raw.id(l.ID))
 		row := s.waiting(t, func(r audit.Row) bool { return r.Kind == audit.Lock })
-		return about(row, -1, "locks", "another record's")
+		return about(row, -1, "control", "another record's")
 	}},
 	{"take the newest lock away", func(t *testing.T, s *scene) *audit.Problem {
 		s.raw.drop(t, "lock_version", values{"version": int64(3)})
 		row := s.waiting(t, func(r audit.Row) bool { return r.Kind == audit.Lock })
-		return about(row, -1, "locks", "the store lacks it")
+		return about(row, -1, "control", "the store lacks it")
 	}},
 	{"delete the archive of a bundle in force", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Change })

@@ -71,8 +71,8 @@ var covered = map[string]fault{
 	"rollout.version": {what: "rollout", changes: apart},
 	"rollout.record":  {what: "rollout"},
 
-	"lock_version.version": {what: "locks", changes: apart},
-	"lock_version.record":  {what: "locks"},
+	"lock_version.version": {what: "control", changes: apart},
+	"lock_version.record":  {what: "control"},
 
 	"bundle.digest":  {what: "archive", changes: cuts},
 	"bundle.archive": {what: "archive", changes: flips},

@@ -91,7 +91,7 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 				kind = "certificate"
 			}
 		case audit.Lock:
-			change, err := audit.LockFactsOf(r.Body)
+			change, err := audit.ControlFactsOf(r.Body)
 			if err != nil {
 				return err
 			}

@@ -123,11 +123,15 @@ func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 		}
 		parts = quote(parts, dimension(d, req, vendor))
 	}
-	subject := string(parts)
-	if len(subject) > maxSubject {
-		subject = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(subject)))
+	return BudgetKey{Budget: b.ID, Subject: subjectOf(parts), Start: b.Starts(at)}
+}
+
+// subjectOf is a counter's subject for the quoted values of its dimensions.
+func subjectOf(parts []byte) string {
+	if len(parts) > maxSubject {
+		return fmt.Sprintf("sha256:%x", sha256.Sum256(parts))
 	}
-	return BudgetKey{Budget: b.ID, Subject: subject, Start: b.starts(at)}
+	return string(parts)
 }
 
 // quote appends a value in quotes, so that none can imitate two. strconv looks
@@ -159,8 +163,8 @@ func (b *BudgetRule) Resets(at time.Time) time.Time {
 	return time.Time{}
 }
 
-// starts is when the window around a time starts, in Unix time.
-func (b *BudgetRule) starts(at time.Time) int64 {
+// Starts is when the window around a time starts, in Unix time.
+func (b *BudgetRule) Starts(at time.Time) int64 {
 	local := b.local(at)
 	switch b.Window {
 	case Hour:

@@ -16,7 +16,7 @@ import (
 func TestObserve(t *testing.T) {
 	store := &flaky{Store: open(t)}
 	now := noon
-	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(decision.Locks, error) {}})
+	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(decision.Control, error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

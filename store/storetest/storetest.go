@@ -28,7 +28,8 @@ type Store interface {
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
-	Locks(ctx context.Context, version int64) (audit.Row, error)
+	Control(ctx context.Context, version int64) (audit.Row, error)
+	Shares(ctx context.Context, tenant, budget string, start int64, from string, limit int) ([]audit.Use, error)
 	respond.Roll
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
