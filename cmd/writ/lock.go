@@ -17,18 +17,18 @@ import (
 	"github.com/writpdp/writ/server/respond"
 )
 
-// followLocks knows the locks that a store has.
+// followLocks knows the locks and changes of budgets that a store has.
 func followLocks(ctx context.Context, store respond.Store, log *slog.Logger) (*respond.Follower, error) {
 	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(l decision.Control, err error) {
 		if err != nil {
 			log.Error("the locks", "in_force", l.Version, "error", err)
 			return
 		}
-		log.Info("the locks", "in_force", l.Version, "locks", len(l.Locks))
+		log.Info("the locks", "in_force", l.Version, "locks", len(l.Locks), "budget_changes", len(l.Adjustments))
 	}})
 }
 
-// lockFlags are those of every change of the locks.
+// lockFlags are those of every change of locks and budgets.
 type lockFlags struct {
 	storeFlags `embed:""`
 	Reason     string `required:"" placeholder:"TEXT" help:"Why, in a sentence; it is in the log for good."`
@@ -162,12 +162,14 @@ func (c locksCmd) Run(ctx context.Context, to streams) error {
 	if c.Limit < 1 {
 		return usageError("--limit must be positive")
 	}
-	if !c.History {
-		c.Limit = 1
-	}
+	var newest audit.ControlFacts
 	var changes []audit.ControlFacts
 	err := c.use(ctx, false, func(store dataStore) (err error) {
-		changes, err = respond.History(ctx, store, c.Limit)
+		if c.History {
+			changes, err = respond.History(ctx, store, c.Limit, respond.OfLocks)
+		} else {
+			newest, err = respond.Newest(ctx, store)
+		}
 		return err
 	})
 	if err != nil {
@@ -176,10 +178,7 @@ func (c locksCmd) Run(ctx context.Context, to streams) error {
 	if c.History {
 		return printLockHistory(to, c.Output, changes)
 	}
-	var locks []decision.Lock
-	if len(changes) > 0 {
-		locks = respond.InForce(changes[0].Control.Locks, time.Now())
-	}
+	locks := respond.InForce(newest.Control.Locks, time.Now())
 	if c.Output == "json" {
 		all := []map[string]any{}
 		for i := range locks {

@@ -148,12 +148,15 @@ func Newest(ctx context.Context, s Store) (audit.ControlFacts, error) {
 	return c, err
 }
 
-// History is up to limit changes, the newest first.
-func History(ctx context.Context, s Store, limit int) ([]audit.ControlFacts, error) {
+// History is up to limit of some changes, the newest first.
+func History(ctx context.Context, s Store, limit int, some func(*audit.ControlFacts) bool) ([]audit.ControlFacts, error) {
 	c, err := Newest(ctx, s)
 	var all []audit.ControlFacts
 	for err == nil && c.Control.Version > 0 && len(all) < limit {
-		if all = append(all, c); c.Control.Version == 1 {
+		if some(&c) {
+			all = append(all, c)
+		}
+		if c.Control.Version == 1 {
 			break
 		}
 		c, err = at(ctx, s, c.Control.Version-1)
@@ -176,3 +179,7 @@ func at(ctx context.Context, s Store, version int64) (audit.ControlFacts, error)
 	}
 	return c, nil
 }
+
+// OfLocks and OfBudgets are the changes of one sort.
+func OfLocks(c *audit.ControlFacts) bool   { return c.Budget == nil }
+func OfBudgets(c *audit.ControlFacts) bool { return c.Budget != nil }

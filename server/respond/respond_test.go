@@ -83,7 +83,7 @@ func TestSetAndLift(t *testing.T) {
 	if diff := cmp.Diff(want, last.Control.Locks[0]); diff != "" {
 		t.Errorf("a lock (-want +got):\n%s", diff)
 	}
-	history, err := respond.History(t.Context(), s, 10)
+	history, err := respond.History(t.Context(), s, 10, respond.OfLocks)
 	if err != nil || len(history) != 4 || !history[0].Lifted || history[0].Lock.ID != "b" || history[3].Lock.ID != "b" || history[3].Ticket != "INC-1" {
 		t.Errorf("history: %+v, %v", history, err)
 	}
