@@ -333,7 +333,7 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 	case "pending":
 		right = named && tenant
 	case "ticket_use", "used_token":
-		right = named && (tenant || p.Tenant == "")
+		right = named && (tenant || p.Tenant == "" || p.Tenant == decision.System) // a change of a budget redeems its tenant's ticket
 		index = p.Index
 	case "rollout", "lock_version":
 		right, index = s.changed(p, before["version"].(int64), after["version"].(int64)), p.Index
