@@ -56,7 +56,7 @@ type Config struct {
 	// sample bundle.
 	Bundle fs.FS
 	// Now is the PDP's clock; nil: the real one. With a clock of the test's own, the
-	// PDP learns of locks by Lock and Look alone.
+	// PDP learns of locks and changed budgets by Lock, Adjust and Look alone.
 	Now func() time.Time
 	// Tenant is the tenant that the caller works for, asked at each call; nil:
 	// always the constant of that name.
@@ -217,7 +217,20 @@ func (p *PDP) Lock(t testing.TB, l decision.Lock) {
 	p.Look(t)
 }
 
-// Look learns what others have changed of the locks, at once.
+// Adjust changes a budget.
+func (p *PDP) Adjust(t testing.TB, a decision.Adjustment) {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err == nil {
+		_, err = respond.Adjust(t.Context(), p.Store, a, audit.By{Actor: "a test", Reason: "To test.", At: p.now(), ID: id}, nil)
+	}
+	if err != nil {
+		t.Fatalf("changing a budget: %v", err)
+	}
+	p.Look(t)
+}
+
+// Look learns what others have changed of locks and budgets, at once.
 func (p *PDP) Look(t testing.TB) {
 	t.Helper()
 	if err := p.locks.Look(t.Context()); err != nil {
