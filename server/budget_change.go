@@ -40,6 +40,12 @@ func (s *Server) ChangeBudget(ctx context.Context, caller decision.Caller, in *w
 	if err := s.validate(in); err != nil {
 		return nil, err
 	}
+	select {
+	case s.changing <- struct{}{}:
+		defer func() { <-s.changing }()
+	case <-ctx.Done():
+		return nil, s.unrecorded(ctx, "waiting for other changes of budgets", ctx.Err())
+	}
 	c := &budgetChange{caller: caller, tenant: in.Tenant, in: in, at: s.now().UTC().Truncate(time.Microsecond), bundle: s.live()}
 	if c.tenant == "" {
 		c.tenant = caller.Tenant

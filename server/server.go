@@ -137,6 +137,9 @@ type Server struct {
 	exchange *Exchange // nil: tokens are not exchanged
 	control  Control   // nil: nothing is changed at run time
 	budgets  Budgets   // nil: they are neither read nor changed over the wire
+	// changing is held by who changes a budget: one at a time, because each has every
+	// decision under way made anew, and none may keep others from locking.
+	changing chan struct{}
 
 	sealer  *audit.Sealer
 	flush   func(context.Context) error
@@ -173,7 +176,7 @@ func New(c Config) (*Server, error) {
 		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, control: c.Control, budgets: c.Budgets, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, exchange: c.Exchange,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
-		slots: make(chan struct{}, c.InFlight), counts: counts,
+		slots: make(chan struct{}, c.InFlight), changing: make(chan struct{}, 1), counts: counts,
 	}
 	listener := []grpc.ServerOption{grpc.NumStreamWorkers(workers)}
 	if c.TLS != nil {

@@ -2,6 +2,9 @@
 // that bundle would have changed. It never guesses: where the answer depends on
 // what records withhold, it says so.
 //
+// What was changed of budgets at run time is known of those that counted a request, and
+// none is taken to have been changed of others that the bundle counts.
+//
 // Decisions are made one by one with the stages that made the records, on the
 // facts that each record holds, and spread over the cores. What a decision owes to
 // those before it (budgets, uses of tickets, used tokens, the call of a result) is

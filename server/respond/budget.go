@@ -38,7 +38,7 @@ func Adjust(ctx context.Context, s Store, a decision.Adjustment, by audit.By, ap
 	if lasts := a.Until.Sub(by.At); lasts <= 0 || lasts > decision.MaxAdjustmentTime {
 		return Made{}, fmt.Errorf("changing a budget: %w: it does not last for up to %d days from now", ErrInvalid, decision.MaxAdjustmentTime/(24*time.Hour))
 	}
-	return change(ctx, s, by, func(c *audit.ControlFacts) error {
+	return change(ctx, s, by, budgetAttempts, func(c *audit.ControlFacts) error {
 		c.Budget = approved(a, approval)
 		all := c.Control.Adjustments
 		at, taken := slices.BinarySearchFunc(all, a.ID, byAdjustmentID)
@@ -61,7 +61,7 @@ func Adjust(ctx context.Context, s Store, a decision.Adjustment, by audit.By, ap
 // that was meant; ErrKind: it is not. The error is ErrUnknown, ErrKind, or as for
 // Adjust.
 func Withdraw(ctx context.Context, s Store, id string, which func(*decision.Adjustment) bool, by audit.By, approval *Approval) (Made, error) {
-	return change(ctx, s, by, func(c *audit.ControlFacts) error {
+	return change(ctx, s, by, budgetAttempts, func(c *audit.ControlFacts) error {
 		at, known := slices.BinarySearchFunc(c.Control.Adjustments, id, byAdjustmentID)
 		switch {
 		case !known:

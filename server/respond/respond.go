@@ -38,13 +38,15 @@ var (
 	ErrMany = errors.New("there are as many as there can be: end some")
 )
 
-// attempts is how often a change is made anew because somebody else changed the
-// state meanwhile: each adds or takes away one, so no two of them conflict.
-const attempts = 16
+// How often a change is made anew because somebody else changed the state meanwhile:
+// each adds or takes away one, so no two of them conflict. However fast budgets are
+// changed, a lock must get through.
+const lockAttempts, budgetAttempts = 512, 16
 
 // Set puts a lock into force. It is durable when Set returns, and from then on no
 // replica commits what it stops. Who sets it, and why, is taken from by. The error
-// is ErrTaken, ErrMany or ErrInvalid (nothing was changed), or another, and then it is unknown whether anything was.
+// is ErrTaken, ErrMany or ErrInvalid (nothing was changed), or another, and then it is
+// unknown whether anything was.
 func Set(ctx context.Context, s Store, l decision.Lock, by audit.By) (Made, error) {
 	l.By, l.Reason, l.Until = by.Actor, by.Reason, l.Until.UTC().Truncate(time.Microsecond)
 	if err := l.Check(); err != nil {
@@ -53,7 +55,7 @@ func Set(ctx context.Context, s Store, l decision.Lock, by audit.By) (Made, erro
 	if lasts := l.Until.Sub(by.At); lasts <= 0 || lasts > decision.MaxLockTime {
 		return Made{}, fmt.Errorf("setting a lock: %w: it does not last for up to %d days from now", ErrInvalid, decision.MaxLockTime/(24*time.Hour))
 	}
-	return change(ctx, s, by, func(c *audit.ControlFacts) error {
+	return change(ctx, s, by, lockAttempts, func(c *audit.ControlFacts) error {
 		at, taken := slices.BinarySearchFunc(c.Control.Locks, l.ID, byID)
 		switch {
 		case taken:
@@ -68,7 +70,7 @@ func Set(ctx context.Context, s Store, l decision.Lock, by audit.By) (Made, erro
 
 // Lift ends a lock before its time. The error is ErrUnknown, or as for Set.
 func Lift(ctx context.Context, s Store, id string, by audit.By) (Made, error) {
-	return change(ctx, s, by, func(c *audit.ControlFacts) error {
+	return change(ctx, s, by, lockAttempts, func(c *audit.ControlFacts) error {
 		at, known := slices.BinarySearchFunc(c.Control.Locks, id, byID)
 		if !known {
 			return ErrUnknown
@@ -104,7 +106,7 @@ func prior(receipt audit.Receipt) (Made, error) {
 }
 
 // change makes the next version of the newest.
-func change(ctx context.Context, s Store, by audit.By, make func(*audit.ControlFacts) error) (Made, error) {
+func change(ctx context.Context, s Store, by audit.By, attempts int, make func(*audit.ControlFacts) error) (Made, error) {
 	at := by.At.UTC().Truncate(time.Microsecond)
 	for range attempts {
 		last, err := Newest(ctx, s)
