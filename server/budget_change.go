@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofrs/uuid/v5"
@@ -17,6 +18,9 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/respond"
 )
+
+// wired begins the ids of changes that were asked for over the wire.
+const wired = "A-"
 
 // budgetChange is a change of a budget on its way.
 type budgetChange struct {
@@ -83,7 +87,7 @@ func (s *Server) ChangeBudget(ctx context.Context, caller decision.Caller, in *w
 // lookAt finds what is to be changed.
 func (s *Server) lookAt(ctx context.Context, c *budgetChange) error {
 	in := c.in
-	c.adjustment = decision.Adjustment{ID: "A-" + in.RequestId, Tenant: c.tenant, Budget: in.Budget, Message: in.Message}
+	c.adjustment = decision.Adjustment{ID: wired + in.RequestId, Tenant: c.tenant, Budget: in.Budget, Message: in.Message}
 	a := &c.adjustment
 	if len(in.Share) > 0 {
 		a.Subject = decision.Share(in.Share)
@@ -116,9 +120,13 @@ func (s *Server) lookAt(ctx context.Context, c *budgetChange) error {
 		return nil
 	}
 	a.ID = ""
-	if i := slices.IndexFunc(all, func(b decision.Adjustment) bool {
+	if !strings.HasPrefix(named, wired) {
+		return nil // what an operator has stopped is not for callers to let go on
+	}
+	mine := func(b decision.Adjustment) bool {
 		return b.ID == named && b.Tenant == c.tenant && b.Budget == in.Budget
-	}); i >= 0 {
+	}
+	if i := slices.IndexFunc(all, mine); i >= 0 {
 		*a = all[i]
 	}
 	return nil

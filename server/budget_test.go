@@ -102,10 +102,16 @@ func TestARaiseLetsTheNextOnePass(t *testing.T) {
 	}
 	p.change(t, withdrawing(t, made.Adjustment.Id))
 	p.refused(t, "budget.exhausted") // three of two are used
-	p.change(t, raising(t, -2))
+	lowered := p.change(t, raising(t, -2))
 	if got := p.refused(t, "budget.too_large"); !strings.Contains(got.Text, "0 of 0 left") {
 		t.Errorf("got %v", got)
 	}
+	// To take a lowering back is to allow more: policies tell it from the end of a
+	// raise.
+	p.admitting(t, permitAll+`@id("no") forbid (principal, action == Action::"ChangeBudget", resource) when { context.change == "restore" };`)
+	p.cap("lists", decision.Calls, 2)
+	_, err := p.ChangeBudget(t.Context(), gateway, withdrawing(t, lowered.Adjustment.Id))
+	expect(t, err, codes.PermissionDenied, forbidden)
 	p.verify(t)
 }
 
@@ -115,9 +121,6 @@ func TestAFreezeThatWasNotHeardOf(t *testing.T) {
 	p, f := adjustable(t, permitAll)
 	p.spend(t, 1)
 	p.elsewhere(t, decision.Adjustment{Tenant: "acme", Frozen: true, Message: "Ask the desk."})
-	if got := f.Control(t.Context()).Version; got != 0 {
-		t.Fatalf("it has heard of version %d", got)
-	}
 	reason := p.refused(t, "budget.frozen")
 	if !strings.HasSuffix(reason.Text, `"lists" is frozen by B-1: Ask the desk.`) || !strings.HasPrefix(reason.Lift, "Wait until ") {
 		t.Errorf("got %v", reason)
@@ -129,7 +132,12 @@ func TestAFreezeThatWasNotHeardOf(t *testing.T) {
 	if got := p.decide(t, p.forbidden(t), writv1.Effect_EFFECT_DENY); got.Reasons[len(got.Reasons)-1].Code != "budget.frozen" {
 		t.Errorf("got %v", got.Reasons)
 	}
-	p.change(t, withdrawing(t, "B-1"))
+	// An operator stopped it, so that no caller lets it go on.
+	_, err := p.ChangeBudget(t.Context(), gateway, withdrawing(t, "B-1"))
+	expect(t, err, codes.NotFound, "ADJUSTMENT_UNKNOWN")
+	_, err = respond.Withdraw(t.Context(), p.store, "B-1", func(*decision.Adjustment) bool { return true }, audit.By{Actor: "ann", Reason: "x", At: time.Now(), ID: uuid.Must(uuid.NewV7())}, nil)
+	must(t, err)
+	must(t, f.Look(t.Context()))
 	p.spend(t, 1)
 	p.verify(t)
 }

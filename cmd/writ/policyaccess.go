@@ -19,7 +19,7 @@ type policyAccessCmd struct {
 	Caller string `arg:"" help:"The caller's SPIFFE ID."`
 	Tenant string `required:"" placeholder:"TENANT" help:"The caller's tenant, as the server's configuration gives it."`
 	For    string `placeholder:"TENANT" help:"The tenant that its requests name. Without: its own."`
-	Change string `default:"raise" enum:"raise,lower,freeze,thaw,withdraw" help:"The change of a budget that ChangeBudget is asked for: ${enum}."`
+	Change string `default:"raise" enum:"raise,lower,freeze,thaw,restore,withdraw" help:"The change of a budget that ChangeBudget is asked for: ${enum}."`
 	Budget string `placeholder:"ID" help:"Which budget it changes."`
 	Amount int64  `default:"1" help:"By how much it changes the cap; a freeze and its end by 0."`
 	Output string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`

@@ -39,7 +39,8 @@ const (
 	Lowers    ChangeKind = "lower"
 	Freezes   ChangeKind = "freeze"
 	Thaws     ChangeKind = "thaw"     // ends a freeze before its time
-	Withdraws ChangeKind = "withdraw" // ends a raise or lowering before its time
+	Restores  ChangeKind = "restore"  // ends a lowering before its time
+	Withdraws ChangeKind = "withdraw" // ends a raise before its time
 )
 
 // BudgetTools is the server of the tools that tickets for changes of budgets are for:
@@ -54,6 +55,8 @@ func ChangeOf(a *Adjustment, withdrawn bool, at time.Time) BudgetChange {
 		c.Kind = Thaws
 	case a.Frozen:
 		c.Kind = Freezes
+	case withdrawn && a.By < 0:
+		c.Kind = Restores
 	case withdrawn:
 		c.Kind = Withdraws
 	case a.By < 0:

@@ -584,8 +584,9 @@ type BudgetServiceChangeRequest struct {
 	// Why, in a sentence; it is in the log for good.
 	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
 	// A ticket that approves it: given to the caller's SPIFFE ID, for the tool
-	// budget/raise, budget/lower, budget/freeze, budget/thaw or budget/withdraw. It is
-	// used up. Its arguments, where it is bound to some, are {"amount", "budget",
+	// budget/raise, budget/lower or budget/freeze, or, of what is withdrawn,
+	// budget/thaw (a freeze), budget/restore (a lowering) or budget/withdraw (a raise).
+	// It is used up. Its arguments, where it is bound to some, are {"amount", "budget",
 	// "share"}: by how much the cap changes, without a sign, 0 of a freeze; the budget's
 	// id; the subject of the one share, which every share is without.
 	TicketId string `protobuf:"bytes,10,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
@@ -731,7 +732,8 @@ type BudgetServiceChangeRequest_Freeze struct {
 }
 
 type BudgetServiceChangeRequest_Withdraw struct {
-	// End the change of this id before its time. Once it has, there is none any more
+	// End the change of this id before its time. What was changed at the store, by an
+	// operator, is ended there alone. Once it has, there is none any more
 	// (ADJUSTMENT_UNKNOWN), also for whoever asks again.
 	Withdraw string `protobuf:"bytes,7,opt,name=withdraw,proto3,oneof"`
 }
