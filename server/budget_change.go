@@ -44,12 +44,6 @@ func (s *Server) ChangeBudget(ctx context.Context, caller decision.Caller, in *w
 	if err := s.validate(in); err != nil {
 		return nil, err
 	}
-	select {
-	case s.changing <- struct{}{}:
-		defer func() { <-s.changing }()
-	case <-ctx.Done():
-		return nil, s.unrecorded(ctx, "waiting for other changes of budgets", ctx.Err())
-	}
 	c := &budgetChange{caller: caller, tenant: in.Tenant, in: in, at: s.now().UTC().Truncate(time.Microsecond), bundle: s.live()}
 	if c.tenant == "" {
 		c.tenant = caller.Tenant
@@ -71,6 +65,12 @@ func (s *Server) ChangeBudget(ctx context.Context, caller decision.Caller, in *w
 	id, err := s.newID()
 	if err != nil {
 		return nil, internal(s.log, "making an id", err)
+	}
+	select {
+	case s.changing <- struct{}{}:
+		defer func() { <-s.changing }()
+	case <-ctx.Done():
+		return nil, s.unrecorded(ctx, "waiting for other changes of budgets", ctx.Err())
 	}
 	made, err := s.makeChange(ctx, c, id, approval)
 	if err != nil {

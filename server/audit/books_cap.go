@@ -7,8 +7,8 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// charged is what a record charged a counter by: the bundle's, and with what was changed
-// at run time by the version that the record names.
+// charged is the cap that a record charged a counter by: the bundle's, and what it came
+// to with what was changed at run time by the version that the record names.
 type charged struct {
 	version int64
 	tenant  string
@@ -38,14 +38,18 @@ func (b *books) caps(r *record, index int64) *Problem {
 		if !ok || r.Kind == Settlement && charge.Amount <= 0 {
 			continue // a refund has no cap
 		}
-		c := charged{version: version, tenant: r.Tenant, key: charge.Key, at: r.At, cap: charge.Cap,
-			bundle: charge.Cap - lines[charge.Key.Budget].Adjusted, about: about(&r.Row, index, "cap", "")}
-		if known, ok := b.control[version]; ok || version == 0 {
-			if p := c.bad(known); p != nil {
-				return p
-			}
-		} else {
+		known, made := b.control[version]
+		made = made || version == 0 // there never was a change
+		more := lines[charge.Key.Budget].Adjusted
+		if made && len(known) == 0 && more == 0 {
+			continue // as nearly all are
+		}
+		c := charged{version: version, tenant: r.Tenant, key: charge.Key, at: r.At, cap: charge.Cap, bundle: charge.Cap - more,
+			about: about(&r.Row, index, "cap", "")}
+		if !made {
 			b.early = append(b.early, c)
+		} else if p := c.bad(known); p != nil {
+			return p
 		}
 	}
 	return nil
