@@ -241,3 +241,42 @@ func TestShares(t *testing.T) {
 		}
 	})
 }
+
+// However many change budgets meanwhile, whoever locks does.
+func TestLocksGetThrough(t *testing.T) {
+	s := open(t)
+	var wait sync.WaitGroup
+	done := make(chan struct{})
+	for i := range 4 {
+		wait.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				id := fmt.Sprintf("a-%d-%d", i, n)
+				if _, err := respond.Adjust(t.Context(), s, raise(id, "", 1, time.Hour), by("x"), nil); errors.Is(err, audit.ErrStale) || errors.Is(err, respond.ErrMany) {
+					continue
+				} else if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := respond.Withdraw(t.Context(), s, id, anyOf, by("x"), nil); err != nil && !errors.Is(err, audit.ErrStale) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 10 {
+		if _, err := respond.Set(t.Context(), s, lock(fmt.Sprint("l", i), time.Hour), by("x")); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	wait.Wait()
+	if last, err := respond.Newest(t.Context(), s); err != nil || len(last.Control.Locks) != 10 {
+		t.Errorf("%d locks, %v", len(last.Control.Locks), err)
+	}
+}
