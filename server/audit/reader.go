@@ -34,8 +34,8 @@ type Reader interface {
 	Uses(ctx context.Context, yield func(Use) error) error
 	// Redemptions streams the uses of tickets.
 	Redemptions(ctx context.Context, yield func(Redemption) error) error
-	// TicketUses streams the tickets, with how often each was redeemed.
-	TicketUses(ctx context.Context, yield func(TicketUse) error) error
+	// TicketRows streams the tickets.
+	TicketRows(ctx context.Context, yield func(TicketRow) error) error
 	// UsedTokens streams the accepted tokens that are remembered.
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
 	// Versions streams the versions of every chain, those of one after the other.
@@ -47,9 +47,9 @@ type Reader interface {
 // Report is what a verification found.
 type Report struct {
 	// Leaves and Pending count the records that fit, sealed and not yet sealed;
-	// Settlements, Exchanges, Changes and Locks those of both that are such.
-	Leaves, Pending, Settlements, Exchanges, Changes, Locks int64
-	Checkpoints, Tiles                                      int64
+	// Settlements, Exchanges, Changes, Locks and Tickets those of both that are such.
+	Leaves, Pending, Settlements, Exchanges, Changes, Locks, Tickets int64
+	Checkpoints, Tiles                                               int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
 	// remembered tokens, Archives those of bundles.
 	Counters, Redemptions, Tokens, Archives int64
@@ -64,7 +64,7 @@ type Report struct {
 type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
 	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption",
-	// "ticket" (also how often one was redeemed), "used token", "rollout" or
+	// "ticket" (that it is not as its records say, or how often one was redeemed), "used token", "rollout" or
 	// "archive".
 	What string
 	// Index to Last are the leaves concerned, the same for one; -1: none.

@@ -255,6 +255,8 @@ func (v *verification) count(r *record) {
 		v.report.Changes++
 	case Lock:
 		v.report.Locks++
+	case Ticket:
+		v.report.Tickets++
 	}
 }
 

@@ -22,6 +22,13 @@ const (
 	ToExplain  Action = "Explain"
 	ToSettle   Action = "Settle"
 	ToExchange Action = "Exchange"
+
+	ToRequestTicket Action = "RequestTicket"
+	ToCreateTicket  Action = "CreateTicket"
+	ToApproveTicket Action = "ApproveTicket"
+	ToRejectTicket  Action = "RejectTicket"
+	ToRevokeTicket  Action = "RevokeTicket"
+	ToReadTickets   Action = "ReadTickets"
 )
 
 const maxTenant = 128 // bytes, in records

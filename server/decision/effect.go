@@ -14,8 +14,12 @@ type Charge struct {
 	Cap    int64
 }
 
-// Redeem uses a ticket once. Guard: it is not revoked and has uses left.
-type Redeem struct{ Ticket string }
+// Redeem uses a ticket once. Guard: it is in the version that the decision saw, it
+// is approved, and has uses left.
+type Redeem struct {
+	Ticket  string
+	Version int64
+}
 
 // Consume uses up a token. Guard: no other request has.
 type Consume struct {

@@ -30,7 +30,7 @@ const (
 			AND b.subject = w.subject AND b.window_start = w.window_start
 		ORDER BY w.n FOR UPDATE OF b`
 
-	lockTicketsSQL = `SELECT t.tenant, t.id, t.uses, t.max_uses, t.revoked
+	lockTicketsSQL = `SELECT t.tenant, t.id, t.version, t.state, t.record, t.uses, t.max_uses
 		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (tenant, id, n)
 		JOIN ticket AS t ON t.tenant = w.tenant AND t.id = w.id
 		ORDER BY w.n FOR UPDATE OF t`
@@ -78,7 +78,7 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 		each(b.Queue(lockTicketsSQL, tenants, ids), func(row pgx.CollectableRow) error {
 			var k lane.TicketKey
 			var t lane.TicketState
-			err := row.Scan(&k.Tenant, &k.ID, &t.Uses, &t.MaxUses, &t.Revoked)
+			err := row.Scan(&k.Tenant, &k.ID, &t.Version, &t.State, &t.Record, &t.Uses, &t.MaxUses)
 			s.Tickets[k] = t
 			return err
 		})

@@ -74,6 +74,12 @@ const (
 	// The tokens of a recorded exchange could not be signed; ask again with the same
 	// request_id. UNAVAILABLE.
 	ErrorReason_ERROR_REASON_NOT_SIGNED ErrorReason = 61
+	// There is no such ticket of this tenant. NOT_FOUND.
+	ErrorReason_ERROR_REASON_TICKET_UNKNOWN ErrorReason = 70
+	// The ticket cannot be changed so: it stands otherwise than the change needs, its
+	// id is taken, or whoever asks may not approve it. The code in the ErrorInfo's
+	// metadata says which. FAILED_PRECONDITION.
+	ErrorReason_ERROR_REASON_TICKET_REFUSED ErrorReason = 71
 )
 
 // Enum value maps for ErrorReason.
@@ -98,6 +104,8 @@ var (
 		16: "ERROR_REASON_CALLER_FORBIDDEN",
 		60: "ERROR_REASON_EXCHANGE_REFUSED",
 		61: "ERROR_REASON_NOT_SIGNED",
+		70: "ERROR_REASON_TICKET_UNKNOWN",
+		71: "ERROR_REASON_TICKET_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -119,6 +127,8 @@ var (
 		"ERROR_REASON_CALLER_FORBIDDEN":    16,
 		"ERROR_REASON_EXCHANGE_REFUSED":    60,
 		"ERROR_REASON_NOT_SIGNED":          61,
+		"ERROR_REASON_TICKET_UNKNOWN":      70,
+		"ERROR_REASON_TICKET_REFUSED":      71,
 	}
 )
 
@@ -153,7 +163,7 @@ var File_writ_v1_error_proto protoreflect.FileDescriptor
 
 const file_writ_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13writ/v1/error.proto\x12\awrit.v1*\xe6\x04\n" +
+	"\x13writ/v1/error.proto\x12\awrit.v1*\xa8\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -174,7 +184,9 @@ const file_writ_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_INTERNAL\x10\x0f\x12!\n" +
 	"\x1dERROR_REASON_CALLER_FORBIDDEN\x10\x10\x12!\n" +
 	"\x1dERROR_REASON_EXCHANGE_REFUSED\x10<\x12\x1b\n" +
-	"\x17ERROR_REASON_NOT_SIGNED\x10=B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\x17ERROR_REASON_NOT_SIGNED\x10=\x12\x1f\n" +
+	"\x1bERROR_REASON_TICKET_UNKNOWN\x10F\x12\x1f\n" +
+	"\x1bERROR_REASON_TICKET_REFUSED\x10GB.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_error_proto_rawDescOnce sync.Once
