@@ -18,21 +18,23 @@ import (
 
 // The reasons an error can have, by short names.
 const (
-	errField        = writv1.ErrorReason_ERROR_REASON_FIELD_INVALID
-	errJSON         = writv1.ErrorReason_ERROR_REASON_JSON_INVALID
-	errTokenInvalid = writv1.ErrorReason_ERROR_REASON_TOKEN_INVALID
-	errReused       = writv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED
-	errUnknown      = writv1.ErrorReason_ERROR_REASON_DECISION_UNKNOWN
-	errNotAllowed   = writv1.ErrorReason_ERROR_REASON_NOT_ALLOWED
-	errSettled      = writv1.ErrorReason_ERROR_REASON_SETTLED_DIFFERENTLY
-	errContended    = writv1.ErrorReason_ERROR_REASON_CONTENDED
-	errNotRecorded  = writv1.ErrorReason_ERROR_REASON_NOT_RECORDED
-	errDeadline     = writv1.ErrorReason_ERROR_REASON_DEADLINE
-	errOverloaded   = writv1.ErrorReason_ERROR_REASON_OVERLOADED
-	errExchange     = writv1.ErrorReason_ERROR_REASON_EXCHANGE_REFUSED
-	errNotSigned    = writv1.ErrorReason_ERROR_REASON_NOT_SIGNED
-	errInternal     = writv1.ErrorReason_ERROR_REASON_INTERNAL
-	errForbidden    = writv1.ErrorReason_ERROR_REASON_CALLER_FORBIDDEN
+	errField         = writv1.ErrorReason_ERROR_REASON_FIELD_INVALID
+	errJSON          = writv1.ErrorReason_ERROR_REASON_JSON_INVALID
+	errTokenInvalid  = writv1.ErrorReason_ERROR_REASON_TOKEN_INVALID
+	errReused        = writv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED
+	errUnknown       = writv1.ErrorReason_ERROR_REASON_DECISION_UNKNOWN
+	errNotAllowed    = writv1.ErrorReason_ERROR_REASON_NOT_ALLOWED
+	errSettled       = writv1.ErrorReason_ERROR_REASON_SETTLED_DIFFERENTLY
+	errContended     = writv1.ErrorReason_ERROR_REASON_CONTENDED
+	errNotRecorded   = writv1.ErrorReason_ERROR_REASON_NOT_RECORDED
+	errDeadline      = writv1.ErrorReason_ERROR_REASON_DEADLINE
+	errOverloaded    = writv1.ErrorReason_ERROR_REASON_OVERLOADED
+	errExchange      = writv1.ErrorReason_ERROR_REASON_EXCHANGE_REFUSED
+	errNotSigned     = writv1.ErrorReason_ERROR_REASON_NOT_SIGNED
+	errInternal      = writv1.ErrorReason_ERROR_REASON_INTERNAL
+	errTicket        = writv1.ErrorReason_ERROR_REASON_TICKET_REFUSED
+	errTicketUnknown = writv1.ErrorReason_ERROR_REASON_TICKET_UNKNOWN
+	errForbidden     = writv1.ErrorReason_ERROR_REASON_CALLER_FORBIDDEN
 )
 
 // code is the gRPC code of each reason, as error.proto says. A reason that is
@@ -44,17 +46,19 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errTokenInvalid: codes.Unauthenticated,
 	writv1.ErrorReason_ERROR_REASON_TOKEN_EXPIRED: codes.Unauthenticated,
 	writv1.ErrorReason_ERROR_REASON_TOKEN_CLAIMS:  codes.Unauthenticated,
-	errReused:      codes.AlreadyExists,
-	errUnknown:     codes.NotFound,
-	errNotAllowed:  codes.FailedPrecondition,
-	errSettled:     codes.AlreadyExists,
-	errContended:   codes.Aborted,
-	errNotRecorded: codes.Unavailable,
-	errDeadline:    codes.DeadlineExceeded,
-	errOverloaded:  codes.ResourceExhausted,
-	errForbidden:   codes.PermissionDenied,
-	errExchange:    codes.PermissionDenied,
-	errNotSigned:   codes.Unavailable,
+	errReused:        codes.AlreadyExists,
+	errUnknown:       codes.NotFound,
+	errNotAllowed:    codes.FailedPrecondition,
+	errSettled:       codes.AlreadyExists,
+	errContended:     codes.Aborted,
+	errNotRecorded:   codes.Unavailable,
+	errDeadline:      codes.DeadlineExceeded,
+	errOverloaded:    codes.ResourceExhausted,
+	errForbidden:     codes.PermissionDenied,
+	errExchange:      codes.PermissionDenied,
+	errNotSigned:     codes.Unavailable,
+	errTicket:        codes.FailedPrecondition,
+	errTicketUnknown: codes.NotFound,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

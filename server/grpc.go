@@ -35,7 +35,9 @@ const workers = 64
 
 // validated are the messages whose rules are compiled at start.
 func validated() []proto.Message {
-	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{}}
+	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{},
+		&writv1.RequestTicketRequest{}, &writv1.CreateTicketRequest{}, &writv1.ApproveTicketRequest{}, &writv1.RejectTicketRequest{}, &writv1.RevokeTicketRequest{},
+		&writv1.GetTicketRequest{}, &writv1.ListTicketsRequest{}}
 }
 
 // newGRPC makes a server of all methods. more say how callers connect.
@@ -54,10 +56,14 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	}, more...)...)
 	g.RegisterService(described(writv1.DecisionService_ServiceDesc), &service{s: s})
 	g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
+	g.RegisterService(described(writv1.TicketService_ServiceDesc), &ticketService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	if s.exchange != nil {
 		healthy.SetServingStatus(writv1.TokenService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	}
+	if s.tickets != nil {
+		healthy.SetServingStatus(writv1.TicketService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	}
 	healthv1.RegisterHealthServer(g, healthy)
 	reflection.Register(g)
@@ -105,6 +111,40 @@ func (f *tokenService) Exchange(ctx context.Context, in *writv1.ExchangeRequest)
 	return answered(ctx, f.s, in, func(ctx context.Context, caller decision.Caller, in *writv1.ExchangeRequest) (*writv1.ExchangeResponse, error) {
 		return f.s.Exchange(ctx, caller, until, in)
 	})
+}
+
+// ticketService is the gRPC face of tickets.
+type ticketService struct {
+	writv1.UnimplementedTicketServiceServer
+	s *Server
+}
+
+func (f *ticketService) RequestTicket(ctx context.Context, in *writv1.RequestTicketRequest) (*writv1.RequestTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.RequestTicket)
+}
+
+func (f *ticketService) CreateTicket(ctx context.Context, in *writv1.CreateTicketRequest) (*writv1.CreateTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.CreateTicket)
+}
+
+func (f *ticketService) ApproveTicket(ctx context.Context, in *writv1.ApproveTicketRequest) (*writv1.ApproveTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.ApproveTicket)
+}
+
+func (f *ticketService) RejectTicket(ctx context.Context, in *writv1.RejectTicketRequest) (*writv1.RejectTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.RejectTicket)
+}
+
+func (f *ticketService) RevokeTicket(ctx context.Context, in *writv1.RevokeTicketRequest) (*writv1.RevokeTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.RevokeTicket)
+}
+
+func (f *ticketService) GetTicket(ctx context.Context, in *writv1.GetTicketRequest) (*writv1.GetTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.GetTicket)
+}
+
+func (f *ticketService) ListTickets(ctx context.Context, in *writv1.ListTicketsRequest) (*writv1.ListTicketsResponse, error) {
+	return answered(ctx, f.s, in, f.s.ListTickets)
 }
 
 // answered is what every gRPC method does.

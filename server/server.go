@@ -69,6 +69,8 @@ type Config struct {
 	Live func() *decision.Bundle
 	// Locks are the kill switches; nil: there are none.
 	Locks Locks
+	// Tickets reads tickets; nil: they are not kept here.
+	Tickets Tickets
 	// Recorded is told each decision that was recorded as new, with the bundle
 	// that made it, before it is answered; nil: nobody is. It must not keep them.
 	Recorded func(*decision.Bundle, *decision.Decision)
@@ -113,23 +115,24 @@ const GCPercent = 400
 
 // Server answers. Make one with New.
 type Server struct {
-	ledger Ledger
-	bundle func(*decision.Request) *decision.Bundle
-	live   func() *decision.Bundle
-	locks  Locks
-	told   func(*decision.Bundle, *decision.Decision)
-	stages decision.Pipeline
-	tokens Tokens
-	caller func(*tls.ConnectionState) (decision.Caller, error)
-	origin string
-	rules  protovalidate.Validator
-	quick  quick.Rules
-	bounds bounds
-	now    func() time.Time
-	log    *slog.Logger
-	ids    *uuid.Gen
-	slots  chan struct{}
-	counts *counts
+	ledger  Ledger
+	bundle  func(*decision.Request) *decision.Bundle
+	live    func() *decision.Bundle
+	locks   Locks
+	tickets Tickets // nil: none
+	told    func(*decision.Bundle, *decision.Decision)
+	stages  decision.Pipeline
+	tokens  Tokens
+	caller  func(*tls.ConnectionState) (decision.Caller, error)
+	origin  string
+	rules   protovalidate.Validator
+	quick   quick.Rules
+	bounds  bounds
+	now     func() time.Time
+	log     *slog.Logger
+	ids     *uuid.Gen
+	slots   chan struct{}
+	counts  *counts
 
 	exchange *Exchange // nil: tokens are not exchanged
 
@@ -165,7 +168,7 @@ func New(c Config) (*Server, error) {
 		c.InFlight = 1024
 	}
 	s := &Server{
-		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, tickets: c.Tickets, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, exchange: c.Exchange,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight), counts: counts,

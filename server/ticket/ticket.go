@@ -255,7 +255,17 @@ func prior(ctx context.Context, s Store, by By) (done Change, ok bool, err error
 	case row.Digest != by.Digest:
 		return Change{}, false, audit.ErrReused
 	}
-	done, err = again(row.Body, audit.Receipt{})
+	// Committed once more it is as durable as anything that is answered: what was only
+	// read may rest on a primary alone.
+	entry, err := audit.EntryOf(row.Body)
+	if err != nil {
+		return Change{}, false, err
+	}
+	receipt, err := s.Commit(ctx, entry)
+	if err != nil {
+		return Change{}, false, err
+	}
+	done, err = again(row.Body, receipt)
 	return done, err == nil, err
 }
 
