@@ -284,6 +284,9 @@ func (s *scene) kinds() string {
 		case audit.Lock:
 			seen["a lock"] = true
 			continue
+		case audit.Ticket:
+			seen["a change of a ticket"] = true
+			continue
 		}
 		seen["phase "+row.Phase.String()] = true
 		seen["effect "+writv1.Effect(row.Outcome).String()] = true
@@ -294,7 +297,7 @@ func (s *scene) kinds() string {
 		seen["pending"] = seen["pending"] || row.Kind == audit.Settlement
 	}
 	var missing []string
-	for _, want := range []string{"a settlement", "a change", "a lock", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
+	for _, want := range []string{"a settlement", "a change", "a lock", "a ticket", "a change of a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
 		"phase LIST", "phase PROMPT", "phase CALL", "phase RESULT", "phase CONNECT",
 		"effect EFFECT_DENY", "effect EFFECT_ALLOW", "effect EFFECT_REDACT", "effect EFFECT_ROUTE"} {
 		if !seen[want] {

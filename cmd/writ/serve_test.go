@@ -117,7 +117,7 @@ func TestServe(t *testing.T) {
 	}
 	digest := regexp.MustCompile(`--arguments-digest ([0-9a-f]{64})`).FindStringSubmatch(out)
 	ticket := succeed(t, append([]string{"ticket", "create", "--tenant", "acme", "--principal", testAgent, "--tool", "stripe/create_refund",
-		"--arguments-digest", digest[1], "--approver", "finance-lead"}, database...)...)
+		"--arguments-digest", digest[1], "--approver", "finance-lead", "--reason", "Twice."}, database...)...)
 	if code, out := s.decide(t, p, append(refund, "--ticket", ticket)...); code != exitOK || !strings.Contains(out, "must notify") {
 		t.Fatalf("with a ticket: exit code %d: %s", code, out)
 	}

@@ -57,7 +57,8 @@ func (f ticketFlags) by(who string) (ticket.By, error) {
 		Key: id.String(), Digest: sha256.Sum256(id[:]), At: time.Now(), ID: id}, nil
 }
 
-// change makes one change of a ticket and says how it stands then.
+// change makes one change of a ticket and says how it stands then; of a new one,
+// its id.
 func (f ticketFlags) change(ctx context.Context, to streams, by ticket.By, do func(dataStore) (ticket.Change, error)) error {
 	return f.use(ctx, true, func(store dataStore) error {
 		done, err := do(store)
@@ -68,6 +69,10 @@ func (f ticketFlags) change(ctx context.Context, to streams, by ticket.By, do fu
 			return fmt.Errorf("changing the ticket: %w", err)
 		}
 		t := &done.Ticket
+		if t.Version == 1 { // for scripts: the id alone
+			fmt.Fprintln(to.out, t.ID)
+			return nil
+		}
 		fmt.Fprintf(to.out, "%s: %s (%d of %d approved; version %d)\n", t.ID, t.Stands(by.At), len(t.Approvers), t.Needs, t.Version)
 		return nil
 	})
