@@ -196,8 +196,13 @@ func (s *Server) newID() ([16]byte, error) {
 // newHTTP is the JSON face's server. Its bounds keep a slow or silent client
 // from holding a connection.
 func (s *Server) newHTTP(c Config) (*http.Server, error) {
+	var requests *authzen.AccessRequests
+	if s.tickets != nil {
+		requests = &authzen.AccessRequests{Request: s.requestAccess, Read: s.readAccess, Now: s.now}
+	}
 	face, err := authzen.Handler(authzen.Config{
-		Decide: s.throttled,
+		AccessRequests: requests,
+		Decide:         s.throttled,
 		Caller: func(r *http.Request) (decision.Caller, error) {
 			caller, err := s.callerOf(r.TLS)
 			s.counts.refusal(r.Context(), err)

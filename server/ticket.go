@@ -76,6 +76,9 @@ func (s *Server) requestTicket(ctx context.Context, caller decision.Caller, in *
 	} else if in.PrincipalProof != "" {
 		return nil, invalidField("principal_proof", "is there without principal_token")
 	}
+	if err := s.floor(&t); err != nil {
+		return nil, err
+	}
 	t.Parties = who.parties
 	by, err := s.by(who, in, in.RequestId, in.Reason, source, at)
 	if err != nil {
@@ -308,6 +311,24 @@ func (s *Server) terms(in *writv1.TicketTerms) (decision.Ticket, error) {
 		return t, invalidField("terms.scope", err.Error())
 	}
 	return t, nil
+}
+
+// floor holds a ticket that is asked for to what the bundle wants of its approvers.
+func (s *Server) floor(t *decision.Ticket) error {
+	b := s.live()
+	t.Needs = max(t.Needs, b.Approvals)
+	if len(b.ApproverRoles) == 0 {
+		return nil
+	}
+	if len(t.Roles) == 0 {
+		t.Roles = b.ApproverRoles
+	}
+	for i, role := range t.Roles {
+		if !slices.Contains(b.ApproverRoles, role) {
+			return invalidField(fmt.Sprintf("terms.roles[%d]", i), "the bundle does not let this role approve")
+		}
+	}
+	return nil
 }
 
 // by is who makes a change. Its digest is of the message, without what proves who

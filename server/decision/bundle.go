@@ -31,6 +31,10 @@ type Bundle struct {
 	RecordResources map[string]*content.Disclosure
 	// Roles are, by who, the roles that approvers of tickets have.
 	Roles map[string][]string
+	// Approvals is how many must approve a ticket that is asked for, at least; 0: one.
+	// ApproverRoles, if any, are the only roles that count.
+	Approvals     int
+	ApproverRoles []string
 	// Async are the classes of tools that may be called before the record of
 	// the decision is durable.
 	Async []string

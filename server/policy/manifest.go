@@ -56,14 +56,19 @@ type manifest struct {
 		// Roles are who has which role when a ticket is approved: SPIFFE ids, the
 		// `sub` of people's tokens, or users of a tracker, by role.
 		Roles map[string][]string `yaml:"roles"`
+		// Approvals is how many must approve a ticket that is asked for, at least, and
+		// ApproverRoles are the only roles that count; without: one, of any role.
+		Approvals     int      `yaml:"approvals"`
+		ApproverRoles []string `yaml:"approver_roles"`
 	} `yaml:"tickets"`
 }
 
-// Bounds of the roles of approvers.
+// Bounds of the roles of approvers, and of how many must approve.
 const (
-	maxRoles   = 64
-	maxMembers = 4096
-	maxMember  = 2048 // bytes
+	maxApprovals = 16
+	maxRoles     = 64
+	maxMembers   = 4096
+	maxMember    = 2048 // bytes
 )
 
 // roles turns who has a role into which roles somebody has.
@@ -90,6 +95,15 @@ func (m *manifest) roles(b *decision.Bundle) error {
 			b.Roles[who] = append(b.Roles[who], role)
 		}
 	}
+	if m.Tickets.Approvals < 0 || m.Tickets.Approvals > maxApprovals {
+		return fmt.Errorf("%s: tickets.approvals: not 0 to %d", fileManifest, maxApprovals)
+	}
+	for i, role := range m.Tickets.ApproverRoles {
+		if _, known := m.Tickets.Roles[role]; !known || slices.Contains(m.Tickets.ApproverRoles[:i], role) || i == maxApprovals {
+			return fmt.Errorf("%s: tickets.approver_roles: %q has no members, is there twice, or is one too many", fileManifest, role)
+		}
+	}
+	b.Approvals, b.ApproverRoles = m.Tickets.Approvals, m.Tickets.ApproverRoles
 	return nil
 }
 
