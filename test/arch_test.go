@@ -34,6 +34,7 @@ var lattice = map[string]string{
 	"server/signer":             "server/secret",
 	"server/identity/jwks":      "server/identity",
 	"server/face/authzen":       "document proto/writ/v1 server/decision",
+	"server/face/webhook":       "document server/audit server/decision server/secret server/ticket",
 	"server/quick":              "proto/writ/v1",
 	"server":                    "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity server/quick server/ticket",
 	"store/lane":                "server/audit server/decision",

@@ -130,8 +130,8 @@ func TestServe(t *testing.T) {
 	if strings.Contains(p.stderr.String(), "ERROR") {
 		t.Errorf("the log has errors: %s", p.stderr)
 	}
-	// Five decisions, and that the bundle came into force.
-	if got, want := s.verify(t), (verified{OK: true, Leaves: 6}); got != want {
+	// Five decisions, a ticket, and that the bundle came into force.
+	if got, want := s.verify(t), (verified{OK: true, Leaves: 7}); got != want {
 		t.Errorf("the log: got %+v, want %+v", got, want)
 	}
 	s.prove(t)
