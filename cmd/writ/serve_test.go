@@ -143,7 +143,7 @@ func (s *site) prove(t *testing.T) {
 	database := []string{"--database-file", s.path("database"), "--tenant", "acme"}
 	table := succeed(t, append([]string{"log", "list"}, database...)...)
 	rows := strings.Split(table, "\n")[1:]
-	if len(rows) != 5 || strings.Count(table, "stripe/create_refund") != 3 {
+	if len(rows) != 6 || strings.Count(table, "stripe/create_refund") != 4 {
 		t.Fatalf("the log lists %s", table)
 	}
 	id := strings.Fields(rows[0])[1]
@@ -152,7 +152,7 @@ func (s *site) prove(t *testing.T) {
 	}
 	record, proof := s.path("record"), s.path("proof")
 	succeed(t, append([]string{"log", "prove", id, "--key", s.path("log.pub"), "--record", record, "--proof", proof}, database...)...)
-	if out := succeed(t, "log", "check", "--key", s.path("log.pub"), record, proof); !strings.Contains(out, "of a log of 6") {
+	if out := succeed(t, "log", "check", "--key", s.path("log.pub"), record, proof); !strings.Contains(out, "of a log of 7") {
 		t.Errorf("got %s", out)
 	}
 	// Another tenant has no such record.
