@@ -39,8 +39,10 @@ func (s *Server) requestAccess(ctx context.Context, caller decision.Caller, in a
 	}
 	server, tool, _ := strings.Cut(denial.Access.Tool, "/")
 	t := decision.Ticket{Principal: denial.Access.Principal, Tool: decision.ToolName{Server: server, Name: tool},
-		ToolDigest: denial.Access.DefinitionDigest, ArgumentsDigest: denial.Access.ArgumentsDigest, NotAfter: in.Until,
-		Needs: s.live().Approvals, Roles: s.live().ApproverRoles}
+		ToolDigest: denial.Access.DefinitionDigest, ArgumentsDigest: denial.Access.ArgumentsDigest, NotAfter: in.Until}
+	if err := s.floor(&t); err != nil {
+		return nil, err
+	}
 	for _, party := range append([]string{denial.Principal.OnBehalfOf}, denial.Principal.Actors...) {
 		if party != "" && !slices.Contains(t.Parties, party) {
 			t.Parties = append(t.Parties, party)

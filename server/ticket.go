@@ -55,10 +55,6 @@ type asker struct {
 
 // RequestTicket asks for a ticket.
 func (s *Server) RequestTicket(ctx context.Context, caller decision.Caller, in *writv1.RequestTicketRequest) (*writv1.RequestTicketResponse, error) {
-	return s.requestTicket(ctx, caller, in, "grpc")
-}
-
-func (s *Server) requestTicket(ctx context.Context, caller decision.Caller, in *writv1.RequestTicketRequest, source string) (*writv1.RequestTicketResponse, error) {
 	caller, err := s.atDesk(caller, decision.ToRequestTicket, in, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -80,7 +76,7 @@ func (s *Server) requestTicket(ctx context.Context, caller decision.Caller, in *
 		return nil, err
 	}
 	t.Parties = who.parties
-	by, err := s.by(who, in, in.RequestId, in.Reason, source, at)
+	by, err := s.by(who, in, in.RequestId, in.Reason, at)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +125,7 @@ func (s *Server) CreateTicket(ctx context.Context, caller decision.Caller, in *w
 		return nil, err
 	}
 	t.Approvers = in.Approvers
-	by, err := s.by(asker{caller: caller, who: caller.SPIFFEID}, in, in.RequestId, in.Reason, "grpc", s.now().UTC().Truncate(time.Microsecond))
+	by, err := s.by(asker{caller: caller, who: caller.SPIFFEID}, in, in.RequestId, in.Reason, s.now().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +191,7 @@ func (s *Server) judged(ctx context.Context, caller decision.Caller, action deci
 	} else if in.GetPrincipalProof() != "" {
 		return nil, invalidField("principal_proof", "is there without principal_token")
 	}
-	by, err := s.by(who, in, in.GetRequestId(), in.GetReason(), "grpc", at)
+	by, err := s.by(who, in, in.GetRequestId(), in.GetReason(), at)
 	if err != nil {
 		return nil, err
 	}
@@ -333,7 +329,7 @@ func (s *Server) floor(t *decision.Ticket) error {
 
 // by is who makes a change. Its digest is of the message, without what proves who
 // asks, and of who that is.
-func (s *Server) by(who asker, in proto.Message, request, reason, source string, at time.Time) (ticket.By, error) {
+func (s *Server) by(who asker, in proto.Message, request, reason string, at time.Time) (ticket.By, error) {
 	id, err := s.newID()
 	if err != nil {
 		return ticket.By{}, internal(s.log, "making an id", err)
@@ -349,8 +345,8 @@ func (s *Server) by(who asker, in proto.Message, request, reason, source string,
 	if err != nil {
 		return ticket.By{}, internal(s.log, "hashing a request", err)
 	}
-	return ticket.By{Caller: who.caller, Actor: who.who, Roles: s.live().Roles[who.who], Reason: reason, Source: source, Key: request,
-		Digest: digest(data, string(m.Descriptor().FullName()), who.caller.Tenant, who.caller.SPIFFEID, who.who, source), Presented: who.presented, At: at, ID: id}, nil
+	return ticket.By{Caller: who.caller, Actor: who.who, Roles: s.live().Roles[who.who], Reason: reason, Source: "grpc", Key: request,
+		Digest: digest(data, string(m.Descriptor().FullName()), who.caller.Tenant, who.caller.SPIFFEID, who.who), Presented: who.presented, At: at, ID: id}, nil
 }
 
 // ticketTold is what an answer tells of a ticket after a change.

@@ -40,7 +40,9 @@ func (s *scene) allowed(t *testing.T) audit.Leaf {
 // redeeming is a sealed call that redeemed a ticket.
 func (s *scene) redeeming(t *testing.T) audit.Leaf {
 	t.Helper()
-	return s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Decision && r.Ticket != "" && r.Outcome != decision.Denied })
+	return s.leafOf(t, func(r audit.Row) bool {
+		return r.Kind == audit.Decision && r.Ticket != "" && r.Outcome != decision.Denied
+	})
 }
 
 // unused is the record of an approved ticket that nobody redeemed.
