@@ -160,6 +160,10 @@ type Query struct {
 	Matched func(policy string) (matched, known bool)
 }
 
+// TicketScope is what Query.Matched calls the scope of the query's ticket. No policy
+// has such an id.
+const TicketScope = "ticket scope"
+
 // PolicyKind is what a policy does when it matches.
 type PolicyKind uint8
 

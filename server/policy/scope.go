@@ -81,6 +81,14 @@ func (s *Set) Within(scope string, q decision.Query) (decision.Verdict, []string
 
 // withinIncomplete is Within for a request of which parts are not known.
 func (s *Set) withinIncomplete(scope *ast.Policy, q decision.Query) (decision.Verdict, []string) {
+	if q.Matched != nil {
+		switch holds, known := q.Matched(decision.TicketScope); {
+		case known && holds:
+			return decision.Permit, nil
+		case known:
+			return decision.Deny, nil
+		}
+	}
 	known, unknown, doubts := s.fill(q)
 	q.Request = &known
 	ask, why := s.ask(q)

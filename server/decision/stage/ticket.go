@@ -50,7 +50,10 @@ func Ticket(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 	case len(f.Reasons) > 0:
 		return f
 	case within != decision.Permit:
-		return undetermined(withheld)
+		// Where the scope does not hold this denies; the policies answer for the rest.
+		f = undetermined(withheld)
+		f.Ticket = t
+		return f
 	}
 	return decision.Finding{Verdict: decision.Abstain, Ticket: t, Effects: []decision.Effect{decision.Redeem{Ticket: t.ID, Version: t.Version}}}
 }

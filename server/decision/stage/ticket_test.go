@@ -121,7 +121,7 @@ func TestTicketScope(t *testing.T) {
 		snap.Ticket = &decision.Ticket{ID: "T", State: decision.TicketApproved, Principal: "agent", Tool: read, Scope: "true",
 			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), MaxUses: 1}
 		f := stage.Ticket(req, snap, nil)
-		if f.Verdict != want || (f.Ticket != nil) != (want == decision.Abstain) || (f.Effects != nil) != (want == decision.Abstain) {
+		if f.Verdict != want || (f.Ticket != nil) == (want == decision.Deny) || (f.Effects != nil) != (want == decision.Abstain) {
 			t.Errorf("%v of the scope: got %+v", within, f)
 		}
 		if policies.asked.Request != req || policies.asked.Ticket != nil {
