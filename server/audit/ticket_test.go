@@ -165,17 +165,24 @@ func TestVerifyTickets(t *testing.T) {
 		return e
 	}
 	all := ticketEntries(t)
+	wider := approved(approved(ticketChange(), 2, "bob"), 3, "cid")
+	wider.Ticket.ArgumentsDigest = ""
+	other, err := TicketChanged(idOf(7_000_003), wider)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		entries []Entry
 		want    string
 	}{
-		"a good one":             {append(all[:3:3], redeem(3)), ""},
-		"in another order":       {[]Entry{all[0], all[2], all[1]}, "it is stored in version 2"}, // the store's own would be 3
-		"a version is gone":      {[]Entry{all[0], all[2]}, "the records lack its version 2"},
-		"a version twice":        {append(all[:3:3], all[1]), "another record of this id"},
-		"redeemed too early":     {append(all[:3:3], redeem(2)), "redeemed version 2, which is not approved"},
-		"redeemed what is not":   {append(all[:3:3], redeem(9)), "redeemed version 9, which is not approved"},
-		"redeemed before states": {append(all[:3:3], redeem(0)), "redeemed version 0, which is not approved"},
+		"a good one":              {append(all[:3:3], redeem(3)), ""},
+		"in another order":        {[]Entry{all[0], all[2], all[1]}, "it is stored in version 2"}, // the store's own would be 3
+		"a version is gone":       {[]Entry{all[0], all[2]}, "the records lack its version 2"},
+		"a version twice":         {append(all[:3:3], all[1]), "another record of this id"},
+		"approved on other terms": {[]Entry{all[0], all[1], other}, "its version 3 is of another ticket"},
+		"redeemed too early":      {append(all[:3:3], redeem(2)), "redeemed version 2, which is not approved"},
+		"redeemed what is not":    {append(all[:3:3], redeem(9)), "redeemed version 9, which is not approved"},
+		"redeemed before states":  {append(all[:3:3], redeem(0)), "redeemed version 0, which is not approved"},
 	} {
 		m := filled(t, signer, 4, 5, 0)
 		for _, e := range c.entries {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,16 +17,30 @@ type ticketKey struct{ tenant, ticket string }
 // ticketHistory is one ticket: its versions as records made them, which may come in
 // any order, and its redemptions.
 type ticketHistory struct {
-	versions map[int64]TicketRow
+	versions map[int64]madeVersion
 	// redeemed counts the redemptions by the version that they were of.
 	redeemed map[int64]int64
 	stored   bool
 }
 
+// madeVersion is a version as its record made it. terms is a digest of what no change
+// changes: what the ticket covers, and who must approve it.
+type madeVersion struct {
+	TicketRow
+	terms [sha256.Size]byte
+}
+
+// termsOf are those of a ticket.
+func termsOf(t *decision.Ticket) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %d %d %d %q %q %d %q", []string{t.ID, t.Principal}, []string{t.Tool.Server, t.Tool.Name}, t.ToolDigest,
+		t.ArgumentsDigest, t.Scope, []string{t.Resource.Type, t.Resource.ID, t.Bundle}, t.NotBefore.UnixMicro(), t.NotAfter.UnixMicro(), t.MaxUses,
+		t.Requester, t.Parties, t.Needs, t.Roles))
+}
+
 func (t tickets) of(tenant, ticket string) *ticketHistory {
 	key := ticketKey{tenant, ticket}
 	if t[key] == nil {
-		t[key] = &ticketHistory{versions: map[int64]TicketRow{}, redeemed: map[int64]int64{}}
+		t[key] = &ticketHistory{versions: map[int64]madeVersion{}, redeemed: map[int64]int64{}}
 	}
 	return t[key]
 }
@@ -37,7 +52,7 @@ func (h *ticketHistory) change(record [16]byte, t *decision.Ticket) (detail stri
 	if _, twice := h.versions[t.Version]; twice {
 		return fmt.Sprintf("the log has another record that makes version %d of ticket %q", t.Version, t.ID)
 	}
-	h.versions[t.Version] = TicketRow{Version: t.Version, State: t.State, Record: record, MaxUses: t.MaxUses}
+	h.versions[t.Version] = madeVersion{TicketRow{Version: t.Version, State: t.State, Record: record, MaxUses: t.MaxUses}, termsOf(t)}
 	return ""
 }
 
@@ -45,8 +60,12 @@ func (h *ticketHistory) change(record [16]byte, t *decision.Ticket) (detail stri
 // or a redemption of one that was not approved.
 func (h *ticketHistory) bad() string {
 	for v := range int64(len(h.versions)) {
-		if _, there := h.versions[v+1]; !there {
+		made, there := h.versions[v+1]
+		switch {
+		case !there:
 			return fmt.Sprintf("the records lack its version %d", v+1)
+		case made.terms != h.versions[1].terms:
+			return fmt.Sprintf("its version %d is of another ticket than the first", v+1)
 		}
 	}
 	for _, v := range slices.Sorted(maps.Keys(h.redeemed)) {
@@ -67,7 +86,7 @@ func (h *ticketHistory) uses() (n int64) {
 
 // newest is the last version; the zero value: the ticket is older than its records.
 func (h *ticketHistory) newest() TicketRow {
-	return h.versions[int64(len(h.versions))]
+	return h.versions[int64(len(h.versions))].TicketRow
 }
 
 // row compares a stored ticket with the records.
