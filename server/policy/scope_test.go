@@ -158,3 +158,21 @@ func TestTicketRoles(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a scope is, asking it neither crashes nor holds where it is refused.
+func FuzzScope(f *testing.F) {
+	for _, scope := range []string{"true", `context.args.s == "y"`, "true } unless { false", "true }; permit (principal, action, resource) when { true", "// x", `"}`, "context.args has n && context.args.n > 1"} {
+		f.Add(scope)
+	}
+	b := scopeBundle(f)
+	f.Fuzz(func(t *testing.T, scope string) {
+		_, err := scopePolicy(scope, theTool)
+		holds, _ := b.Policies.Within(scope, scopeQuery(t, b, map[string]any{"s": "y", "n": 5}))
+		if err != nil && holds != decision.Deny {
+			t.Errorf("%q is refused (%v), and holds", scope, err)
+		}
+		if b.Policies.CheckScope(scope, theTool) == nil && err != nil {
+			t.Errorf("%q is valid, and refused: %v", scope, err)
+		}
+	})
+}

@@ -42,7 +42,7 @@ type hook struct {
 }
 
 // example reads an example of deploy/examples/webhooks.
-func example(t *testing.T, name string) (webhook.Mapping, []byte) {
+func example(t testing.TB, name string) (webhook.Mapping, []byte) {
 	t.Helper()
 	dir := filepath.Join("..", "..", "..", "deploy", "examples", "webhooks")
 	text, err := os.ReadFile(filepath.Join(dir, name+".yaml"))
@@ -65,7 +65,7 @@ func example(t *testing.T, name string) (webhook.Mapping, []byte) {
 	return c.Mapping, body
 }
 
-func open(t *testing.T, name string, m webhook.Mapping) *hook {
+func open(t testing.TB, name string, m webhook.Mapping) *hook {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "writ.db"))
 	if err != nil {
@@ -94,7 +94,7 @@ func sign(id string, at time.Time, body []byte) http.Header {
 	return http.Header{"Webhook-Id": {id}, "Webhook-Timestamp": {stamp}, "Webhook-Signature": {"v1a,xx v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))}}
 }
 
-func (h *hook) send(t *testing.T, header http.Header, body []byte) (int, map[string]string) {
+func (h *hook) send(t testing.TB, header http.Header, body []byte) (int, map[string]string) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), "POST", "/hooks/tickets/x", bytes.NewReader(body))
 	r.Header = header
@@ -107,12 +107,12 @@ func (h *hook) send(t *testing.T, header http.Header, body []byte) (int, map[str
 	return w.Code, out
 }
 
-func (h *hook) deliver(t *testing.T, id string, body []byte) (int, map[string]string) {
+func (h *hook) deliver(t testing.TB, id string, body []byte) (int, map[string]string) {
 	t.Helper()
 	return h.send(t, sign(id, noon, body), body)
 }
 
-func (h *hook) ticket(t *testing.T, id string) decision.Ticket {
+func (h *hook) ticket(t testing.TB, id string) decision.Ticket {
 	t.Helper()
 	stored, err := h.store.Ticket(t.Context(), "acme", id)
 	if err != nil {
@@ -340,4 +340,25 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("a key: %v", err)
 		}
 	}
+}
+
+// Whatever is delivered and signed, there is an answer, and no ticket is approved but
+// by somebody who is not part of it.
+func FuzzDelivery(f *testing.F) {
+	for _, name := range []string{"jira", "servicenow"} {
+		_, body := example(f, name)
+		f.Add(body)
+	}
+	f.Add([]byte(`{"changelog":{"items":[]}}`))
+	m, _ := example(f, "jira")
+	h := open(f, "jira", m)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		code, out := h.deliver(t, fmt.Sprintf("%x", sha256.Sum256(body)), body)
+		if code != 200 || out["state"] != "approved" {
+			return
+		}
+		if got := h.ticket(t, out["ticket"]); len(got.Approvers) == 0 || got.Involves(got.Approvers[0]) {
+			t.Errorf("the ticket is %+v", got)
+		}
+	})
 }
