@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -52,8 +53,9 @@ func (s *Server) requestAccess(ctx context.Context, caller decision.Caller, in a
 	if err != nil {
 		return nil, internal(s.log, "making an id", err)
 	}
+	key := digest([]byte(in.Key), caller.SPIFFEID) // keys of two callers are two
 	by := ticket.By{Caller: caller, Actor: caller.SPIFFEID, Roles: s.live().Roles[caller.SPIFFEID], Reason: in.Reason, Source: "authzen", Reference: in.EvaluationID,
-		Key: in.Key, Digest: digest([]byte(in.EvaluationID), caller.Tenant, caller.SPIFFEID, in.Reason, in.Until.UTC().Format(time.RFC3339Nano)),
+		Key: "authzen:" + hex.EncodeToString(key[:]), Digest: digest([]byte(in.EvaluationID), caller.Tenant, caller.SPIFFEID, in.Reason, in.Until.UTC().Format(time.RFC3339Nano)),
 		At: s.now(), ID: id}
 	done, err := ticket.Request(ctx, office{s.tickets, s.ledger}, t, by)
 	if err != nil {

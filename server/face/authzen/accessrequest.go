@@ -2,7 +2,6 @@ package authzen
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -56,7 +55,7 @@ type AccessAsk struct {
 	Tenant string
 	// EvaluationID names the denial: its decision_id.
 	EvaluationID string
-	// Key is the idempotency key: at most 128 bytes.
+	// Key is the caller's idempotency key.
 	Key string
 	// Reason is why: 1 to 1024 bytes.
 	Reason string
@@ -271,8 +270,7 @@ func (s *submission) context(ask *AccessAsk) error {
 }
 
 // idempotencyKey is the key of a submission: the caller's own, or else the denial,
-// for which access is then asked once. It is hashed with what it is, so that it is
-// no key of any other change.
+// for which access is then asked once.
 func idempotencyKey(h http.Header, evaluation string) (string, error) {
 	sent := h.Values("Idempotency-Key")
 	if len(sent) > 1 || len(sent) == 1 && (sent[0] == "" || len(sent[0]) > 256) {
@@ -282,8 +280,7 @@ func idempotencyKey(h http.Header, evaluation string) (string, error) {
 	if len(sent) == 1 {
 		text = "key " + sent[0]
 	}
-	sum := sha256.Sum256([]byte(text))
-	return "authzen:" + hex.EncodeToString(sum[:]), nil
+	return text, nil
 }
 
 // task is the task handle.
