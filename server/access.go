@@ -30,6 +30,14 @@ var rules = map[string]decision.Action{
 	writv1.BudgetService_Get_FullMethodName:           decision.ToReadBudgets,
 	writv1.BudgetService_Change_FullMethodName:        decision.ToChangeBudget,
 
+	writv1.TicketService_RequestTicket_FullMethodName: decision.ToRequestTicket,
+	writv1.TicketService_CreateTicket_FullMethodName:  decision.ToCreateTicket,
+	writv1.TicketService_ApproveTicket_FullMethodName: decision.ToApproveTicket,
+	writv1.TicketService_RejectTicket_FullMethodName:  decision.ToRejectTicket,
+	writv1.TicketService_RevokeTicket_FullMethodName:  decision.ToRevokeTicket,
+	writv1.TicketService_GetTicket_FullMethodName:     decision.ToReadTickets,
+	writv1.TicketService_ListTickets_FullMethodName:   decision.ToReadTickets,
+
 	healthv1.Health_Check_FullMethodName:                                   anybody,
 	healthv1.Health_List_FullMethodName:                                    anybody,
 	healthv1.Health_Watch_FullMethodName:                                   anybody,

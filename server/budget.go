@@ -23,7 +23,7 @@ type Budgets interface {
 	respond.Counters
 }
 
-// defaultPage is how many shares a page has where the request does not say.
+// defaultPage is how many shares or tickets a page has where the request does not say.
 const defaultPage = 100
 
 // ListBudgets tells what is used and left of a tenant's budgets.

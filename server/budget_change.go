@@ -149,7 +149,7 @@ func (s *Server) approve(ctx context.Context, c *budgetChange) (*respond.Approva
 		case refused != nil && known:
 			return nil, failWith(errTicket, refused.Code, refused.Text)
 		case refused == nil:
-			change.Ticket, approval.Redeem = ticket, true
+			change.Ticket, approval.Redeem = ticket, ticket.Version
 			says = c.bundle.Access.AdmitsChange(c.caller, c.tenant, &change)
 		}
 	}

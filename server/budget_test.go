@@ -17,6 +17,7 @@ import (
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/respond"
+	ticketing "github.com/writpdp/writ/server/ticket"
 )
 
 const permitAll = `@id("all") permit (principal, action, resource);`
@@ -259,11 +260,12 @@ func TestAChangeThatNeedsATicket(t *testing.T) {
 		g := decision.Ticket{ID: id, Principal: gateway.SPIFFEID, Tool: decision.ToolName{Server: decision.BudgetTools, Name: tool},
 			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), MaxUses: 1, Approvers: []string{"cfo"}}
 		change(&g)
-		must(t, p.store.CreateTicket(t.Context(), "acme", g))
+		_, err := ticketing.Create(t.Context(), p.store, g, ticketing.By{Caller: decision.Caller{Tenant: "acme"}, Actor: "desk", Reason: "A test.",
+			Source: "test", Key: newID(t), At: time.Now().Add(-2 * time.Hour), ID: uuid.Must(uuid.NewV7())})
+		must(t, err)
 	}
 	ticket("FREEZE", "freeze", func(*decision.Ticket) {})
 	ticket("OTHER", "raise", func(g *decision.Ticket) { g.Principal = agent })
-	ticket("SELF", "raise", func(g *decision.Ticket) { g.Approvers = []string{gateway.SPIFFEID} })
 	ticket("LATE", "raise", func(g *decision.Ticket) { g.NotAfter = time.Now().Add(-time.Minute) })
 	ticket("BOUND", "raise", func(g *decision.Ticket) { g.ArgumentsDigest = strings.Repeat("0", 64) })
 	ticket("GOOD", "raise", func(*decision.Ticket) {})
@@ -272,7 +274,7 @@ func TestAChangeThatNeedsATicket(t *testing.T) {
 	needs := raising(t, 6)
 	_, err := p.ChangeBudget(t.Context(), gateway, needs)
 	told := expect(t, err, codes.FailedPrecondition, "CHANGE_NEEDS_TICKET")
-	for id, code := range map[string]string{"NONE": "unknown", "FREEZE": "tool", "OTHER": "principal", "SELF": "self_approved", "LATE": "expired", "BOUND": "arguments"} {
+	for id, code := range map[string]string{"NONE": "unknown", "FREEZE": "tool", "OTHER": "principal", "LATE": "expired", "BOUND": "arguments"} {
 		in := proto.CloneOf(needs)
 		in.TicketId = id
 		_, err := p.ChangeBudget(t.Context(), gateway, in)

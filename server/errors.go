@@ -39,6 +39,7 @@ const (
 	errAdjustmentsFull   = writv1.ErrorReason_ERROR_REASON_ADJUSTMENTS_FULL
 	errNeedsTicket       = writv1.ErrorReason_ERROR_REASON_CHANGE_NEEDS_TICKET
 	errTicket            = writv1.ErrorReason_ERROR_REASON_TICKET_REFUSED
+	errTicketUnknown     = writv1.ErrorReason_ERROR_REASON_TICKET_UNKNOWN
 )
 
 // code is the gRPC code of each reason, as error.proto says. A reason that is
@@ -67,6 +68,7 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errAdjustmentsFull:   codes.FailedPrecondition,
 	errNeedsTicket:       codes.FailedPrecondition,
 	errTicket:            codes.FailedPrecondition,
+	errTicketUnknown:     codes.NotFound,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

@@ -36,7 +36,9 @@ const workers = 64
 // validated are the messages whose rules are compiled at start.
 func validated() []proto.Message {
 	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{},
-		&writv1.BudgetServiceListRequest{}, &writv1.BudgetServiceGetRequest{}, &writv1.BudgetServiceChangeRequest{}}
+		&writv1.BudgetServiceListRequest{}, &writv1.BudgetServiceGetRequest{}, &writv1.BudgetServiceChangeRequest{},
+		&writv1.RequestTicketRequest{}, &writv1.CreateTicketRequest{}, &writv1.ApproveTicketRequest{}, &writv1.RejectTicketRequest{}, &writv1.RevokeTicketRequest{},
+		&writv1.GetTicketRequest{}, &writv1.ListTicketsRequest{}}
 }
 
 // newGRPC makes a server of all methods. more say how callers connect.
@@ -56,6 +58,7 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	g.RegisterService(described(writv1.DecisionService_ServiceDesc), &service{s: s})
 	g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
 	g.RegisterService(described(writv1.BudgetService_ServiceDesc), &budgetService{s: s})
+	g.RegisterService(described(writv1.TicketService_ServiceDesc), &ticketService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	if s.exchange != nil {
@@ -63,6 +66,9 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	}
 	if s.budgets != nil {
 		healthy.SetServingStatus(writv1.BudgetService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	}
+	if s.tickets != nil {
+		healthy.SetServingStatus(writv1.TicketService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	}
 	healthv1.RegisterHealthServer(g, healthy)
 	reflection.Register(g)
@@ -128,6 +134,40 @@ func (f *budgetService) Get(ctx context.Context, in *writv1.BudgetServiceGetRequ
 
 func (f *budgetService) Change(ctx context.Context, in *writv1.BudgetServiceChangeRequest) (*writv1.BudgetServiceChangeResponse, error) {
 	return answered(ctx, f.s, in, f.s.ChangeBudget)
+}
+
+// ticketService is the gRPC face of tickets.
+type ticketService struct {
+	writv1.UnimplementedTicketServiceServer
+	s *Server
+}
+
+func (f *ticketService) RequestTicket(ctx context.Context, in *writv1.RequestTicketRequest) (*writv1.RequestTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.RequestTicket)
+}
+
+func (f *ticketService) CreateTicket(ctx context.Context, in *writv1.CreateTicketRequest) (*writv1.CreateTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.CreateTicket)
+}
+
+func (f *ticketService) ApproveTicket(ctx context.Context, in *writv1.ApproveTicketRequest) (*writv1.ApproveTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.ApproveTicket)
+}
+
+func (f *ticketService) RejectTicket(ctx context.Context, in *writv1.RejectTicketRequest) (*writv1.RejectTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.RejectTicket)
+}
+
+func (f *ticketService) RevokeTicket(ctx context.Context, in *writv1.RevokeTicketRequest) (*writv1.RevokeTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.RevokeTicket)
+}
+
+func (f *ticketService) GetTicket(ctx context.Context, in *writv1.GetTicketRequest) (*writv1.GetTicketResponse, error) {
+	return answered(ctx, f.s, in, f.s.GetTicket)
+}
+
+func (f *ticketService) ListTickets(ctx context.Context, in *writv1.ListTicketsRequest) (*writv1.ListTicketsResponse, error) {
+	return answered(ctx, f.s, in, f.s.ListTickets)
 }
 
 // answered is what every gRPC method does.

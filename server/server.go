@@ -73,6 +73,8 @@ type Config struct {
 	// Budgets is what reading and changing budgets takes; nil: nobody does over the
 	// wire.
 	Budgets Budgets
+	// Tickets reads tickets; nil: they are not kept here.
+	Tickets Tickets
 	// Recorded is told each decision that was recorded as new, with the bundle
 	// that made it, before it is answered; nil: nobody is. It must not keep them.
 	Recorded func(*decision.Bundle, *decision.Decision)
@@ -138,6 +140,7 @@ type Server struct {
 
 	exchange *Exchange // nil: tokens are not exchanged
 	control  Control   // nil: nothing is changed at run time
+	tickets  Tickets   // nil: none
 	budgets  Budgets   // nil: they are neither read nor changed over the wire
 	// changing is held by who changes a budget: one at a time, because each has every
 	// decision under way made anew, and none may keep others from locking.
@@ -176,7 +179,7 @@ func New(c Config) (*Server, error) {
 		c.InFlight = 1024
 	}
 	s := &Server{
-		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, control: c.Control, budgets: c.Budgets, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, control: c.Control, budgets: c.Budgets, tickets: c.Tickets, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, lapses: c.Lapses, exchange: c.Exchange,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight), changing: make(chan struct{}, 1), counts: counts,
@@ -204,8 +207,13 @@ func (s *Server) newID() ([16]byte, error) {
 // newHTTP is the JSON face's server. Its bounds keep a slow or silent client
 // from holding a connection.
 func (s *Server) newHTTP(c Config) (*http.Server, error) {
+	var requests *authzen.AccessRequests
+	if s.tickets != nil {
+		requests = &authzen.AccessRequests{Request: s.requestAccess, Read: s.readAccess, Now: s.now}
+	}
 	face, err := authzen.Handler(authzen.Config{
-		Decide: s.throttled,
+		AccessRequests: requests,
+		Decide:         s.throttled,
 		Caller: func(r *http.Request) (decision.Caller, error) {
 			caller, err := s.callerOf(r.TLS)
 			s.counts.refusal(r.Context(), err)

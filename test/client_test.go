@@ -132,15 +132,15 @@ func story(t *testing.T, p *writtest.PDP) []string {
 	return lines
 }
 
-// tells compares the log with what it should tell, and verifies it.
-func tells(t *testing.T, p *writtest.PDP, want ...string) {
+// tells compares the log but for its tickets with what it should tell, and verifies it.
+func tells(t *testing.T, p *writtest.PDP, lines ...string) {
 	t.Helper()
-	got := story(t, p)
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(lines, story(t, p)); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)
 	}
-	if n := p.Verify(t); n != int64(len(got)) {
-		t.Errorf("verified %d records, want %d", n, len(got))
+	want := len(records(t, p))
+	if n := p.Verify(t); n != int64(want) {
+		t.Errorf("verified %d records, want %d", n, want)
 	}
 }
 

@@ -256,6 +256,16 @@ var attacks = []struct {
 		s.raw.drop(t, "ticket", values{"tenant": l.Tenant, "id": l.Ticket})
 		return &audit.Problem{What: "ticket", Index: -1, Last: -1, Tenant: l.Tenant, Detail: l.Ticket}
 	}},
+	{"delete a ticket that was never used", func(t *testing.T, s *scene) *audit.Problem {
+		row := s.unused(t)
+		s.raw.drop(t, "ticket", values{"tenant": row.Tenant, "id": row.Ticket})
+		return &audit.Problem{What: "ticket", Index: -1, Last: -1, Tenant: row.Tenant, Detail: row.Ticket}
+	}},
+	{"approve a ticket", func(t *testing.T, s *scene) *audit.Problem {
+		row := s.unused(t)
+		s.raw.set(t, "ticket", values{"tenant": row.Tenant, "id": row.Ticket}, "state", int64(decision.TicketRequested))
+		return &audit.Problem{What: "ticket", Index: -1, Last: -1, Tenant: row.Tenant, Detail: row.Ticket}
+	}},
 	{"make a ticket whole again", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.redeeming(t)
 		s.raw.set(t, "ticket", values{"tenant": l.Tenant, "id": l.Ticket}, "uses", int64(0))

@@ -40,7 +40,29 @@ func (s *scene) allowed(t *testing.T) audit.Leaf {
 // redeeming is a sealed call that redeemed a ticket.
 func (s *scene) redeeming(t *testing.T) audit.Leaf {
 	t.Helper()
-	return s.leafOf(t, func(r audit.Row) bool { return r.Ticket != "" && r.Outcome != decision.Denied })
+	return s.leafOf(t, func(r audit.Row) bool {
+		return r.Kind == audit.Decision && r.Ticket != "" && r.Outcome != decision.Denied
+	})
+}
+
+// unused is the record of an approved ticket that nobody redeemed.
+func (s *scene) unused(t *testing.T) audit.Row {
+	t.Helper()
+	used := func(r audit.Row) bool {
+		return slices.ContainsFunc(s.rows(), func(by audit.Row) bool {
+			return by.Kind == audit.Decision && by.Outcome != decision.Denied && by.Tenant == r.Tenant && by.Ticket == r.Ticket
+		})
+	}
+	for _, r := range s.rows() {
+		if r.Kind != audit.Ticket || used(r) {
+			continue
+		}
+		if c, err := audit.TicketChangeOf(r.Body); err == nil && c.Ticket.State == decision.TicketApproved {
+			return r
+		}
+	}
+	t.Fatal("the scene has no such ticket")
+	return audit.Row{}
 }
 
 // waiting is the first record that waits and fits.

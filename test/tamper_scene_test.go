@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the engine "pgx"
 	"golang.org/x/mod/sumdb/note"
 	"google.golang.org/grpc"
@@ -22,6 +23,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
+	ticketing "github.com/writpdp/writ/server/ticket"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/sqlite"
 	"github.com/writpdp/writ/test/pgtest"
@@ -218,12 +220,14 @@ func (s *scene) adjust(t *testing.T) {
 	t.Helper()
 	ticket := decision.Ticket{ID: "CHG-MORE", Principal: "ann", Tool: decision.ToolName{Server: decision.BudgetTools, Name: "raise"},
 		NotBefore: s.now, NotAfter: s.now.Add(time.Hour), MaxUses: 1, Approvers: []string{"bob"}}
-	if err := s.store.CreateTicket(t.Context(), "acme", ticket); err != nil {
+	_, err := ticketing.Create(t.Context(), s.store, ticket, ticketing.By{Caller: decision.Caller{Tenant: "acme"}, Actor: "desk", Reason: "More is needed.",
+		Source: "cli", Key: uuid.UUID(newID(t)).String(), At: s.now, ID: newID(t)})
+	if err != nil {
 		t.Fatal(err)
 	}
 	raise := decision.Adjustment{ID: "A-more", Tenant: "acme", Budget: "agent-daily-calls", By: 7, Until: s.now.Add(24 * time.Hour)}
-	_, err := respond.Adjust(t.Context(), s.store, raise, audit.By{Actor: "ann", Reason: "The month's end.", Ticket: ticket.ID, At: s.now, ID: newID(t)},
-		&respond.Approval{Redeem: true, BudgetRequest: audit.BudgetRequest{ID: newID(t), AdmittedBy: []string{"all"}, Bundle: strings.Repeat("0", 64)}})
+	_, err = respond.Adjust(t.Context(), s.store, raise, audit.By{Actor: "ann", Reason: "The month's end.", Ticket: ticket.ID, At: s.now, ID: newID(t)},
+		&respond.Approval{Redeem: 1, BudgetRequest: audit.BudgetRequest{ID: newID(t), AdmittedBy: []string{"all"}, Bundle: strings.Repeat("0", 64)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,6 +312,9 @@ func (s *scene) kinds() string {
 		case audit.Budget:
 			seen["a change of a budget"] = true
 			continue
+		case audit.Ticket:
+			seen["a change of a ticket"] = true
+			continue
 		}
 		seen["phase "+row.Phase.String()] = true
 		seen["effect "+writv1.Effect(row.Outcome).String()] = true
@@ -318,7 +325,7 @@ func (s *scene) kinds() string {
 		seen["pending"] = seen["pending"] || row.Kind == audit.Settlement
 	}
 	var missing []string
-	for _, want := range []string{"a settlement", "a change", "a lock", "a change of a budget", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
+	for _, want := range []string{"a settlement", "a change", "a lock", "a change of a budget", "a change of a ticket", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
 		"phase LIST", "phase PROMPT", "phase CALL", "phase RESULT", "phase CONNECT",
 		"effect EFFECT_DENY", "effect EFFECT_ALLOW", "effect EFFECT_REDACT", "effect EFFECT_ROUTE"} {
 		if !seen[want] {

@@ -60,9 +60,13 @@ var covered = map[string]fault{
 	"budget_use.window_start": {what: "use", rows: charged, changes: moments},
 	"budget_use.used":         {what: "use"},
 
-	"ticket.tenant": {what: "ticket", rows: redeemed},
-	"ticket.id":     {what: "ticket", rows: redeemed},
-	"ticket.uses":   {what: "ticket", changes: both},
+	"ticket.tenant":   {what: "ticket"},
+	"ticket.id":       {what: "ticket"},
+	"ticket.version":  {what: "ticket", changes: both},
+	"ticket.state":    {what: "ticket"},
+	"ticket.record":   {what: "ticket"},
+	"ticket.max_uses": {what: "ticket", changes: both},
+	"ticket.uses":     {what: "ticket", changes: both},
 
 	"ticket_use.tenant": {what: "redemption"},
 	"ticket_use.ticket": {what: "redemption"},
@@ -90,17 +94,6 @@ var covered = map[string]fault{
 
 // exempt are the columns that no record can vouch for, with why.
 var exempt = map[string]string{
-	"ticket.principal":        "an approval comes from outside: no record says what was approved",
-	"ticket.server":           "as ticket.principal",
-	"ticket.tool":             "as ticket.principal",
-	"ticket.tool_digest":      "as ticket.principal",
-	"ticket.arguments_digest": "as ticket.principal",
-	"ticket.not_before":       "as ticket.principal",
-	"ticket.not_after":        "as ticket.principal",
-	"ticket.max_uses":         "as ticket.principal",
-	"ticket.approvers":        "as ticket.principal",
-	"ticket.revoked":          "a revocation comes from outside",
-
 	"token_horizon.hour": "it can only make the store refuse tokens, or accept what has expired by every right clock",
 	"token_horizon.one":  "it says nothing",
 
@@ -135,11 +128,6 @@ func last(all []values) []values { return all[len(all)-1:] }
 // than one that is not there.
 func charged(all []values) []values {
 	return slices.DeleteFunc(all, func(v values) bool { return v["used"] == int64(0) })
-}
-
-// redeemed are the tickets that a record has used.
-func redeemed(all []values) []values {
-	return slices.DeleteFunc(all, func(v values) bool { return v["uses"] == int64(0) })
 }
 
 // outwards moves the first index below 0 and the last beyond the end.

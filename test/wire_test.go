@@ -106,20 +106,13 @@ func playWire(t *testing.T, p *writtest.PDP, c *Case, ask func(*testing.T, *writ
 // seed makes a case's given facts true and returns how many records that took.
 func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 	t.Helper()
+	records := int64(len(c.Given.Locks))
 	for _, given := range c.Given.Tickets {
 		ticket, err := given.Made(c.Given.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ticket.Revoked = false
-		if err := p.Store.CreateTicket(t.Context(), c.Name, *ticket); err != nil {
-			t.Fatal(err)
-		}
-		if given.Revoked {
-			if err := p.Store.RevokeTicket(t.Context(), c.Name, ticket.ID); err != nil {
-				t.Fatal(err)
-			}
-		}
+		records += p.AddTicketOf(t, c.Name, *ticket)
 	}
 	p.Look(t) // the clock is another
 	for _, given := range c.Given.Locks {
@@ -132,7 +125,7 @@ func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 	for _, given := range c.Given.Changes {
 		p.Adjust(t, given.Made(c.Given.Now, c.Name))
 	}
-	records := int64(len(c.Given.Locks) + len(c.Given.Changes))
+	records += int64(len(c.Given.Changes))
 	if len(c.Given.Spent) == 0 {
 		return records
 	}

@@ -274,7 +274,7 @@ func printAnswer(out io.Writer, a *writv1.DecideResponse) {
 		fmt.Fprintf(w, "  retry after\t%s\n", a.RetryAfter.AsDuration())
 	}
 	if r := a.AccessRequest; r != nil {
-		fmt.Fprintf(w, "  a ticket lifts this\twrit ticket create --principal %s --tool %s --arguments-digest %s --approver WHO …\n",
+		fmt.Fprintf(w, "  a ticket lifts this\twrit ticket request --principal %s --tool %s --arguments-digest %s --reason WHY …\n",
 			r.Principal, r.Tool, r.ArgumentsDigest)
 	}
 	w.Flush()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -70,6 +71,8 @@ type config struct {
 	LoopbackCaller string `yaml:"loopback_caller"`
 	// Tokens says whose principal tokens are accepted.
 	Tokens tokensConfig `yaml:"tokens"`
+	// TicketWebhooks are the trackers whose approvals become tickets.
+	TicketWebhooks []ticketWebhook `yaml:"ticket_webhooks"`
 	// Callers maps SPIFFE IDs, or prefixes that end in /*, to tenants.
 	Callers []struct {
 		SPIFFEID string `yaml:"spiffe_id"`
@@ -347,6 +350,11 @@ func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
+	hooks, err := c.ticketRoutes(p, log)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(hooks, routes)
 	caller, err := c.caller()
 	if err != nil {
 		return nil, err
@@ -361,7 +369,7 @@ func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server
 	}
 	return server.New(server.Config{
 		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
-		Control: p.locks, Budgets: p.store, Routes: routes, Stages: stage.All, Tokens: p.tokens,
+		Control: p.locks, Budgets: p.store, Tickets: p.store, Routes: hooks, Stages: stage.All, Tokens: p.tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,
 		Sealer: p.store.sealer(signer, log), Lapses: p.store, Exchange: p.exchange,
 		Now: time.Now, Random: rand.Reader, Log: log, Meter: p.metrics.Meter(),

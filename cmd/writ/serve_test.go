@@ -117,7 +117,7 @@ func TestServe(t *testing.T) {
 	}
 	digest := regexp.MustCompile(`--arguments-digest ([0-9a-f]{64})`).FindStringSubmatch(out)
 	ticket := succeed(t, append([]string{"ticket", "create", "--tenant", "acme", "--principal", testAgent, "--tool", "stripe/create_refund",
-		"--arguments-digest", digest[1], "--approver", "finance-lead"}, database...)...)
+		"--arguments-digest", digest[1], "--approver", "finance-lead", "--reason", "Twice."}, database...)...)
 	if code, out := s.decide(t, p, append(refund, "--ticket", ticket)...); code != exitOK || !strings.Contains(out, "must notify") {
 		t.Fatalf("with a ticket: exit code %d: %s", code, out)
 	}
@@ -130,8 +130,8 @@ func TestServe(t *testing.T) {
 	if strings.Contains(p.stderr.String(), "ERROR") {
 		t.Errorf("the log has errors: %s", p.stderr)
 	}
-	// Five decisions, and that the bundle came into force.
-	if got, want := s.verify(t), (verified{OK: true, Leaves: 6}); got != want {
+	// Five decisions, a ticket, and that the bundle came into force.
+	if got, want := s.verify(t), (verified{OK: true, Leaves: 7}); got != want {
 		t.Errorf("the log: got %+v, want %+v", got, want)
 	}
 	s.prove(t)
@@ -143,7 +143,7 @@ func (s *site) prove(t *testing.T) {
 	database := []string{"--database-file", s.path("database"), "--tenant", "acme"}
 	table := succeed(t, append([]string{"log", "list"}, database...)...)
 	rows := strings.Split(table, "\n")[1:]
-	if len(rows) != 5 || strings.Count(table, "stripe/create_refund") != 3 {
+	if len(rows) != 6 || strings.Count(table, "stripe/create_refund") != 4 {
 		t.Fatalf("the log lists %s", table)
 	}
 	id := strings.Fields(rows[0])[1]
@@ -152,7 +152,7 @@ func (s *site) prove(t *testing.T) {
 	}
 	record, proof := s.path("record"), s.path("proof")
 	succeed(t, append([]string{"log", "prove", id, "--key", s.path("log.pub"), "--record", record, "--proof", proof}, database...)...)
-	if out := succeed(t, "log", "check", "--key", s.path("log.pub"), record, proof); !strings.Contains(out, "of a log of 6") {
+	if out := succeed(t, "log", "check", "--key", s.path("log.pub"), record, proof); !strings.Contains(out, "of a log of 7") {
 		t.Errorf("got %s", out)
 	}
 	// Another tenant has no such record.

@@ -62,6 +62,11 @@ func (c *config) keyPaths() []*string {
 	if x := c.Tokens.Exchange; x != nil {
 		all = append(all, x.paths()...)
 	}
+	for i := range c.TicketWebhooks {
+		for j := range c.TicketWebhooks[i].SecretFiles {
+			all = append(all, &c.TicketWebhooks[i].SecretFiles[j])
+		}
+	}
 	return all
 }
 
@@ -108,6 +113,9 @@ func (c *config) secretFiles() []string {
 	}
 	if c.Bundle.Webhook != nil {
 		files = append(files, c.Bundle.Webhook.SecretFile)
+	}
+	for _, w := range c.TicketWebhooks {
+		files = append(files, w.SecretFiles...)
 	}
 	return files
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
-	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/sqlite"
@@ -40,9 +39,7 @@ type dataStore interface {
 	Checkpoint(context.Context) (audit.Checkpoint, error)
 	Tile(ctx context.Context, level int, index int64) ([]byte, error)
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
-	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
-	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
-	RevokeTicket(ctx context.Context, tenant, id string) error
+	server.Tickets
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Control(ctx context.Context, version int64) (audit.Row, error)
 	server.Lapses

@@ -23,9 +23,7 @@ type books struct {
 	// asked for them.
 	redeemed map[Redemption]bool
 	tokens   map[[32]byte]*token
-	// uses counts the records' redemptions of each ticket; a ticket that the
-	// store has is taken out.
-	uses map[TicketUse]int64 // by tenant and ticket alone
+	tickets  tickets
 	// versions are the stored versions of the chains, and named the archives
 	// that records name, with the first such record.
 	versions map[versionKey]*storedVersion
@@ -91,7 +89,7 @@ func newBooks(at time.Time) books {
 		at: at, seen: map[mark]standing{}, counters: map[counter]*tally{},
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
 		lapses: map[mark]Lapse{}, settled: map[mark]bool{},
-		uses: map[TicketUse]int64{}, versions: map[versionKey]*storedVersion{}, named: map[[32]byte]Row{},
+		tickets: tickets{}, versions: map[versionKey]*storedVersion{}, named: map[[32]byte]Row{},
 		control: map[int64][]decision.Adjustment{},
 	}
 }
@@ -118,6 +116,8 @@ func (b *books) enter(r *record, index int64) *Problem {
 		key = markOf("n", r.Tenant, []byte(r.Key))
 	case r.Kind == Lock:
 		key = markOf("l", r.Tenant, []byte(r.Key))
+	case r.Kind == Ticket:
+		key = markOf("k", r.Tenant, []byte(r.Key))
 	case r.Kind == Exchange:
 		key = markOf("x", r.Tenant, []byte(r.Key))
 	case r.Kind == Budget:
@@ -200,7 +200,11 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 			return about(&r.Row, index, "redemption", fmt.Sprintf("the record redeems ticket %q; the store has no such use", e.Ticket))
 		}
 		b.redeemed[use] = true
-		b.uses[TicketUse{Tenant: use.Tenant, Ticket: e.Ticket}]++
+		b.tickets.of(use.Tenant, e.Ticket).redeem(e.Version)
+	case decision.Ticket:
+		if detail := b.tickets.of(r.Tenant, e.ID).change(r.ID, &e); detail != "" {
+			return about(&r.Row, index, "ticket", detail)
+		}
 	case decision.Consume:
 		return b.consume(r, index, e)
 	case decision.Rollout:
@@ -281,20 +285,6 @@ func (b *books) consume(r *record, index int64, e decision.Consume) *Problem {
 	return nil
 }
 
-// ticket compares a stored ticket with the redemptions.
-func (b *books) ticket(u TicketUse) *Problem {
-	key := TicketUse{Tenant: u.Tenant, Ticket: u.Ticket}
-	if n := b.uses[key]; n != u.Uses {
-		return badTicket(key, fmt.Sprintf("it says that it was redeemed %d times, the records say %d", u.Uses, n))
-	}
-	delete(b.uses, key)
-	return nil
-}
-
-func badTicket(u TicketUse, detail string) *Problem {
-	return &Problem{What: "ticket", Index: -1, Last: -1, Tenant: u.Tenant, Detail: fmt.Sprintf("ticket %q: %s", u.Ticket, detail)}
-}
-
 // use compares a stored counter with the charges.
 func (b *books) use(u Use) *Problem {
 	t := b.counters[counter{u.Tenant, u.Key}]
@@ -349,9 +339,7 @@ func (b *books) leftOver() *Problem {
 		return badUse(c.tenant, c.key, fmt.Sprintf("the store lacks it, the records charge %d", b.counters[c].sum+b.counters[c].least))
 	}
 	var extra []*Problem
-	for u, n := range b.uses {
-		extra = append(extra, badTicket(u, fmt.Sprintf("the store lacks it, and records redeemed it %d times", n)))
-	}
+	extra = append(extra, b.tickets.left()...)
 	for r, met := range b.redeemed {
 		if !met {
 			extra = append(extra, &Problem{What: "redemption", Index: -1, Last: -1, Tenant: r.Tenant, Record: r.Record,

@@ -21,6 +21,8 @@ type BudgetChange struct {
 	// RedeemedOf is the tenant whose ticket the change uses up; empty: the ticket
 	// is only named.
 	RedeemedOf string
+	// RedeemedVersion is the version of the ticket that it uses up.
+	RedeemedVersion int64
 	// Request is what asked for it over the wire; nil: it was made at the store.
 	Request *BudgetRequest
 }
@@ -43,7 +45,7 @@ const maxPolicies = 64
 func adjusted(id [16]byte, c *ControlFacts) (Entry, error) {
 	b := c.Budget
 	event := &writv1.BudgetEvent{Actor: c.Actor, Adjustment: adjustmentFacts(&b.Adjustment), Withdrawn: b.Withdrawn, Reason: c.Reason,
-		TicketId: c.Ticket, RedeemedOf: b.RedeemedOf, Version: c.Control.Version, Locks: locksFacts(c.Control.Locks),
+		TicketId: c.Ticket, RedeemedOf: b.RedeemedOf, RedeemedVersion: b.RedeemedVersion, Version: c.Control.Version, Locks: locksFacts(c.Control.Locks),
 		Adjustments: adjustmentsFacts(c.Control.Adjustments), RequestId: uuid.UUID(id).String()}
 	record := &writv1.Record{Event: &writv1.Record_Budget{Budget: event}}
 	if r := b.Request; r != nil {
@@ -58,7 +60,7 @@ func adjusted(id [16]byte, c *ControlFacts) (Entry, error) {
 func budgetFacts(r *record, control decision.Control) (ControlFacts, error) {
 	e := r.budget
 	a, err := adjustmentOf(e.Adjustment)
-	change := &BudgetChange{Adjustment: a, Withdrawn: e.Withdrawn, RedeemedOf: e.RedeemedOf}
+	change := &BudgetChange{Adjustment: a, Withdrawn: e.Withdrawn, RedeemedOf: e.RedeemedOf, RedeemedVersion: e.RedeemedVersion}
 	if e.BundleDigest != "" {
 		change.Request = &BudgetRequest{ID: uuid.FromStringOrNil(e.RequestId), Digest: r.Digest, AdmittedBy: e.AdmittedBy, Bundle: e.BundleDigest}
 	}
@@ -137,7 +139,7 @@ func (r *record) readBudget(e *writv1.BudgetEvent) error {
 		return errors.New("there are access policies without their bundle, or the other way around")
 	case len(e.AdmittedBy) > maxPolicies:
 		return fmt.Errorf("more than %d access policies", maxPolicies)
-	case e.RedeemedOf != "" && (e.TicketId == "" || e.RedeemedOf != a.Tenant):
+	case (e.RedeemedOf != "") != (e.RedeemedVersion > 0) || e.RedeemedOf != "" && (e.TicketId == "" || e.RedeemedOf != a.Tenant):
 		return errors.New("it redeems no ticket, or another tenant's")
 	}
 	for _, policy := range e.AdmittedBy {
@@ -148,7 +150,7 @@ func (r *record) readBudget(e *writv1.BudgetEvent) error {
 	r.Key, r.Principal, r.Ticket, r.Bundle = e.RequestId, e.Actor, e.TicketId, e.BundleDigest
 	r.effects = []decision.Effect{control}
 	if e.RedeemedOf != "" {
-		r.effects = append(r.effects, decision.Redeem{Ticket: e.TicketId, Tenant: e.RedeemedOf})
+		r.effects = append(r.effects, decision.Redeem{Ticket: e.TicketId, Version: e.RedeemedVersion, Tenant: e.RedeemedOf})
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func adjustment(id string, by int64) decision.Adjustment {
 // controlling is the change that puts an adjustment into force, with others.
 func controlling(version int64, a decision.Adjustment, others ...decision.Adjustment) ControlFacts {
 	return ControlFacts{At: noon.Truncate(1000), Actor: "spiffe://example.org/budgets", Reason: "The month's end.", Ticket: "CHG-9",
-		Budget: &BudgetChange{Adjustment: a, RedeemedOf: a.Tenant, Request: &BudgetRequest{ID: idOf(int(version)), Digest: [32]byte{1},
+		Budget: &BudgetChange{Adjustment: a, RedeemedOf: a.Tenant, RedeemedVersion: 1, Request: &BudgetRequest{ID: idOf(int(version)), Digest: [32]byte{1},
 			AdmittedBy: []string{"access-budgets"}, Bundle: strings.Repeat("0f", 32)}},
 		Control: decision.Control{Version: version, Adjustments: append(others, a)}}
 }
@@ -47,7 +47,7 @@ func TestBudgetChangeIsReadBack(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the change (-want +got):\n%s", diff)
 	}
-	effects := []decision.Effect{want.Control, decision.Redeem{Ticket: "CHG-9", Tenant: "tenant-0"}}
+	effects := []decision.Effect{want.Control, decision.Redeem{Ticket: "CHG-9", Version: 1, Tenant: "tenant-0"}}
 	if diff := cmp.Diff(effects, e.Effects); diff != "" {
 		t.Errorf("its effects (-want +got):\n%s", diff)
 	}
@@ -55,7 +55,7 @@ func TestBudgetChangeIsReadBack(t *testing.T) {
 		t.Errorf("the row: %+v", e.Row)
 	}
 	// At the store there is no request and no ticket that is looked up.
-	want.Budget.Request, want.Budget.RedeemedOf, want.Budget.Withdrawn = nil, "", true
+	want.Budget.Request, want.Budget.RedeemedOf, want.Budget.RedeemedVersion, want.Budget.Withdrawn = nil, "", 0, true
 	e = controlled(t, want)
 	if got, err = ControlFactsOf(e.Body); err != nil {
 		t.Fatal(err)
@@ -142,10 +142,10 @@ func TestVerifyCaps(t *testing.T) {
 	other.Tenant = "tenant-1"
 	one, two, three := controlling(1, raise), controlling(2, other, raise), controlling(3, freeze, raise)
 	for _, c := range []*ControlFacts{&one, &two, &three} {
-		c.Budget.RedeemedOf = ""
+		c.Budget.RedeemedOf, c.Budget.RedeemedVersion = "", 0
 	}
 	late := controlling(1, raise)
-	late.Budget.RedeemedOf = ""
+	late.Budget.RedeemedOf, late.Budget.RedeemedVersion = "", 0
 	late.Control.Adjustments[0].Until = timestamppb.New(noon).AsTime().Truncate(time.Microsecond)
 	settled := func(version int64, adjusted ...decision.Adjustment) Entry {
 		e, _, err := Settled(idOf(7_000_000), decision.Caller{SPIFFEID: "spiffe://example.org/gateway", Tenant: "tenant-0"}, noon, uuidText(charging(t, 1, 1, 17, 7).ID),

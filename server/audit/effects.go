@@ -28,7 +28,7 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 		case decision.Observe:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ToldBreaker{ToldBreaker: breakerFacts(e.Key, e.Trip, e.Failed)}}
 		case decision.Redeem:
-			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}, TicketVersion: e.Version}
 		case decision.Consume:
 			if principal == nil || e.Token != principal.Token && e.Token != principal.Proof || !e.Expires.Equal(principal.Expires) {
 				return nil, errors.New("the consumed token is not the principal's")
@@ -116,7 +116,10 @@ func effectsOf(facts []*writv1.EffectFacts, at, expires time.Time) ([]decision.E
 			if err := text("redeemed_ticket", e.RedeemedTicket, 1, 128); err != nil {
 				return nil, err
 			}
-			effects[i] = decision.Redeem{Ticket: e.RedeemedTicket}
+			if fact.TicketVersion < 0 {
+				return nil, errors.New("ticket_version is negative")
+			}
+			effects[i] = decision.Redeem{Ticket: e.RedeemedTicket, Version: fact.TicketVersion}
 		case *writv1.EffectFacts_ConsumedToken:
 			if len(e.ConsumedToken) != 32 {
 				return nil, errors.New("consumed_token is not 32 bytes")

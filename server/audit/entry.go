@@ -40,6 +40,7 @@ const (
 	Change
 	Notice
 	Lock
+	Ticket   Kind = 19
 	Exchange Kind = 20
 	Budget   Kind = 30
 )
@@ -52,17 +53,19 @@ type Row struct {
 	ID   [16]byte
 	Kind Kind
 	// Key is the idempotency key, unique within tenant and kind: the request id of
-	// a decision, an exchange or a change of a budget, a settlement's decision id,
+	// a decision, an exchange or a change of a budget or ticket, a settlement's decision id,
 	// and of other kinds its own.
 	Key string
 	// Digest is that of the request, or of the change itself: the same key with
 	// another is refused.
 	Digest [32]byte
 	// At is when it was decided, to the microsecond, in UTC.
-	At     time.Time
-	Caller string // empty for what is of decision.System
-	// Principal is the agent; of an exchange, who acts; of what is of
-	// decision.System, who made it.
+	At time.Time
+	// Caller is empty for what is of decision.System, and for changes of tickets that
+	// no caller asked for.
+	Caller string
+	// Principal is the agent; of an exchange, who acts; of a change of a ticket and of
+	// what is of decision.System, who made it.
 	Principal string
 	Session   string
 	Purpose   string
@@ -152,10 +155,17 @@ type Redemption struct {
 	Record [16]byte
 }
 
-// TicketUse is how often a ticket was redeemed.
-type TicketUse struct {
+// TicketRow is a ticket as its table has it: the record that made its newest
+// version, which holds the rest, and what redeeming it needs and changes.
+type TicketRow struct {
 	Tenant, Ticket string
-	Uses           int64
+	// Version is 0 for a ticket that is older than the records of tickets: it covers
+	// nothing any more.
+	Version int64
+	State   decision.TicketState
+	// Record is the record that made the version; zero with version 0.
+	Record        [16]byte
+	MaxUses, Uses int64
 }
 
 // UsedToken is a token that was accepted.

@@ -147,7 +147,7 @@ type memory struct {
 	orphans     []Row
 	uses        []Use
 	redemptions []Redemption
-	tickets     []TicketUse
+	tickets     []TicketRow
 	tokens      []UsedToken
 	versions    []VersionRow
 	archives    []Archive
@@ -208,7 +208,7 @@ func (m *memory) Redemptions(_ context.Context, yield func(Redemption) error) er
 	return each(m.redemptions, yield)
 }
 
-func (m *memory) TicketUses(_ context.Context, yield func(TicketUse) error) error {
+func (m *memory) TicketRows(_ context.Context, yield func(TicketRow) error) error {
 	return each(m.tickets, yield)
 }
 
@@ -245,6 +245,8 @@ func (m *memory) commit(e Entry) {
 			m.redeem(e.Tenant, effect.Ticket)
 		case decision.Consume:
 			m.tokens = append(m.tokens, UsedToken{Tenant: e.Tenant, Token: effect.Token, Record: e.ID, Expires: effect.Expires})
+		case decision.Ticket:
+			m.change(e.Tenant, e.ID, effect)
 		case decision.Rollout:
 			m.versions = append(m.versions, VersionRow{Chain: RolloutChain, Version: effect.Version, Record: e.ID})
 		case decision.Control:
@@ -260,7 +262,19 @@ func (m *memory) redeem(tenant, ticket string) {
 			return
 		}
 	}
-	m.tickets = append(m.tickets, TicketUse{Tenant: tenant, Ticket: ticket, Uses: 1})
+	// As one that is older than the records of tickets.
+	m.tickets = append(m.tickets, TicketRow{Tenant: tenant, Ticket: ticket, Uses: 1, MaxUses: 9})
+}
+
+func (m *memory) change(tenant string, record [16]byte, t decision.Ticket) {
+	row := TicketRow{Tenant: tenant, Ticket: t.ID, Version: t.Version, State: t.State, Record: record, MaxUses: t.MaxUses}
+	for i := range m.tickets {
+		if old := &m.tickets[i]; old.Tenant == tenant && old.Ticket == t.ID {
+			row.Uses, *old = old.Uses, row
+			return
+		}
+	}
+	m.tickets = append(m.tickets, row)
 }
 
 // charge applies an effect as a store does that has no guards.

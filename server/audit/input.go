@@ -158,14 +158,6 @@ func counterFacts(key decision.BudgetKey, used int64) *writv1.CounterFacts {
 	return c
 }
 
-func ticketFacts(t *decision.Ticket) *writv1.TicketFacts {
-	return &writv1.TicketFacts{
-		Id: t.ID, Principal: t.Principal, Tool: tool(&writv1.Tool{}, decision.ToolRef{ToolName: t.Tool, Digest: t.ToolDigest}),
-		ArgumentsDigest: t.ArgumentsDigest, NotBefore: timestamppb.New(t.NotBefore), NotAfter: timestamppb.New(t.NotAfter),
-		MaxUses: t.MaxUses, Uses: t.Uses, Approvers: t.Approvers, Revoked: t.Revoked,
-	}
-}
-
 // checkInput refuses what recordDocuments and snapshotFacts cannot have written, as
 // far as no document need be read for it.
 func checkInput(in *writv1.DecisionEvent, denied bool) error {

@@ -222,11 +222,8 @@ func (q *Question) facts(r *record) error {
 	f := &q.Facts
 	f.TokenUsed = in.GetTokenUsed()
 	if t := in.GetTicket(); t != nil {
-		f.Ticket = &decision.Ticket{
-			ID: t.Id, Principal: t.Principal, Tool: toolOf(t.Tool).ToolName, ToolDigest: t.Tool.GetDefinitionDigest(),
-			ArgumentsDigest: t.ArgumentsDigest, NotBefore: t.NotBefore.AsTime(), NotAfter: t.NotAfter.AsTime(),
-			MaxUses: t.MaxUses, Uses: t.Uses, Approvers: t.Approvers, Revoked: t.Revoked,
-		}
+		ticket := knownTicket(t)
+		f.Ticket = &ticket
 	}
 	if err := q.control(in); err != nil {
 		return err

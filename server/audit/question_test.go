@@ -81,7 +81,8 @@ func factual(t testing.TB) Entry {
 	snap := disclosing(t, "/path")
 	snap.TokenUsed = true
 	snap.Ticket = &decision.Ticket{ID: "CHG-3", Principal: "agent-1", Tool: write, ToolDigest: "d", ArgumentsDigest: "a",
-		NotBefore: noon, NotAfter: noon.Add(time.Hour), MaxUses: 3, Uses: 2, Approvers: []string{"lead"}, Revoked: true}
+		NotBefore: noon, NotAfter: noon.Add(time.Hour), MaxUses: 3, Uses: 2, Approvers: []string{"lead"}, Version: 4, State: decision.TicketRevoked, Scope: "true", Resource: decision.TicketResource{Type: "Database", ID: "orders"},
+		Bundle: "b", Requester: "agent-1", Parties: []string{"ann"}, Needs: 1, Roles: []string{"dba"}}
 	req := request(t, 3)
 	req.Phase, req.CallID = decision.Result, idOf(7)
 	req.Context = parsed(t, `{"hot":true,"word":"secret","foreign":1}`)
@@ -137,7 +138,7 @@ func TestQuestion(t *testing.T) {
 	req := request(t, 1)
 	req.Arguments = parsed(t, `{"path":"/tmp/a","mode":"r","n":7,"data":{"text":"secret"},"other":true}`)
 	req.Context = parsed(t, `{"hot":true,"word":"secret","foreign":1}`)
-	ticket := decision.Ticket{ID: "CHG-1", Principal: "agent-1", Tool: write, NotBefore: noon.UTC(), NotAfter: noon.Add(time.Hour).UTC(), MaxUses: 3, Uses: 2, Approvers: []string{"lead"}}
+	ticket := decision.Ticket{ID: "CHG-1", Version: 2, State: decision.TicketApproved, Scope: "true", Resource: decision.TicketResource{Type: "Database", ID: "orders"}, Needs: 1, Principal: "agent-1", Tool: write, NotBefore: noon.UTC().Truncate(time.Microsecond), NotAfter: noon.Add(time.Hour).UTC().Truncate(time.Microsecond), MaxUses: 3, Uses: 2, Approvers: []string{"lead"}}
 	snap.Ticket, snap.TokenUsed = &ticket, true
 	d := allow(req, 1)
 	d.Findings[2].Stage = "tool"

@@ -34,8 +34,8 @@ type Reader interface {
 	Uses(ctx context.Context, yield func(Use) error) error
 	// Redemptions streams the uses of tickets.
 	Redemptions(ctx context.Context, yield func(Redemption) error) error
-	// TicketUses streams the tickets, with how often each was redeemed.
-	TicketUses(ctx context.Context, yield func(TicketUse) error) error
+	// TicketRows streams the tickets.
+	TicketRows(ctx context.Context, yield func(TicketRow) error) error
 	// UsedTokens streams the accepted tokens that are remembered.
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
 	// Lapses streams the decisions whose reservations lapse and that are not settled.
@@ -49,10 +49,10 @@ type Reader interface {
 // Report is what a verification found.
 type Report struct {
 	// Leaves and Pending count the records that fit, sealed and not yet sealed;
-	// Settlements, Exchanges, Changes, Locks and Budgets (changes of them) those of
-	// both that are such.
-	Leaves, Pending, Settlements, Exchanges, Changes, Locks, Budgets int64
-	Checkpoints, Tiles                                               int64
+	// Settlements, Exchanges, Changes, Locks, Budgets (changes of them) and Tickets
+	// (likewise) those of both that are such.
+	Leaves, Pending, Settlements, Exchanges, Changes, Locks, Budgets, Tickets int64
+	Checkpoints, Tiles                                                        int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
 	// remembered tokens, Archives those of bundles.
 	Counters, Redemptions, Tokens, Archives int64
@@ -68,7 +68,7 @@ type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
 	// "root", "checkpoint", "tile", "orphan", "settlement", "cap" (that a charge was
 	// made by), "control" (a version of locks and budgets), "use", "redemption",
-	// "ticket" (also how often one was redeemed), "lapse", "used token", "rollout" or
+	// "ticket" (that it is not as its records say, or how often one was redeemed), "lapse", "used token", "rollout" or
 	// "archive".
 	What string
 	// Index to Last are the leaves concerned, the same for one; -1: none.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"encoding/hex"
 	"fmt"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
@@ -103,4 +104,29 @@ func Reservations(body []byte) (Reserved, error) {
 		})
 	}
 	return reserved, nil
+}
+
+// Denial is a denial that a ticket could lift, as its record has it.
+type Denial struct {
+	// Caller is who asked.
+	Caller decision.Caller
+	// Principal is the agent.
+	Principal decision.Principal
+	// Access says what to have approved; nil: no ticket would lift the denial.
+	Access *writv1.AccessRequest
+	// Arguments is the digest of the arguments in hex; empty: there were none.
+	Arguments string
+}
+
+// DenialOf is the denial of a body. Another record's is ErrNotFound.
+func DenialOf(body []byte) (Denial, error) {
+	r, err := decode(body)
+	if err != nil {
+		return Denial{}, err
+	}
+	if r.decision == nil || r.Outcome != decision.Denied {
+		return Denial{}, fmt.Errorf("reading a denial: %w", ErrNotFound)
+	}
+	return Denial{Caller: decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant}, Principal: principalOf(r.decision.Principal),
+		Access: r.decision.Response.AccessRequest, Arguments: hex.EncodeToString(r.decision.ArgumentsDigest)}, nil
 }

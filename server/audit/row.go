@@ -47,6 +47,7 @@ type record struct {
 	lock       *writv1.LockEvent
 	exchange   *writv1.ExchangeEvent
 	budget     *writv1.BudgetEvent
+	ticket     *writv1.TicketEvent
 	effects    []decision.Effect
 }
 
@@ -104,11 +105,13 @@ func derive(m *writv1.Record, body []byte) (r record, err error) {
 		err = r.readExchange(event.Exchange)
 	case *writv1.Record_Budget:
 		err = r.readBudget(event.Budget)
+	case *writv1.Record_Ticket:
+		err = r.readTicket(event.Ticket)
 	default:
 		err = errors.New("no event")
 	}
-	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange) && r.Tenant == decision.System {
-		err = fmt.Errorf("the tenant %q has no decisions, settlements and exchanges", decision.System)
+	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange || r.Kind == Ticket) && r.Tenant == decision.System {
+		err = fmt.Errorf("the tenant %q has no decisions, settlements, exchanges and tickets", decision.System)
 	}
 	if err == nil {
 		err = r.bound()

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"slices"
+
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
 )
@@ -10,16 +12,35 @@ import (
 type Ruled struct {
 	Known   map[decision.PolicyKind]bool
 	Matched map[string]bool
+	// Scoped says that the ticket had a scope that was asked, and Within that it held.
+	Scoped, Within bool
 }
 
 // Of tells whether a policy matched, of those whose kinds are given by their ids.
 func (r Ruled) Of(kinds map[string]decision.PolicyKind) func(policy string) (matched, known bool) {
-	return func(policy string) (matched, known bool) { return r.Matched[policy], r.Known[kinds[policy]] }
+	return func(policy string) (matched, known bool) {
+		if policy == decision.TicketScope { // a policy like any other, of the same world
+			return r.Within, r.Scoped && kinds != nil
+		}
+		return r.Matched[policy], r.Known[kinds[policy]]
+	}
 }
 
 // ruled reads what the record's policy stage found. It names all permits only
 // where it permits, and all forbids wherever the policies were asked.
 func ruled(e *writv1.DecisionEvent, denied bool) Ruled {
+	r := policies(e, denied)
+	r.Scoped, r.Within = e.Facts.GetTicket().GetScope() != "" && e.Phase != writv1.Phase_PHASE_RESULT, true
+	for _, f := range e.Findings {
+		if f.Stage == "ticket" {
+			r.Within = !slices.ContainsFunc(f.Reasons, func(reason *writv1.Reason) bool { return reason.Code == "ticket.scope" })
+		}
+	}
+	return r
+}
+
+// policies reads what it found of the policies.
+func policies(e *writv1.DecisionEvent, denied bool) Ruled {
 	r := Ruled{Known: map[decision.PolicyKind]bool{}, Matched: map[string]bool{}}
 	for _, f := range e.Findings {
 		if f.Stage != "policy" {

@@ -343,6 +343,9 @@ func TestTamperRewrite(t *testing.T) {
 func TestTamperTables(t *testing.T) {
 	signer, _ := key(t, 1)
 	m := filled(t, signer, 24, 5, 3)
+	for _, e := range ticketEntries(t) {
+		m.commit(e)
+	}
 	is := func(what string) func(*testing.T, string, *Problem) {
 		return func(t *testing.T, path string, p *Problem) {
 			if p.What != what {
@@ -357,7 +360,11 @@ func TestTamperTables(t *testing.T) {
 		tamper(t, m, 1, func(c *memory) *Redemption { return &c.redemptions[i] }, is("redemption"))
 	}
 	for i := range m.tickets {
-		tamper(t, m, 1, func(c *memory) *TicketUse { return &c.tickets[i] }, is("ticket"))
+		if m.tickets[i].Version > 0 {
+			tamper(t, m, 1, func(c *memory) *TicketRow { return &c.tickets[i] }, is("ticket"))
+		} else { // nothing of one that is older than its records is known but its uses
+			tamper(t, m, 1, func(c *memory) *int64 { return &c.tickets[i].Uses }, is("ticket"))
+		}
 	}
 	for i := range m.tokens {
 		tamper(t, m, 1, func(c *memory) *UsedToken { return &c.tokens[i] }, is("used token"))
@@ -377,6 +384,12 @@ func TestTamperTables(t *testing.T) {
 		"redemption that is none": {func(c *memory) {
 			c.redemptions = append(c.redemptions, Redemption{Tenant: leaf.Tenant, Ticket: "CHG-1000", Record: by})
 		}, about(&leaf.Row, -1, "redemption", "CHG-1000")},
+		"ticket dropped": {func(c *memory) { c.tickets = c.tickets[:len(c.tickets)-1] }, &Problem{What: "ticket", Index: -1, Last: -1, Tenant: "tenant-0", Detail: "the store lacks it"}},
+		"ticket twice":   {func(c *memory) { c.tickets = append(c.tickets, c.tickets[0]) }, &Problem{What: "ticket", Index: -1, Last: -1, Tenant: m.tickets[0].Tenant, Detail: "twice"}},
+		"ticket set back": {func(c *memory) {
+			set := &c.tickets[len(c.tickets)-1]
+			set.Version, set.Record, set.State = 1, idOf(7_000_001), decision.TicketRequested
+		}, &Problem{What: "ticket", Index: -1, Last: -1, Tenant: "tenant-0", Detail: "stored in version 1, the records say 3"}},
 		"token twice": {func(c *memory) { c.tokens = append(c.tokens, c.tokens[0]) }, &Problem{What: "used token", Index: -1, Last: -1, Tenant: m.tokens[0].Tenant, Record: m.tokens[0].Record, Detail: "twice"}},
 		"token that is none": {func(c *memory) {
 			c.tokens = append(c.tokens, UsedToken{Tenant: leaf.Tenant, Token: sha256.Sum256(nil), Record: by})

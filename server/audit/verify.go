@@ -259,6 +259,8 @@ func (v *verification) count(r *record) {
 		v.report.Locks++
 	case Budget:
 		v.report.Budgets++
+	case Ticket:
+		v.report.Tickets++
 	}
 }
 

@@ -29,11 +29,10 @@ func (v *verification) tokens() error {
 	})
 }
 
-// tickets compares how often tickets say that they were redeemed with the
-// records.
+// tickets compares the stored tickets with the records.
 func (v *verification) tickets() error {
-	return v.r.TicketUses(v.ctx, func(u TicketUse) error {
-		if p := v.books.ticket(u); p != nil {
+	return v.r.TicketRows(v.ctx, func(t TicketRow) error {
+		if p := v.books.tickets.row(&t); p != nil {
 			return v.fail(p)
 		}
 		return nil

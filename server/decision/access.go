@@ -86,8 +86,14 @@ const (
 	ToSettle   Action = "Settle"
 	ToExchange Action = "Exchange"
 
-	ToReadBudgets  Action = "ReadBudgets"
-	ToChangeBudget Action = "ChangeBudget"
+	ToReadBudgets   Action = "ReadBudgets"
+	ToChangeBudget  Action = "ChangeBudget"
+	ToRequestTicket Action = "RequestTicket"
+	ToCreateTicket  Action = "CreateTicket"
+	ToApproveTicket Action = "ApproveTicket"
+	ToRejectTicket  Action = "RejectTicket"
+	ToRevokeTicket  Action = "RevokeTicket"
+	ToReadTickets   Action = "ReadTickets"
 )
 
 const maxTenant = 128 // bytes, in records

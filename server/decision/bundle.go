@@ -34,6 +34,12 @@ type Bundle struct {
 	// a resource's properties by its type, may stand in a record; nil: nothing.
 	RecordContext   *content.Disclosure
 	RecordResources map[string]*content.Disclosure
+	// Roles are, by who, the roles that approvers of tickets have.
+	Roles map[string][]string
+	// Approvals is how many must approve a ticket that is asked for, at least; 0: one.
+	// ApproverRoles, if any, are the only roles that count.
+	Approvals     int
+	ApproverRoles []string
 	// Async are the classes of tools that may be called before the record of
 	// the decision is durable.
 	Async []string
@@ -135,6 +141,12 @@ type Policies interface {
 	Judge(Query) Ruling
 	// Explain says which policies matched and which nearly did.
 	Explain(Query) Explanation
+	// Within tells whether a ticket's scope, a Cedar condition, holds of a query:
+	// Permit, or Undetermined where more would have to be known, with what; else
+	// Deny, also where it does not parse or fit, or cannot be evaluated.
+	Within(scope string, q Query) (holds Verdict, withheld []string)
+	// CheckScope refuses a scope that is not one valid condition on calls of a tool.
+	CheckScope(scope string, tool ToolName) error
 }
 
 // Query is what the policies are asked: the request, and the facts that the
@@ -152,6 +164,10 @@ type Query struct {
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)
 }
+
+// TicketScope is what Query.Matched calls the scope of the query's ticket. No policy
+// has such an id.
+const TicketScope = "ticket scope"
 
 // PolicyKind is what a policy does when it matches.
 type PolicyKind uint8

@@ -57,9 +57,11 @@ func (c Charge) Apply(was, beside int64) (now int64, ok bool) {
 	return was + c.Amount, true
 }
 
-// Redeem uses a ticket once. Guard: it is not revoked and has uses left.
+// Redeem uses a ticket once. Guard: it is in the version that the decision saw, it
+// is approved, and has uses left.
 type Redeem struct {
-	Ticket string
+	Ticket  string
+	Version int64
 	// Tenant is whose ticket it is; empty: the record's.
 	Tenant string
 }

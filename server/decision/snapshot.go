@@ -147,24 +147,3 @@ func (c *CallFacts) Fits(req *Request) bool {
 	return c.Caller == req.Caller.SPIFFEID && c.Principal == req.Principal.Subject && c.Session == req.Session &&
 		c.Purpose == req.Purpose && c.Tool == req.Tool.ToolName && req.Arguments != nil && c.ArgumentsDigest == req.Arguments.Digest()
 }
-
-// Ticket is a change approval.
-type Ticket struct {
-	ID string
-	// Principal is the agent it was given to.
-	Principal string
-	// Tool is the tool it covers; ToolDigest, if not empty, pins its definition.
-	Tool       ToolName
-	ToolDigest string
-	// ArgumentsDigest is the hex digest of the only arguments it covers; empty:
-	// any arguments.
-	ArgumentsDigest string
-	// NotBefore and NotAfter bound when it can be used: from the first up to,
-	// not including, the second.
-	NotBefore, NotAfter time.Time
-	// MaxUses is how often it can be redeemed; Uses how often it was.
-	MaxUses, Uses int64
-	// Approvers are who approved it.
-	Approvers []string
-	Revoked   bool
-}

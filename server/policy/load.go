@@ -88,6 +88,9 @@ func (f *files) draft() (*draft, error) {
 	if err := m.classes(d.bundle); err != nil {
 		return nil, err
 	}
+	if err := m.roles(d.bundle); err != nil {
+		return nil, err
+	}
 	if err := f.data(d); err != nil {
 		return nil, err
 	}

@@ -60,6 +60,59 @@ type manifest struct {
 		// has not told for too long whether there are new locks; none: nothing is.
 		FailOpen []string `yaml:"fail_open"`
 	} `yaml:"locks"`
+	Tickets struct {
+		// Roles are who has which role when a ticket is approved: SPIFFE ids, the
+		// `sub` of people's tokens, or users of a tracker, by role.
+		Roles map[string][]string `yaml:"roles"`
+		// Approvals is how many must approve a ticket that is asked for, at least, and
+		// ApproverRoles are the only roles that count; without: one, of any role.
+		Approvals     int      `yaml:"approvals"`
+		ApproverRoles []string `yaml:"approver_roles"`
+	} `yaml:"tickets"`
+}
+
+// Bounds of the roles of approvers, and of how many must approve.
+const (
+	maxApprovals = 16
+	maxRoles     = 64
+	maxMembers   = 4096
+	maxMember    = 2048 // bytes
+)
+
+// roles turns who has a role into which roles somebody has.
+func (m *manifest) roles(b *decision.Bundle) error {
+	if len(m.Tickets.Roles) > maxRoles {
+		return fmt.Errorf("%s: tickets.roles: more than %d", fileManifest, maxRoles)
+	}
+	b.Roles = map[string][]string{}
+	for _, role := range slices.Sorted(maps.Keys(m.Tickets.Roles)) {
+		if err := checkName("tickets.roles", role); err != nil {
+			return fmt.Errorf("%s: %w", fileManifest, err)
+		}
+		members := m.Tickets.Roles[role]
+		if len(members) == 0 || len(members) > maxMembers {
+			return fmt.Errorf("%s: tickets.roles: %s: not 1 to %d members", fileManifest, role, maxMembers)
+		}
+		for i, who := range members {
+			switch {
+			case who == "" || len(who) > maxMember || strings.ContainsFunc(who, func(r rune) bool { return r < ' ' || r == 0x7f }):
+				return fmt.Errorf("%s: tickets.roles: %s: member %d is not 1 to %d bytes without control characters", fileManifest, role, i+1, maxMember)
+			case slices.Contains(b.Roles[who], role):
+				return fmt.Errorf("%s: tickets.roles: %s: member %d is there twice", fileManifest, role, i+1)
+			}
+			b.Roles[who] = append(b.Roles[who], role)
+		}
+	}
+	if m.Tickets.Approvals < 0 || m.Tickets.Approvals > maxApprovals {
+		return fmt.Errorf("%s: tickets.approvals: not 0 to %d", fileManifest, maxApprovals)
+	}
+	for i, role := range m.Tickets.ApproverRoles {
+		if _, known := m.Tickets.Roles[role]; !known || slices.Contains(m.Tickets.ApproverRoles[:i], role) || i == maxApprovals {
+			return fmt.Errorf("%s: tickets.approver_roles: %q has no members, is there twice, or is one too many", fileManifest, role)
+		}
+	}
+	b.Approvals, b.ApproverRoles = m.Tickets.Approvals, m.Tickets.ApproverRoles
+	return nil
 }
 
 // classes holds the classes against those that tools have: a misspelt one would

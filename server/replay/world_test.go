@@ -31,6 +31,9 @@ type permits struct {
 	looks bool
 }
 
+func (permits) Within(string, decision.Query) (decision.Verdict, []string) { return decision.Deny, nil }
+func (permits) CheckScope(string, decision.ToolName) error                 { return nil }
+
 func (p permits) Judge(q decision.Query) decision.Ruling {
 	if q.Request.Tool.Name == p.not && q.Ticket == nil {
 		return decision.Ruling{}
@@ -88,7 +91,7 @@ type ledger struct {
 
 func newLedger(b *decision.Bundle) *ledger {
 	return &ledger{bundle: b, used: map[decision.BudgetKey]int64{}, tokens: map[[32]byte]bool{}, allowed: map[[16]byte]bool{},
-		left: map[[16]byte][]decision.Reservation{}, ticket: decision.Ticket{ID: "T", Principal: "agent-0", Tool: tools[0],
+		left: map[[16]byte][]decision.Reservation{}, ticket: decision.Ticket{ID: "T", Version: 1, State: decision.TicketApproved, Principal: "agent-0", Tool: tools[0],
 			NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(1000 * time.Hour), MaxUses: 2}}
 }
 

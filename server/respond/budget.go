@@ -18,8 +18,9 @@ var ErrKind = errors.New("it is of another budget, or does not do that")
 // Approval is what permits a change of a budget that is asked for over the wire.
 type Approval struct {
 	audit.BudgetRequest
-	// Redeem uses up the ticket that By names, of the budget's tenant.
-	Redeem bool
+	// Redeem is the version of the ticket that By names, of the budget's tenant, which
+	// the change uses up; 0: it uses up none.
+	Redeem int64
 }
 
 // Adjust puts a change of a budget into force. It is durable when Adjust returns, and
@@ -80,8 +81,8 @@ func approved(a decision.Adjustment, by *Approval) *audit.BudgetChange {
 	b := &audit.BudgetChange{Adjustment: a}
 	if by != nil {
 		b.Request = &by.BudgetRequest
-		if by.Redeem {
-			b.RedeemedOf = a.Tenant
+		if by.Redeem > 0 {
+			b.RedeemedOf, b.RedeemedVersion = a.Tenant, by.Redeem
 		}
 	}
 	return b

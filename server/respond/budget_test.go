@@ -17,6 +17,7 @@ import (
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/respond"
+	ticketing "github.com/writpdp/writ/server/ticket"
 )
 
 func raise(id, tenant string, by int64, lasts time.Duration) decision.Adjustment {
@@ -130,11 +131,13 @@ func TestAdjustRedeems(t *testing.T) {
 	s := open(t)
 	ticket := decision.Ticket{ID: "INC-1", Principal: "ann", Tool: decision.ToolName{Server: decision.BudgetTools, Name: "raise"},
 		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour), MaxUses: 3, Approvers: []string{"bob"}}
-	if err := s.CreateTicket(t.Context(), "acme", ticket); err != nil {
+	_, err := ticketing.Create(t.Context(), s, ticket, ticketing.By{Caller: decision.Caller{Tenant: "acme"}, Actor: "desk", Reason: "A test.",
+		Source: "test", Key: "k", At: noon, ID: uuid.Must(uuid.NewV7())})
+	if err != nil {
 		t.Fatal(err)
 	}
 	approval := func() *respond.Approval {
-		return &respond.Approval{Redeem: true, BudgetRequest: audit.BudgetRequest{ID: uuid.Must(uuid.NewV7()), AdmittedBy: []string{"p"}, Bundle: strings.Repeat("a", 64)}}
+		return &respond.Approval{Redeem: 1, BudgetRequest: audit.BudgetRequest{ID: uuid.Must(uuid.NewV7()), AdmittedBy: []string{"p"}, Bundle: strings.Repeat("a", 64)}}
 	}
 	var wait sync.WaitGroup
 	var mu sync.Mutex
@@ -161,7 +164,7 @@ func TestAdjustRedeems(t *testing.T) {
 	}
 	// The same request again is the same change.
 	again, id := approval(), by("x")
-	again.Redeem = false
+	again.Redeem = 0
 	first, err := respond.Adjust(t.Context(), s, raise("again", "acme", 1, time.Hour), id, again)
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,10 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 			if err := errors.Join(checkText("redeemed ticket", f.Ticket, 1, 128), checkText("its tenant", f.Tenant, 0, 128)); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { r, ok := before.(decision.Redeem); return ok && r == f }) {
+			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool {
+				r, ok := before.(decision.Redeem)
+				return ok && r.Ticket == f.Ticket
+			}) {
 				return fmt.Errorf("a ticket is redeemed twice")
 			}
 		case decision.Consume:
@@ -82,6 +85,14 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 			}
 			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { c, ok := before.(decision.Consume); return ok && c.Token == f.Token }) {
 				return fmt.Errorf("a token is consumed twice")
+			}
+		case decision.Ticket:
+			// Beside it there are the tokens that proved whoever changes it.
+			if i > 0 {
+				return fmt.Errorf("a ticket is changed, and something before it")
+			}
+			if err := checkTicket(&f); err != nil {
+				return err
 			}
 		case decision.Rollout:
 			if f.Version < 1 || len(effects) > 1 {
@@ -119,40 +130,20 @@ func CheckCounter(k decision.BudgetKey) error {
 	return nil
 }
 
-// CheckTicket refuses a new ticket that cannot be stored, or could never be used,
-// or is not new.
-func CheckTicket(tenant string, t *decision.Ticket) error {
-	for _, f := range []struct {
-		name, value string
-		least, most int
-	}{
-		{"tenant", tenant, 1, 128}, {"id", t.ID, 1, 128}, {"principal", t.Principal, 1, 4096},
-		{"server", t.Tool.Server, 1, 128}, {"tool", t.Tool.Name, 1, 128},
-		{"tool digest", t.ToolDigest, 0, 64}, {"arguments digest", t.ArgumentsDigest, 0, 64},
-	} {
-		if err := checkText(f.name, f.value, f.least, f.most); err != nil {
-			return err
-		}
-	}
-	switch {
-	case t.MaxUses < 1:
-		return fmt.Errorf("max uses is not positive")
-	case t.Uses != 0 || t.Revoked:
-		return fmt.Errorf("it has uses, or is revoked")
-	case !t.NotBefore.Before(t.NotAfter):
-		return fmt.Errorf("the window is empty")
-	case len(t.Approvers) > maxEffects:
-		return fmt.Errorf("more than %d approvers", maxEffects)
-	}
-	for _, approver := range t.Approvers {
-		if err := checkText("approver", approver, 1, 4096); err != nil {
-			return err
-		}
-	}
-	if err := checkTime("not before", t.NotBefore); err != nil {
+// checkTicket refuses what cannot be stored of a ticket beside its record.
+func checkTicket(t *decision.Ticket) error {
+	if err := checkText("ticket", t.ID, 1, 128); err != nil {
 		return err
 	}
-	return checkTime("not after", t.NotAfter)
+	switch {
+	case t.Version < 1:
+		return fmt.Errorf("the version of the ticket is not positive")
+	case t.State < decision.TicketRequested || t.State > decision.TicketRevoked:
+		return fmt.Errorf("the ticket is in a state that is not stored")
+	case t.MaxUses < 1:
+		return fmt.Errorf("the ticket has no uses")
+	}
+	return nil
 }
 
 // checkText refuses NUL too, which a text column of PostgreSQL cannot hold.
@@ -205,4 +196,20 @@ func CheckSlot(u *audit.UsedToken, slot int) error {
 // SHA-256.
 func UnreadableArchive(digest []byte) error {
 	return &audit.Problem{What: "archive", Index: -1, Last: -1, Detail: fmt.Sprintf("%.64x is no SHA-256 of an archive", digest)}
+}
+
+// TicketColumns are a ticket's state and record as they are stored.
+func TicketColumns(state int64, record []byte) (decision.TicketState, [16]byte, error) {
+	switch {
+	case state < 0 || state > int64(decision.TicketRevoked):
+		return 0, [16]byte{}, fmt.Errorf("its state %d is none that is stored", state)
+	case len(record) != 16:
+		return 0, [16]byte{}, fmt.Errorf("its record has %d bytes in the place of 16", len(record))
+	}
+	return decision.TicketState(state), [16]byte(record), nil
+}
+
+// UnreadableTicket is a ticket that somebody has changed to what no row can hold.
+func UnreadableTicket(t *audit.TicketRow, err error) error {
+	return &audit.Problem{What: "ticket", Index: -1, Last: -1, Tenant: t.Tenant, Detail: fmt.Sprintf("ticket %q: %v", t.Ticket, err)}
 }

@@ -19,8 +19,6 @@ var (
 	// ErrClosed: the lane takes no more entries. The entry was not queued, so
 	// nothing was written.
 	ErrClosed = errors.New("the store is closed")
-	// ErrTicketExists: the tenant has a ticket of that id. Nothing was written.
-	ErrTicketExists = errors.New("the ticket exists")
 )
 
 // Outcome is what became of one entry. Err is nil, audit.ErrStale,

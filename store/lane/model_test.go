@@ -41,7 +41,7 @@ func (m *model) take(e audit.Entry) string {
 		records: m.records, tokens: maps.Clone(m.tokens), used: maps.Clone(m.used), tickets: maps.Clone(m.tickets), version: m.version,
 	}
 	for _, effect := range e.Effects {
-		if !next.apply(e.Tenant, effect) {
+		if !next.apply(&e, effect) {
 			return audit.ErrStale.Error()
 		}
 	}
@@ -50,7 +50,8 @@ func (m *model) take(e audit.Entry) string {
 	return "committed"
 }
 
-func (m *model) apply(tenant string, effect decision.Effect) bool {
+func (m *model) apply(e *audit.Entry, effect decision.Effect) bool {
+	tenant := e.Tenant
 	switch f := effect.(type) {
 	case decision.Consume:
 		if m.tokens[f.Token] {
@@ -60,11 +61,18 @@ func (m *model) apply(tenant string, effect decision.Effect) bool {
 	case decision.Redeem:
 		key := tenant + "/" + f.Ticket
 		ticket, ok := m.tickets[key]
-		if !ok || ticket.Revoked || ticket.Uses == ticket.MaxUses {
+		if !ok || ticket.State != decision.TicketApproved || ticket.Version != f.Version || ticket.Uses == ticket.MaxUses {
 			return false
 		}
 		ticket.Uses++
 		m.tickets[key] = ticket
+	case decision.Ticket:
+		key := tenant + "/" + f.ID
+		ticket, ok := m.tickets[key]
+		if f.Version == 1 && ok || f.Version > 1 && (!ok || ticket.Version+1 != f.Version) {
+			return false
+		}
+		m.tickets[key] = lane.TicketState{Version: f.Version, State: f.State, Record: e.ID, MaxUses: f.MaxUses, Uses: ticket.Uses}
 	case decision.Charge:
 		key := tenant + "/" + f.Key.Budget
 		sum := big.NewInt(f.Amount)
@@ -94,13 +102,16 @@ func genEntry(t *rapid.T, id byte) audit.Entry {
 	e.Tenant = rapid.SampledFrom([]string{"acme", "bolt"}).Draw(t, "tenant")
 	e.Digest[0] = rapid.SampledFrom([]byte{1, 1, 1, 2}).Draw(t, "digest")
 	for range rapid.IntRange(0, 3).Draw(t, "effects") {
-		switch rapid.IntRange(0, 3).Draw(t, "effect") {
+		switch rapid.IntRange(0, 4).Draw(t, "effect") {
+		case 4:
+			state := rapid.SampledFrom([]decision.TicketState{decision.TicketRequested, decision.TicketApproved, decision.TicketRevoked}).Draw(t, "state")
+			e.Effects = append(e.Effects, change(rapid.SampledFrom([]string{"one", "new"}).Draw(t, "changed"), rapid.Int64Range(1, 4).Draw(t, "of version"), state))
 		case 3:
 			e.Effects = append(e.Effects, turn(rapid.Int64Range(1, 4).Draw(t, "version")))
 		case 0:
 			e.Effects = append(e.Effects, consume(rapid.ByteRange(0, 5).Draw(t, "token")))
 		case 1:
-			e.Effects = append(e.Effects, redeem(rapid.SampledFrom([]string{"one", "three", "revoked", "none"}).Draw(t, "ticket")))
+			e.Effects = append(e.Effects, decision.Redeem{Ticket: rapid.SampledFrom([]string{"one", "three", "revoked", "new"}).Draw(t, "ticket"), Version: rapid.Int64Range(1, 3).Draw(t, "seen")})
 		case 2:
 			amount := rapid.OneOf(rapid.Int64Range(-4, 6), rapid.Int64()).Draw(t, "amount")
 			limit := rapid.OneOf(rapid.Int64Range(0, 20), rapid.Int64()).Draw(t, "cap")
@@ -116,7 +127,8 @@ func TestPlanIsOneEntryAfterTheOther(t *testing.T) {
 		state := lane.NewState()
 		m := &model{records: map[string]audit.Entry{}, tokens: map[[32]byte]bool{}, used: map[string]*big.Int{}, tickets: map[string]lane.TicketState{}}
 		for _, tenant := range []string{"acme", "bolt"} {
-			for id, ticket := range map[string]lane.TicketState{"one": {MaxUses: 1}, "three": {MaxUses: 3}, "revoked": {MaxUses: 9, Revoked: true}} {
+			for id, ticket := range map[string]lane.TicketState{"one": {Version: 1, State: decision.TicketApproved, MaxUses: 1},
+				"three": {Version: 1, State: decision.TicketApproved, MaxUses: 3}, "revoked": {Version: 2, State: decision.TicketRevoked, MaxUses: 9}} {
 				state.Tickets[lane.TicketKey{Tenant: tenant, ID: id}] = ticket
 				m.tickets[tenant+"/"+id] = ticket
 			}
@@ -133,7 +145,7 @@ func TestPlanIsOneEntryAfterTheOther(t *testing.T) {
 					entries = append(entries, e)
 				}
 			}
-			before, version := maps.Clone(state.Used), state.Rollout
+			before, version, tickets := maps.Clone(state.Used), state.Rollout, maps.Clone(state.Tickets)
 			outcomes, writes := lane.Plan(state, entries)
 			committed := 0
 			for i, o := range outcomes {
@@ -148,6 +160,7 @@ func TestPlanIsOneEntryAfterTheOther(t *testing.T) {
 			}
 			m.compare(t, state)
 			checkWrites(t, writes, committed, before, state)
+			checkTickets(t, writes, tickets, state.Tickets)
 			for _, r := range writes.Rollouts {
 				if version++; r.Version != version {
 					t.Fatalf("version %d is written in the place of %d", r.Version, version)
@@ -211,6 +224,9 @@ func checkWrites(t *rapid.T, w lane.Writes, committed int, before map[lane.Count
 		"counters": slices.IsSortedFunc(w.Counters, func(a, b lane.Counter) int {
 			return bytes.Compare([]byte(a.Key.Tenant+"/"+a.Key.Budget), []byte(b.Key.Tenant+"/"+b.Key.Budget))
 		}),
+		"made": slices.IsSortedFunc(w.Made, func(a, b lane.Ticket) int {
+			return bytes.Compare([]byte(a.Key.Tenant+"/"+a.Key.ID), []byte(b.Key.Tenant+"/"+b.Key.ID))
+		}),
 		"tickets": slices.IsSortedFunc(w.Tickets, func(a, b lane.Ticket) int {
 			return bytes.Compare([]byte(a.Key.Tenant+"/"+a.Key.ID), []byte(b.Key.Tenant+"/"+b.Key.ID))
 		}),
@@ -218,6 +234,30 @@ func checkWrites(t *rapid.T, w lane.Writes, committed int, before map[lane.Count
 		if !sorted {
 			t.Fatalf("the %s are not sorted", name)
 		}
+	}
+}
+
+// checkTickets holds what is written of tickets against the state: those that were
+// not there are made, and the others changed, if they did.
+func checkTickets(t *rapid.T, w lane.Writes, before, after map[lane.TicketKey]lane.TicketState) {
+	made, written := map[lane.TicketKey]bool{}, map[lane.TicketKey]lane.TicketState{}
+	for _, one := range w.Made {
+		made[one.Key], written[one.Key] = true, one.TicketState
+	}
+	for _, one := range w.Tickets {
+		written[one.Key] = one.TicketState
+	}
+	for key, ticket := range after {
+		was, there := before[key]
+		if got, ok := written[key]; ok && got != ticket || !ok && was != ticket || made[key] == there {
+			if !ok && there {
+				continue // it did not change
+			}
+			t.Fatalf("the ticket %v goes from %v to %v, written %v (%v), made is %v", key, was, ticket, got, ok, made[key])
+		}
+	}
+	if len(made)+len(w.Tickets) != len(written) {
+		t.Fatal("a ticket is written twice")
 	}
 }
 

@@ -22,8 +22,9 @@ type Writes struct {
 	Tokens []audit.UsedToken
 	// Counters are the counters that changed, with what they hold now.
 	Counters []Counter
-	// Tickets are the tickets that were redeemed, with their uses now.
-	Tickets []Ticket
+	// Made are the tickets that are new, and Tickets those that were redeemed or
+	// changed, as they are now.
+	Made, Tickets []Ticket
 	// Redemptions are the new uses of tickets.
 	Redemptions []audit.Redemption
 	// Rollouts and Locks are the new versions of the chains; Locks of the control
@@ -43,10 +44,10 @@ type Counter struct {
 	Used int64
 }
 
-// Ticket is a ticket's new number of uses.
+// Ticket is what is stored of a ticket from now on.
 type Ticket struct {
-	Key  TicketKey
-	Uses int64
+	Key TicketKey
+	TicketState
 }
 
 // Plan decides the entries of a batch one after the other, in order, each
@@ -56,7 +57,7 @@ type Ticket struct {
 // batch.
 func Plan(s *State, entries []audit.Entry) ([]Outcome, Writes) {
 	outcomes := make([]Outcome, len(entries))
-	p := planner{State: s, counters: map[CounterKey]bool{}, tickets: map[TicketKey]bool{}}
+	p := planner{State: s, counters: map[CounterKey]bool{}, tickets: map[TicketKey]bool{}, made: map[TicketKey]bool{}}
 	for i := range entries {
 		outcomes[i] = p.decide(&entries[i])
 	}
@@ -68,6 +69,7 @@ type planner struct {
 	writes   Writes
 	counters map[CounterKey]bool // that committed entries changed
 	tickets  map[TicketKey]bool
+	made     map[TicketKey]bool // of these, those that were not there before
 }
 
 func (p *planner) decide(e *audit.Entry) Outcome {
@@ -119,11 +121,25 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 		case decision.Redeem:
 			key := TicketKey{f.Of(e.Tenant), f.Ticket}
 			was, ok := p.Tickets[key]
-			if !ok || was.Revoked || was.Uses >= was.MaxUses {
+			if !ok || was.State != decision.TicketApproved || was.Version != f.Version || was.Uses >= was.MaxUses {
 				return undo, false
 			}
-			p.Tickets[key] = TicketState{Uses: was.Uses + 1, MaxUses: was.MaxUses}
+			now := was
+			now.Uses++
+			p.Tickets[key] = now
 			undo = append(undo, func() { p.Tickets[key] = was })
+		case decision.Ticket:
+			key := TicketKey{e.Tenant, f.ID}
+			was, ok := p.Tickets[key]
+			if ok != (f.Version > 1) || was.Version != f.Version-1 {
+				return undo, false
+			}
+			p.Tickets[key] = TicketState{Version: f.Version, State: f.State, Record: e.ID, Uses: was.Uses, MaxUses: f.MaxUses}
+			undo = append(undo, func() {
+				if p.Tickets[key] = was; !ok {
+					delete(p.Tickets, key)
+				}
+			})
 		case decision.Consume:
 			if p.Tokens[f.Token] || Forgotten(f.Expires, p.Horizon) {
 				return undo, false
@@ -184,6 +200,10 @@ func (p *planner) commit(e *audit.Entry) {
 		case decision.Redeem:
 			p.tickets[TicketKey{f.Of(e.Tenant), f.Ticket}] = true
 			w.Redemptions = append(w.Redemptions, audit.Redemption{Tenant: f.Of(e.Tenant), Ticket: f.Ticket, Record: e.ID})
+		case decision.Ticket:
+			key := TicketKey{e.Tenant, f.ID}
+			p.tickets[key] = true
+			p.made[key] = p.made[key] || f.Version == 1
 		case decision.Consume:
 			w.Tokens = append(w.Tokens, audit.UsedToken{
 				Tenant: e.Tenant, Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
@@ -202,14 +222,20 @@ func (p *planner) finish() Writes {
 		w.Counters = append(w.Counters, Counter{key, p.Used[key]})
 	}
 	for key := range p.tickets {
-		w.Tickets = append(w.Tickets, Ticket{key, p.Tickets[key].Uses})
+		if t := (Ticket{key, p.Tickets[key]}); p.made[key] {
+			w.Made = append(w.Made, t)
+		} else {
+			w.Tickets = append(w.Tickets, t)
+		}
 	}
 	slices.SortFunc(w.Rows, func(a, b audit.Row) int {
 		return compareRecords(RecordKey{a.Tenant, a.Kind, a.Key}, RecordKey{b.Tenant, b.Kind, b.Key})
 	})
 	slices.SortFunc(w.Tokens, func(a, b audit.UsedToken) int { return compareTokens(a.Token, b.Token) })
 	slices.SortFunc(w.Counters, func(a, b Counter) int { return compareCounters(a.Key, b.Key) })
-	slices.SortFunc(w.Tickets, func(a, b Ticket) int { return compareTickets(a.Key, b.Key) })
+	for _, tickets := range [][]Ticket{w.Made, w.Tickets} {
+		slices.SortFunc(tickets, func(a, b Ticket) int { return compareTickets(a.Key, b.Key) })
+	}
 	slices.SortFunc(w.Redemptions, compareRedemptions)
 	slices.SortFunc(w.Lapses, compareLapses)
 	slices.SortFunc(w.Settled, compareLapses)

@@ -42,7 +42,11 @@ func consume(n byte) decision.Consume {
 
 func turn(version int64) decision.Rollout { return decision.Rollout{Version: version} }
 
-func redeem(id string) decision.Redeem { return decision.Redeem{Ticket: id} }
+func redeem(id string) decision.Redeem { return decision.Redeem{Ticket: id, Version: 1} }
+
+func change(id string, version int64, state decision.TicketState) decision.Ticket {
+	return decision.Ticket{ID: id, Version: version, State: state, MaxUses: 2}
+}
 
 // told is an outcome in one word.
 func told(o lane.Outcome) string {
@@ -87,16 +91,28 @@ var plans = []struct {
 		entries: []audit.Entry{entry("a", 1, spend(0, 10))}, want: []string{"committed"}},
 	{name: "two charges of one entry add up", used: 0, left: 0,
 		entries: []audit.Entry{entry("a", 1, spend(6, 10), spend(6, 10))}, want: []string{stale}},
-	{name: "a later guard takes the earlier effects back", used: 0, left: 0, token: 9, ticket: &lane.TicketState{MaxUses: 1},
+	{name: "a later guard takes the earlier effects back", used: 0, left: 0, token: 9, ticket: &lane.TicketState{Version: 1, State: decision.TicketApproved, MaxUses: 1},
 		entries: []audit.Entry{entry("a", 1, consume(1), redeem("t"), spend(6, 10), consume(9)), entry("b", 2, consume(1))},
 		want:    []string{stale, "committed"}},
 	{name: "one token, two requests", entries: []audit.Entry{entry("a", 1, consume(1)), entry("b", 2, consume(1))},
 		want: []string{"committed", stale}},
 	{name: "a token accepted before", token: 1, entries: []audit.Entry{entry("a", 1, consume(1))}, want: []string{stale}},
-	{name: "a ticket's last use", ticket: &lane.TicketState{Uses: 1, MaxUses: 2}, uses: 2,
+	{name: "a ticket's last use", ticket: &lane.TicketState{Version: 1, State: decision.TicketApproved, Uses: 1, MaxUses: 2}, uses: 2,
 		entries: []audit.Entry{entry("a", 1, redeem("t")), entry("b", 2, redeem("t"))}, want: []string{"committed", stale}},
-	{name: "a revoked ticket", ticket: &lane.TicketState{MaxUses: 2, Revoked: true},
+	{name: "a revoked ticket", ticket: &lane.TicketState{Version: 1, State: decision.TicketRevoked, MaxUses: 2},
 		entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
+	{name: "a ticket that waits", ticket: &lane.TicketState{Version: 1, State: decision.TicketRequested, MaxUses: 2},
+		entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
+	{name: "a ticket that is older than its records", ticket: &lane.TicketState{MaxUses: 2},
+		entries: []audit.Entry{entry("a", 1, decision.Redeem{Ticket: "t"}), entry("b", 2, change("t", 1, decision.TicketApproved))}, want: []string{stale, stale}},
+	{name: "a ticket's whole life", uses: 0,
+		entries: []audit.Entry{entry("a", 1, redeem("t")), entry("b", 2, change("t", 1, decision.TicketApproved)), entry("c", 3, redeem("t")),
+			entry("d", 4, change("t", 1, decision.TicketApproved)), entry("e", 5, change("t", 3, decision.TicketRevoked)),
+			entry("f", 6, change("t", 2, decision.TicketRevoked)), entry("g", 7, redeem("t"))},
+		want: []string{stale, "committed", "committed", stale, stale, "committed", stale}},
+	{name: "a change of a ticket is taken back with its entry",
+		entries: []audit.Entry{entry("a", 1, change("t", 1, decision.TicketApproved), redeem("none")), entry("b", 2, change("t", 1, decision.TicketRequested))},
+		want:    []string{stale, "committed"}},
 	{name: "no such ticket", entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
 	{name: "a retry within the batch", left: 1,
 		entries: []audit.Entry{entry("a", 1, spend(1, 1)), entry("a", 2, spend(1, 1))},

@@ -36,10 +36,12 @@ type Prior struct {
 	Size int64
 }
 
-// TicketState is what a redemption depends on.
+// TicketState is what a redemption, and a change of the ticket, depends on.
 type TicketState struct {
+	Version       int64
+	State         decision.TicketState
+	Record        [16]byte // that made the version
 	Uses, MaxUses int64
-	Revoked       bool
 }
 
 // State is what a batch meets in the store. The store holds the counters and the
@@ -97,6 +99,8 @@ func NeedsOf(entries []audit.Entry) Needs {
 				}
 			case decision.Redeem:
 				n.Tickets = append(n.Tickets, TicketKey{f.Of(e.Tenant), f.Ticket})
+			case decision.Ticket:
+				n.Tickets = append(n.Tickets, TicketKey{e.Tenant, f.ID})
 			case decision.Consume:
 				n.Tokens = append(n.Tokens, f.Token)
 			case decision.Rollout:

@@ -46,9 +46,9 @@ func (s *Store) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return s.View(ctx, func(r audit.Reader) error { return r.Redemptions(ctx, yield) })
 }
 
-// TicketUses yields every ticket with how often it was redeemed.
-func (s *Store) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
-	return s.View(ctx, func(r audit.Reader) error { return r.TicketUses(ctx, yield) })
+// TicketRows yields every ticket.
+func (s *Store) TicketRows(ctx context.Context, yield func(audit.TicketRow) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.TicketRows(ctx, yield) })
 }
 
 // UsedTokens yields every token that was accepted, by its digest.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,9 +18,11 @@ import (
 const recordColumns = `r.tenant, r.id, r.kind, r.key, r.digest, r.at, r.caller, r.principal, r.session, r.purpose,
 	r.phase, r.server, r.tool, r.outcome, r.ticket, r.bundle, r.body, r.leaf`
 
-// ticketColumns are those of a ticket t, as ticketScan reads them.
-const ticketColumns = `t.id, t.principal, t.server, t.tool, t.tool_digest, t.arguments_digest, t.not_before, t.not_after,
-	t.max_uses, t.uses, t.approvers, t.revoked`
+// ticketColumns are those of a ticket t and of the record k that made its newest
+// version, as ticketScan reads them; ticketJoin finds that record.
+var ticketColumns = `t.id, t.version, t.uses, ` + strings.ReplaceAll(recordColumns, "r.", "k.")
+
+const ticketJoin = ` LEFT JOIN record AS k ON k.tenant = t.tenant AND k.id = t.record `
 
 // rowScan reads a record's columns; all are NULL where no record was joined.
 type rowScan struct {
@@ -109,35 +112,40 @@ func scanRow(from pgx.Row) (audit.Row, error) {
 
 // ticketScan reads a ticket's columns; all are NULL where none was joined.
 type ticketScan struct {
-	id, principal, server, tool, toolDigest, argumentsDigest *string
-	notBefore, notAfter                                      *time.Time
-	maxUses, uses                                            *int64
-	approvers                                                []string
-	revoked                                                  *bool
+	id            *string
+	version, uses *int64
+	record        rowScan
 }
 
 func (s *ticketScan) targets() []any {
-	return []any{
-		&s.id, &s.principal, &s.server, &s.tool, &s.toolDigest, &s.argumentsDigest, &s.notBefore, &s.notAfter,
-		&s.maxUses, &s.uses, &s.approvers, &s.revoked,
+	return append([]any{&s.id, &s.version, &s.uses}, s.record.targets()...)
+}
+
+// stored is the ticket with its record; ok is false where none was joined, or one
+// that is older than the records of tickets.
+func (s *ticketScan) stored() (t audit.TicketRecord, ok bool, err error) {
+	if s.id == nil || or(s.version) == 0 {
+		return t, false, nil
 	}
+	t.Uses = or(s.uses)
+	t.Row, ok, err = s.record.row()
+	if err == nil && !ok {
+		err = fmt.Errorf("the record of ticket %q is gone", *s.id)
+	}
+	return t, ok, err
 }
 
 // ticket is nil where none was joined.
-func (s *ticketScan) ticket() *decision.Ticket {
-	if s.id == nil {
-		return nil
+func (s *ticketScan) ticket() (*decision.Ticket, error) {
+	stored, ok, err := s.stored()
+	if err != nil || !ok {
+		return nil, err
 	}
-	t := &decision.Ticket{
-		ID: *s.id, Principal: or(s.principal), Tool: decision.ToolName{Server: or(s.server), Name: or(s.tool)},
-		ToolDigest: or(s.toolDigest), ArgumentsDigest: or(s.argumentsDigest),
-		NotBefore: or(s.notBefore).UTC(), NotAfter: or(s.notAfter).UTC(),
-		MaxUses: or(s.maxUses), Uses: or(s.uses), Revoked: or(s.revoked), Approvers: s.approvers,
+	t, err := audit.TicketOf(&stored, *s.id)
+	if err == nil && t.Version != *s.version {
+		err = fmt.Errorf("ticket %q is stored in version %d, and its record makes %d", t.ID, *s.version, t.Version)
 	}
-	if len(t.Approvers) == 0 {
-		t.Approvers = nil
-	}
-	return t
+	return &t, err
 }
 
 // scanUse reads tenant, budget, subject, window_start and used.

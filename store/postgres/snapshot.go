@@ -27,15 +27,17 @@ const (
 				WHERE b.tenant = $2 AND b.budget = w.budget AND b.subject = w.subject AND b.window_start = w.window_start), 0)
 			FROM unnest($5::text[], $6::text[], $7::timestamptz[]) WITH ORDINALITY AS w (budget, subject, window_start, n)
 			ORDER BY w.n)`
+)
 
+var (
 	// One statement is one consistent read, and one round trip.
 	snapshotSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `
-		FROM (SELECT 1) AS one LEFT JOIN ticket AS t ON t.tenant = $2 AND t.id = $8`
+		FROM (SELECT 1) AS one LEFT JOIN ticket AS t ON t.tenant = $2 AND t.id = $8` + ticketJoin
 
 	// For a result, the ticket is the one that its call names.
 	recallSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `, ` + recordColumns + `
 		FROM (SELECT 1) AS one LEFT JOIN record AS r ON r.tenant = $2 AND r.id = $8
-		LEFT JOIN ticket AS t ON t.tenant = $2 AND t.id = r.ticket`
+		LEFT JOIN ticket AS t ON t.tenant = $2 AND t.id = r.ticket` + ticketJoin
 )
 
 // Snapshot reads the facts that a decision needs, as they were at one moment.
@@ -79,7 +81,10 @@ func (s *Store) facts(ctx context.Context, w *decision.Want) (decision.Facts, er
 	for i, k := range w.Budgets {
 		facts.Used[k] = used[i]
 	}
-	facts.Ticket = ticket.ticket()
+	var err error
+	if facts.Ticket, err = ticket.ticket(); err != nil {
+		return decision.Facts{}, err
+	}
 	if recalled {
 		return facts, recall(&facts, &call)
 	}

@@ -32,7 +32,7 @@ const (
 		CROSS JOIN LATERAL (SELECT o.* FROM budget_use AS o WHERE o.tenant = w.tenant AND o.budget = w.budget
 			AND o.subject = w.subject AND o.window_start = w.window_start FOR UPDATE) AS b`
 
-	lockTicketsSQL = `SELECT t.tenant, t.id, t.uses, t.max_uses, t.revoked
+	lockTicketsSQL = `SELECT t.tenant, t.id, t.version, t.state, t.record, t.uses, t.max_uses
 		FROM (SELECT * FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (tenant, id, n) ORDER BY u.n) AS w
 		CROSS JOIN LATERAL (SELECT o.* FROM ticket AS o WHERE o.tenant = w.tenant AND o.id = w.id FOR UPDATE) AS t`
 
@@ -74,7 +74,7 @@ func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs)
 		each(b.Queue(lockTicketsSQL, tenants, ids), func(row pgx.CollectableRow) error {
 			var k lane.TicketKey
 			var t lane.TicketState
-			err := row.Scan(&k.Tenant, &k.ID, &t.Uses, &t.MaxUses, &t.Revoked)
+			err := row.Scan(&k.Tenant, &k.ID, &t.Version, &t.State, &t.Record, &t.Uses, &t.MaxUses)
 			state.Tickets[k] = t
 			return err
 		})

@@ -4,71 +4,68 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/writpdp/writ/server/audit"
-	"github.com/writpdp/writ/server/decision"
-	"github.com/writpdp/writ/store/lane"
 )
 
-const (
-	insertTicketSQL = `INSERT INTO ticket (tenant, id, principal, server, tool, tool_digest, arguments_digest,
-			not_before, not_after, max_uses, approvers)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant, id) DO NOTHING`
-
-	listTicketsSQL = `SELECT ` + ticketColumns + ` FROM ticket AS t WHERE t.tenant = $1 ORDER BY t.id`
-
-	revokeTicketSQL = `UPDATE ticket SET revoked = true WHERE tenant = $1 AND id = $2`
+var (
+	ticketSQL  = `SELECT ` + ticketColumns + ` FROM ticket AS t` + ticketJoin + `WHERE t.tenant = $1 AND t.id = $2`
+	listingSQL = `SELECT ` + ticketColumns + ` FROM ticket AS t` + ticketJoin + `WHERE t.tenant = $1 AND t.id > $2 AND t.version > 0 ORDER BY t.id LIMIT $3`
 )
 
-// CreateTicket stores a new ticket, without uses. The error is
-// lane.ErrTicketExists where the tenant has one of that id. Its times are kept to
-// the microsecond.
-func (s *Store) CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error {
-	if err := lane.CheckTicket(tenant, &t); err != nil {
-		return fmt.Errorf("checking the ticket: %w", err)
-	}
-	n, err := s.change(ctx, insertTicketSQL, tenant, t.ID, t.Principal, t.Tool.Server, t.Tool.Name, t.ToolDigest,
-		t.ArgumentsDigest, t.NotBefore, t.NotAfter, t.MaxUses, append([]string{}, t.Approvers...))
-	if err == nil && n == 0 {
-		err = lane.ErrTicketExists
+// Ticket is a tenant's ticket: the record of its newest version, and its uses. The
+// error is audit.ErrNotFound where there is none, or one that has no record.
+func (s *Store) Ticket(ctx context.Context, tenant, id string) (audit.TicketRecord, error) {
+	tickets, err := s.tickets(ctx, ticketSQL, tenant, id)
+	if err == nil && len(tickets) == 0 {
+		err = audit.ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("creating the ticket: %w", err)
+		return audit.TicketRecord{}, fmt.Errorf("reading a ticket: %w", err)
 	}
-	return nil
+	return tickets[0], nil
 }
 
-// Tickets are a tenant's tickets, by id.
-func (s *Store) Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error) {
-	rows, err := s.read.Query(ctx, listTicketsSQL, tenant)
-	if err != nil {
-		return nil, fmt.Errorf("listing tickets: %w", err)
-	}
-	tickets, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (decision.Ticket, error) {
-		var scan ticketScan
-		if err := row.Scan(scan.targets()...); err != nil {
-			return decision.Ticket{}, err
-		}
-		return *scan.ticket(), nil // the id is of the primary key: never NULL
-	})
+// Tickets are up to limit of a tenant's tickets, by id, those after one.
+func (s *Store) Tickets(ctx context.Context, tenant, after string, limit int) ([]audit.TicketRecord, error) {
+	tickets, err := s.tickets(ctx, listingSQL, tenant, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing tickets: %w", err)
 	}
 	return tickets, nil
 }
 
-// RevokeTicket revokes a ticket: no commit after it redeems it. It may be revoked
-// already. The error is audit.ErrNotFound where there is none of that id.
-func (s *Store) RevokeTicket(ctx context.Context, tenant, id string) error {
-	n, err := s.change(ctx, revokeTicketSQL, tenant, id)
-	if err == nil && n == 0 {
-		err = audit.ErrNotFound
-	}
+func (s *Store) tickets(ctx context.Context, text string, args ...any) ([]audit.TicketRecord, error) {
+	rows, err := s.read.Query(ctx, text, args...)
 	if err != nil {
-		return fmt.Errorf("revoking the ticket: %w", err)
+		return nil, err
 	}
-	return nil
+	defer rows.Close()
+	var all []audit.TicketRecord
+	for rows.Next() {
+		var row ticketScan
+		if err := rows.Scan(row.targets()...); err != nil {
+			return nil, err
+		}
+		t, ok, err := row.stored()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, t)
+		}
+	}
+	return all, rows.Err()
+}
+
+// TicketChange is the record of a change of a ticket, by its idempotency key, or
+// audit.ErrNotFound.
+func (s *Store) TicketChange(ctx context.Context, tenant, key string) (audit.Row, error) {
+	row, err := s.one(ctx, `SELECT `+recordColumns+` FROM record AS r WHERE r.tenant = $1 AND r.kind = $2 AND r.key = $3`,
+		tenant, int16(audit.Ticket), key)
+	if err != nil {
+		return audit.Row{}, fmt.Errorf("reading a change of a ticket: %w", err)
+	}
+	return row, nil
 }
 
 // change runs one statement, and tells how many rows it changed. As every commit,

@@ -166,11 +166,19 @@ func (r reader) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return reading("the redemptions", err)
 }
 
-// TicketUses yields every ticket with how often it was redeemed, by tenant and id.
-func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
-	err := stream(ctx, r, "tickets", yield, func(rows pgx.Rows) (u audit.TicketUse, err error) {
-		return u, rows.Scan(&u.Tenant, &u.Ticket, &u.Uses)
-	}, `SELECT tenant, id, uses FROM ticket ORDER BY tenant, id`)
+// TicketRows yields every ticket, by tenant and id.
+func (r reader) TicketRows(ctx context.Context, yield func(audit.TicketRow) error) error {
+	err := stream(ctx, r, "tickets", yield, func(rows pgx.Rows) (t audit.TicketRow, err error) {
+		var state int64
+		var record [16]byte
+		if err := rows.Scan(&t.Tenant, &t.Ticket, &t.Version, &state, &record, &t.MaxUses, &t.Uses); err != nil {
+			return t, err
+		}
+		if t.State, t.Record, err = lane.TicketColumns(state, record[:]); err != nil {
+			err = lane.UnreadableTicket(&t, err)
+		}
+		return t, err
+	}, `SELECT tenant, id, version, state, record, max_uses, uses FROM ticket ORDER BY tenant, id`)
 	return reading("the tickets", err)
 }
 

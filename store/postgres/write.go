@@ -35,8 +35,16 @@ const (
 		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[]) AS w (tenant, budget, subject, window_start, used)
 		WHERE b.tenant = w.tenant AND b.budget = w.budget AND b.subject = w.subject AND b.window_start = w.window_start`
 
-	updateTicketsSQL = `UPDATE ticket AS t SET uses = w.uses
-		FROM unnest($1::text[], $2::text[], $3::bigint[]) AS w (tenant, id, uses)
+	// A ticket that does not exist cannot be locked: of two who make one of the same
+	// id, one violates the key, and is planned again.
+	insertTicketsSQL = `INSERT INTO ticket (tenant, id, version, state, record, max_uses, uses)
+		SELECT w.tenant, w.id, w.version, w.state, w.record, w.max_uses, w.uses
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::uuid[], $6::bigint[], $7::bigint[])
+			WITH ORDINALITY AS w (tenant, id, version, state, record, max_uses, uses, n) ORDER BY w.n`
+
+	updateTicketsSQL = `UPDATE ticket AS t SET version = w.version, state = w.state, record = w.record, uses = w.uses
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[], $5::uuid[], $6::bigint[], $7::bigint[])
+			AS w (tenant, id, version, state, record, max_uses, uses)
 		WHERE t.tenant = w.tenant AND t.id = w.id`
 
 	insertLapsesSQL = `INSERT INTO lapse (tenant, decision, at)
@@ -108,11 +116,9 @@ func queueEffects(b *pgx.Batch, w *lane.Writes) {
 		b.Queue(updateCountersSQL, tenants, budgets, subjects, windows,
 			columns(w.Counters, func(c *lane.Counter) int64 { return c.Used }))
 	}
-	if len(w.Tickets) > 0 {
-		b.Queue(updateTicketsSQL,
-			columns(w.Tickets, func(t *lane.Ticket) string { return t.Key.Tenant }),
-			columns(w.Tickets, func(t *lane.Ticket) string { return t.Key.ID }),
-			columns(w.Tickets, func(t *lane.Ticket) int64 { return t.Uses }))
+	queueTickets(b, insertTicketsSQL, w.Made)
+	queueTickets(b, updateTicketsSQL, w.Tickets)
+	if len(w.Redemptions) > 0 {
 		b.Queue(insertUsesSQL,
 			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Tenant }),
 			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Ticket }),
@@ -136,4 +142,18 @@ func queueEffects(b *pgx.Batch, w *lane.Writes) {
 
 func lapseColumns(all []audit.Lapse) (tenants []string, decisions [][16]byte) {
 	return columns(all, func(l *audit.Lapse) string { return l.Tenant }), columns(all, func(l *audit.Lapse) [16]byte { return l.Decision })
+}
+
+func queueTickets(b *pgx.Batch, text string, tickets []lane.Ticket) {
+	if len(tickets) == 0 {
+		return
+	}
+	b.Queue(text,
+		columns(tickets, func(t *lane.Ticket) string { return t.Key.Tenant }),
+		columns(tickets, func(t *lane.Ticket) string { return t.Key.ID }),
+		columns(tickets, func(t *lane.Ticket) int64 { return t.Version }),
+		columns(tickets, func(t *lane.Ticket) int16 { return int16(t.State) }),
+		columns(tickets, func(t *lane.Ticket) [16]byte { return t.Record }),
+		columns(tickets, func(t *lane.Ticket) int64 { return t.MaxUses }),
+		columns(tickets, func(t *lane.Ticket) int64 { return t.Uses }))
 }

@@ -27,7 +27,7 @@ const (
 		CROSS JOIN budget_use AS b ON b.tenant = w.value ->> 0 AND b.budget = w.value ->> 1
 			AND b.subject = w.value ->> 2 AND b.window_start = w.value ->> 3`
 
-	ticketsSQL = `SELECT t.tenant, t.id, t.uses, t.max_uses, t.revoked
+	ticketsSQL = `SELECT t.tenant, t.id, t.version, t.state, t.record, t.uses, t.max_uses
 		FROM json_each(?) AS w CROSS JOIN ticket AS t ON t.tenant = w.value ->> 0 AND t.id = w.value ->> 1`
 
 	insertRecordSQL = `INSERT INTO record (tenant, id, kind, key, digest, at, caller, principal, session, purpose,
@@ -42,7 +42,10 @@ const (
 		SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true
 		ON CONFLICT (tenant, budget, subject, window_start) DO UPDATE SET used = excluded.used`
 
-	updateTicketSQL = `UPDATE ticket SET uses = ? WHERE tenant = ? AND id = ? AND NOT revoked AND uses < ?`
+	insertTicketSQL = `INSERT INTO ticket (version, state, record, max_uses, uses, tenant, id) VALUES (?, ?, ?, ?, ?, ?, ?)`
+
+	updateTicketSQL = `UPDATE ticket SET version = ?1, state = ?2, record = ?3, uses = ?5
+		WHERE tenant = ?6 AND id = ?7 AND version <= ?1 AND uses <= ?5 AND max_uses = ?4`
 
 	insertRolloutsSQL = `INSERT INTO rollout (version, record)
 		SELECT value ->> 0, unhex(value ->> 1) FROM json_each(?)`
@@ -59,7 +62,7 @@ const (
 
 var hotStatements = []string{
 	"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", sizeSQL, priorsSQL, tokensSQL, horizonSQL, newestLocksSQL, countersSQL, ticketsSQL,
-	insertRecordSQL, insertPendingSQL, upsertCountersSQL, updateTicketSQL, insertUsesSQL,
+	insertRecordSQL, insertPendingSQL, upsertCountersSQL, insertTicketSQL, updateTicketSQL, insertUsesSQL,
 }
 
 // windowUnit turns the seconds of a budget's window into microseconds.
@@ -206,7 +209,11 @@ func (t tx) tickets(s *lane.State, wanted []lane.TicketKey) error {
 	return t.each(func(scan func(...any) error) error {
 		var key lane.TicketKey
 		var state lane.TicketState
-		err := scan(&key.Tenant, &key.ID, &state.Uses, &state.MaxUses, &state.Revoked)
+		var raw []byte
+		err := scan(&key.Tenant, &key.ID, &state.Version, &state.State, &raw, &state.Uses, &state.MaxUses)
+		if err == nil {
+			state.Record, err = id(raw)
+		}
 		s.Tickets[key] = state
 		return err
 	}, ticketsSQL, string(keys))
@@ -246,13 +253,15 @@ func (t tx) write(w *lane.Writes) error {
 	if err := t.useTokens(w.Tokens); err != nil {
 		return fmt.Errorf("using up tokens: %w", err)
 	}
-	for _, k := range w.Tickets {
-		n, err := t.changed(updateTicketSQL, k.Uses, k.Key.Tenant, k.Key.ID, k.Uses)
-		if err != nil {
-			return fmt.Errorf("redeeming a ticket: %w", err)
-		}
-		if n != 1 {
-			return errors.New("redeeming a ticket: it is not as it was read")
+	for text, tickets := range map[string][]lane.Ticket{insertTicketSQL: w.Made, updateTicketSQL: w.Tickets} {
+		for _, k := range tickets {
+			n, err := t.changed(text, k.Version, int64(k.State), k.Record[:], k.MaxUses, k.Uses, k.Key.Tenant, k.Key.ID)
+			if err != nil {
+				return fmt.Errorf("changing a ticket: %w", err)
+			}
+			if n != 1 {
+				return errors.New("changing a ticket: it is not as it was read")
+			}
 		}
 	}
 	return nil

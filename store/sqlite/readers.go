@@ -198,15 +198,21 @@ func (r reader) Redemptions(ctx context.Context, yield func(audit.Redemption) er
 	return reading("the redemptions", err)
 }
 
-// TicketUses yields every ticket with how often it was redeemed.
-func (r reader) TicketUses(ctx context.Context, yield func(audit.TicketUse) error) error {
+// TicketRows yields every ticket, by tenant and id.
+func (r reader) TicketRows(ctx context.Context, yield func(audit.TicketRow) error) error {
 	err := r.each(ctx, func(scan func(...any) error) error {
-		var u audit.TicketUse
-		if err := scan(&u.Tenant, &u.Ticket, &u.Uses); err != nil {
+		var t audit.TicketRow
+		var state int64
+		var raw []byte
+		err := scan(&t.Tenant, &t.Ticket, &t.Version, &state, &raw, &t.MaxUses, &t.Uses)
+		if err != nil {
 			return err
 		}
-		return yield(u)
-	}, `SELECT tenant, id, uses FROM ticket ORDER BY tenant, id`)
+		if t.State, t.Record, err = lane.TicketColumns(state, raw); err != nil {
+			return lane.UnreadableTicket(&t, err)
+		}
+		return yield(t)
+	}, `SELECT tenant, id, version, state, record, max_uses, uses FROM ticket ORDER BY tenant, id`)
 	return reading("the tickets", err)
 }
 

@@ -2,10 +2,10 @@ package sqlite
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
@@ -17,9 +17,11 @@ import (
 const recordColumns = `r.tenant, r.id, r.kind, r.key, r.digest, r.at, r.caller, r.principal, r.session, r.purpose,
 	r.phase, r.server, r.tool, r.outcome, r.ticket, r.bundle, r.body, r.leaf`
 
-// ticketColumns are those of a ticket t, as ticketScan reads them.
-const ticketColumns = `t.id, t.principal, t.server, t.tool, t.tool_digest, t.arguments_digest, t.not_before, t.not_after,
-	t.max_uses, t.uses, t.approvers, t.revoked`
+// ticketColumns are those of a ticket t and of the record k that made its newest
+// version, as ticketScan reads them; ticketJoin finds that record.
+var ticketColumns = `t.id, t.version, t.uses, ` + strings.ReplaceAll(recordColumns, "r.", "k.")
+
+const ticketJoin = ` LEFT JOIN record AS k ON k.tenant = t.tenant AND k.id = t.record `
 
 // rowScan reads a record's columns; all are NULL where no record was joined.
 type rowScan struct {
@@ -91,36 +93,40 @@ func scanRow(scan func(...any) error) (audit.Row, error) {
 
 // ticketScan reads a ticket's columns; all are NULL where none was joined.
 type ticketScan struct {
-	id, principal, server, tool, toolDigest, argumentsDigest sql.Null[string]
-	notBefore, notAfter, maxUses, uses, revoked              sql.Null[int64]
-	approvers                                                []byte
+	id            sql.Null[string]
+	version, uses sql.Null[int64]
+	record        rowScan
 }
 
 func (s *ticketScan) targets() []any {
-	return []any{
-		&s.id, &s.principal, &s.server, &s.tool, &s.toolDigest, &s.argumentsDigest, &s.notBefore, &s.notAfter,
-		&s.maxUses, &s.uses, &s.approvers, &s.revoked,
+	return append([]any{&s.id, &s.version, &s.uses}, s.record.targets()...)
+}
+
+// stored is the ticket with its record; ok is false where none was joined, or one
+// that is older than the records of tickets.
+func (s *ticketScan) stored() (t audit.TicketRecord, ok bool, err error) {
+	if !s.id.Valid || s.version.V == 0 {
+		return t, false, nil
 	}
+	t.Uses = s.uses.V
+	t.Row, ok, err = s.record.row()
+	if err == nil && !ok {
+		err = fmt.Errorf("the record of ticket %q is gone", s.id.V)
+	}
+	return t, ok, err
 }
 
 // ticket is nil where none was joined.
 func (s *ticketScan) ticket() (*decision.Ticket, error) {
-	if !s.id.Valid {
-		return nil, nil
+	stored, ok, err := s.stored()
+	if err != nil || !ok {
+		return nil, err
 	}
-	t := &decision.Ticket{
-		ID: s.id.V, Principal: s.principal.V, Tool: decision.ToolName{Server: s.server.V, Name: s.tool.V},
-		ToolDigest: s.toolDigest.V, ArgumentsDigest: s.argumentsDigest.V,
-		NotBefore: moment(s.notBefore.V), NotAfter: moment(s.notAfter.V),
-		MaxUses: s.maxUses.V, Uses: s.uses.V, Revoked: s.revoked.V != 0,
+	t, err := audit.TicketOf(&stored, s.id.V)
+	if err == nil && t.Version != s.version.V {
+		err = fmt.Errorf("ticket %q is stored in version %d, and its record makes %d", t.ID, s.version.V, t.Version)
 	}
-	if err := json.Unmarshal(s.approvers, &t.Approvers); err != nil {
-		return nil, errors.New("the approvers of a ticket are malformed")
-	}
-	if len(t.Approvers) == 0 {
-		t.Approvers = nil
-	}
-	return t, nil
+	return &t, err
 }
 
 func moment(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

@@ -23,12 +23,12 @@ const (
 // One statement is one consistent read.
 var (
 	snapshotSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `
-		FROM (SELECT 1) LEFT JOIN ticket AS t ON t.tenant = ?2 AND t.id = ?6`
+		FROM (SELECT 1) LEFT JOIN ticket AS t ON t.tenant = ?2 AND t.id = ?6` + ticketJoin
 
 	// For a result, the ticket is the one that its call names.
 	recallSQL = `SELECT ` + tokenUsedSQL + `, ` + usedSQL + `, ` + ticketColumns + `, ` + recordColumns + `
 		FROM (SELECT 1) LEFT JOIN record AS r ON r.tenant = ?2 AND r.id = ?6
-		LEFT JOIN ticket AS t ON t.tenant = ?2 AND t.id = r.ticket`
+		LEFT JOIN ticket AS t ON t.tenant = ?2 AND t.id = r.ticket` + ticketJoin
 )
 
 // Snapshot reads the facts that a decision needs, as they were at one moment.

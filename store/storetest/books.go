@@ -46,7 +46,7 @@ func testBooks(t *testing.T, place Place) {
 		b.sealAll(s)
 	}
 	report := b.verify(b.stores[0])
-	if report.Pending != 0 || report.Leaves != b.committed() || report.Settlements == 0 || report.Counters == 0 || report.Redemptions == 0 || report.Tokens == 0 || report.Changes == 0 || report.Archives == 0 {
+	if report.Pending != 0 || report.Leaves != b.committed() || report.Settlements == 0 || report.Counters == 0 || report.Redemptions == 0 || report.Tokens == 0 || report.Changes == 0 || report.Archives == 0 || report.Tickets != 14 {
 		t.Errorf("the report: %+v; %d records were answered", report, b.committed())
 	}
 	t.Logf("%d records, %d settlements, %d checkpoints", report.Leaves, report.Settlements, report.Checkpoints)
@@ -77,9 +77,7 @@ func newBooks(t *testing.T, stores []Store) *books {
 		t.Fatal(err)
 	}
 	for i := range 3 {
-		if err := stores[0].CreateTicket(t.Context(), "acme", ticket(fmt.Sprint("CHG-", i), int64(10*i+1))); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = b.commit(stores[0], ticketed(t, "acme", ticket(fmt.Sprint("CHG-", i), int64(10*i+1))))
 	}
 	return b
 }
@@ -169,6 +167,10 @@ func (b *books) administrator(s Store, number int) {
 			b.t.Errorf("reading the newest version: %v", err)
 		}
 		_, _ = b.commit(s, changed(b.t, version, fmt.Sprint(number, " ", i), archive))
+		_, _ = b.commit(s, ticketed(b.t, "acme", ticket(fmt.Sprint("NEW-", i), 1))) // the other does, too
+		if i == 5 {
+			_, _ = b.commit(s, ticketed(b.t, "acme", revoking(ticket("CHG-2", 21))))
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ func testBudgets(t *testing.T, place Place) {
 func adjusting(t *testing.T, version int64, name, of string) audit.Entry {
 	t.Helper()
 	a := decision.Adjustment{ID: "A-" + name, Tenant: "acme", Budget: "calls", By: 5, Until: noon.Add(time.Hour), Actor: "ann", Reason: "The month's end."}
-	c := audit.ControlFacts{At: noon, Actor: "ann", Reason: "The month's end.", Budget: &audit.BudgetChange{Adjustment: a, RedeemedOf: of},
+	c := audit.ControlFacts{At: noon, Actor: "ann", Reason: "The month's end.", Budget: &audit.BudgetChange{Adjustment: a, RedeemedOf: of, RedeemedVersion: 1},
 		Control: decision.Control{Version: version, Adjustments: []decision.Adjustment{a}}}
 	if of != "" {
 		c.Ticket = "CHG-1"
@@ -120,9 +120,7 @@ func budgetChain(t *testing.T, place Place) {
 func budgetTicket(t *testing.T, place Place) {
 	s := start(t, place)
 	for tenant, uses := range map[string]int64{"acme": 1, "bolt": 5} {
-		if err := s.CreateTicket(t.Context(), tenant, ticket("CHG-1", uses)); err != nil {
-			t.Fatal(err)
-		}
+		create(t, s, tenant, ticket("CHG-1", uses))
 	}
 	e := adjusting(t, 1, "a", "acme")
 	commit(t, s, e)
@@ -136,7 +134,7 @@ func budgetTicket(t *testing.T, place Place) {
 	if diff := cmp.Diff(want, collect(t, s.Redemptions)); diff != "" {
 		t.Errorf("redemptions (-want +got):\n%s", diff)
 	}
-	for _, u := range collect(t, s.TicketUses) {
+	for _, u := range collect(t, s.TicketRows) {
 		if want := map[string]int64{"acme": 1, "bolt": 0}[u.Tenant]; u.Uses != want {
 			t.Errorf("%s has used %d, want %d", u.Tenant, u.Uses, want)
 		}

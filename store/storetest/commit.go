@@ -147,9 +147,7 @@ func testTenants(t *testing.T, place Place) {
 
 func testGuards(t *testing.T, place Place) {
 	s := start(t, place)
-	if err := s.CreateTicket(t.Context(), "acme", ticket("once", 1)); err != nil {
-		t.Fatal(err)
-	}
+	create(t, s, "acme", ticket("once", 1))
 	commit(t, s, entry("first", "1", consume("x"), redeem("once"), charge(9, 10)))
 	for name, last := range map[string]decision.Effect{
 		"token": consume("x"), "ticket": redeem("once"), "unknown ticket": redeem("none"), "cap": charge(2, 10),

@@ -71,9 +71,7 @@ func factsOfTickets(t *testing.T, s Store) {
 	granted := ticket("CHG-7", 3)
 	granted.ToolDigest, granted.ArgumentsDigest = strings.Repeat("a", 64), strings.Repeat("b", 64)
 	granted.Approvers = []string{"ann", `b"o,b{}`}
-	if err := s.CreateTicket(t.Context(), "acme", granted); err != nil {
-		t.Fatal(err)
-	}
+	create(t, s, "acme", granted)
 	w := decision.Want{Tenant: "acme", Ticket: "CHG-7"}
 	if diff := cmp.Diff(&granted, facts(t, s, w).Ticket); diff != "" {
 		t.Errorf("the ticket (-want +got):\n%s", diff)
@@ -83,10 +81,7 @@ func factsOfTickets(t *testing.T, s Store) {
 	if diff := cmp.Diff(&granted, facts(t, s, w).Ticket); diff != "" {
 		t.Errorf("the ticket, used (-want +got):\n%s", diff)
 	}
-	if err := s.RevokeTicket(t.Context(), "acme", "CHG-7"); err != nil {
-		t.Fatal(err)
-	}
-	granted.Revoked = true
+	granted = revoke(t, s, granted)
 	if diff := cmp.Diff(&granted, facts(t, s, w).Ticket); diff != "" {
 		t.Errorf("the ticket, revoked (-want +got):\n%s", diff)
 	}
@@ -147,9 +142,7 @@ func call(t *testing.T, name, ticket string, phase decision.Phase) (*decision.Re
 
 func factsOfCalls(t *testing.T, s Store) {
 	granted := ticket("CHG-8", 2)
-	if err := s.CreateTicket(t.Context(), "acme", granted); err != nil {
-		t.Fatal(err)
-	}
+	create(t, s, "acme", granted)
 	req, e := call(t, "with a ticket", "CHG-8", decision.Call)
 	commit(t, s, e)
 	granted.Uses = 1
@@ -166,9 +159,7 @@ func factsOfCalls(t *testing.T, s Store) {
 		t.Errorf("the facts (-want +got):\n%s", diff)
 	}
 	// A result goes by its call's ticket, whatever it names itself.
-	if err := s.CreateTicket(t.Context(), "acme", ticket("CHG-9", 2)); err != nil {
-		t.Fatal(err)
-	}
+	create(t, s, "acme", ticket("CHG-9", 2))
 	got = facts(t, s, decision.Want{Tenant: "acme", CallID: e.ID, Ticket: "CHG-9"})
 	if got.Ticket == nil || got.Ticket.ID != "CHG-8" {
 		t.Errorf("the ticket is %v, want CHG-8", got.Ticket)
@@ -195,9 +186,7 @@ func factsOfCalls(t *testing.T, s Store) {
 func factsAtOnce(t *testing.T, s Store) {
 	twins := []decision.BudgetKey{{Budget: "twin 1"}, {Budget: "twin 2"}}
 	granted := ticket("CHG-twin", 1000)
-	if err := s.CreateTicket(t.Context(), "acme", granted); err != nil {
-		t.Fatal(err)
-	}
+	create(t, s, "acme", granted)
 	done := make(chan error, 1)
 	go func() {
 		for i := range 100 {

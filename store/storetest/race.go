@@ -89,9 +89,7 @@ func raceCounter(t *testing.T, stores []Store) {
 }
 
 func raceTicket(t *testing.T, stores []Store) {
-	if err := stores[0].CreateTicket(t.Context(), "acme", ticket("CHG-1", 7)); err != nil {
-		t.Fatal(err)
-	}
+	create(t, stores[0], "acme", ticket("CHG-1", 7))
 	entries := make([]audit.Entry, racers)
 	for i := range entries {
 		entries[i] = entry(fmt.Sprint(i), "1", redeem("CHG-1"))
@@ -109,7 +107,7 @@ func raceTicket(t *testing.T, stores []Store) {
 			charged++
 		}
 	}
-	tickets, err := stores[1].Tickets(t.Context(), "acme")
+	tickets, err := stores[1].Tickets(t.Context(), "acme", "", 9)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,11 +152,12 @@ func raceCounters(t *testing.T, stores []Store) {
 // raceRevoking redeems a ticket that is being revoked: nothing redeems it once
 // the revocation is answered.
 func raceRevoking(t *testing.T, stores []Store) {
-	if err := stores[0].CreateTicket(t.Context(), "acme", ticket("CHG-1", 1000)); err != nil {
-		t.Fatal(err)
-	}
+	create(t, stores[0], "acme", ticket("CHG-1", 1000))
 	revoked := make(chan error, 1)
-	go func() { revoked <- stores[1].RevokeTicket(t.Context(), "acme", "CHG-1") }()
+	go func() {
+		_, err := stores[1].Commit(t.Context(), ticketed(t, "acme", revoking(ticket("CHG-1", 1000))))
+		revoked <- err
+	}()
 	entries := make([]audit.Entry, racers)
 	for i := range entries {
 		entries[i] = entry(fmt.Sprint(i), "1", redeem("CHG-1"))

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
@@ -17,9 +19,7 @@ import (
 func testRead(t *testing.T, place Place) {
 	s := start(t, place)
 	for _, tenant := range []string{"bolt", "acme"} {
-		if err := s.CreateTicket(t.Context(), tenant, ticket("CHG-1", 9)); err != nil {
-			t.Fatal(err)
-		}
+		create(t, s, tenant, ticket("CHG-1", 9))
 	}
 	early := decision.BudgetKey{Budget: "calls", Subject: `"acme"`}
 	for i, e := range []audit.Entry{
@@ -66,8 +66,12 @@ func readEffects(t *testing.T, s Store) {
 	if diff := cmp.Diff(tokens, set(collect(t, s.UsedTokens))); diff != "" {
 		t.Errorf("tokens (-want +got):\n%s", diff)
 	}
-	uses := map[audit.TicketUse]bool{{Tenant: "acme", Ticket: "CHG-1", Uses: 2}: true, {Tenant: "bolt", Ticket: "CHG-1", Uses: 1}: true}
-	if diff := cmp.Diff(uses, set(collect(t, s.TicketUses))); diff != "" {
+	rows := map[audit.TicketRow]bool{}
+	for tenant, uses := range map[string]int64{"acme": 2, "bolt": 1} {
+		rows[audit.TicketRow{Tenant: tenant, Ticket: "CHG-1", Version: 1, State: decision.TicketApproved, Record: ticketed(t, tenant, ticket("CHG-1", 9)).ID,
+			MaxUses: 9, Uses: uses}] = true
+	}
+	if diff := cmp.Diff(rows, set(collect(t, s.TicketRows))); diff != "" {
 		t.Errorf("tickets (-want +got):\n%s", diff)
 	}
 }
@@ -80,31 +84,39 @@ func set[T comparable](all []T) map[T]bool {
 	return m
 }
 
-// readRecords reads the three records, sealed or not, by tenant and id.
+// readRecords reads the records of decisions and tickets, sealed or not, by tenant and id.
 func readRecords(t *testing.T, s Store) {
 	least, most := [16]byte{}, [16]byte(bytes.Repeat([]byte{0xff}, 16))
 	a, b, c := entry("a", "1").Row, of("bolt", entry("b", "1")).Row, entry("c", "1").Row
-	if bytes.Compare(c.ID[:], a.ID[:]) < 0 {
-		a, c = c, a // the order is that of the ids
+	made, others := ticketed(t, "acme", ticket("CHG-1", 9)).Row, ticketed(t, "bolt", ticket("CHG-1", 9)).Row
+	byID := func(rows ...audit.Row) []audit.Row {
+		slices.SortFunc(rows, func(a, b audit.Row) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+		return rows
+	}
+	before := func(one audit.Row, rows ...audit.Row) []audit.Row {
+		return slices.DeleteFunc(byID(rows...), func(r audit.Row) bool { return bytes.Compare(r.ID[:], one.ID[:]) >= 0 })
+	}
+	from := func(one audit.Row, rows ...audit.Row) []audit.Row {
+		return slices.DeleteFunc(byID(rows...), func(r audit.Row) bool { return bytes.Compare(r.ID[:], one.ID[:]) < 0 })
 	}
 	for _, test := range []struct {
 		name, tenant string
 		from, to     [16]byte
 		want         []audit.Row
 	}{
-		{"all", "", least, most, []audit.Row{a, c, b}},
-		{"a tenant's", "acme", least, most, []audit.Row{a, c}},
-		{"another's", "bolt", least, most, []audit.Row{b}},
+		{"all", "", least, most, append(byID(a, c, made), byID(b, others)...)},
+		{"a tenant's", "acme", least, most, byID(a, c, made)},
+		{"another's", "bolt", least, most, byID(b, others)},
 		{"nobody's", "cove", least, most, nil},
 		{"of a name that needs quoting", "a'; DROP TABLE record; --", least, most, nil},
-		{"from one on", "acme", c.ID, most, []audit.Row{c}},
-		{"before one", "acme", least, c.ID, []audit.Row{a}},
+		{"from one on", "acme", made.ID, most, from(made, a, c, made)},
+		{"before one", "acme", least, made.ID, before(made, a, c)},
 		{"none", "acme", c.ID, c.ID, nil},
 	} {
 		got := collect(t, func(ctx context.Context, yield func(audit.Row) error) error {
 			return s.View(ctx, func(r audit.Reader) error { return r.Records(ctx, test.tenant, test.from, test.to, yield) })
 		})
-		if diff := cmp.Diff(test.want, got); diff != "" {
+		if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 		if n, err := s.CountRecords(t.Context(), test.tenant, test.from, test.to); err != nil || n != int64(len(test.want)) {
@@ -127,7 +139,7 @@ func readStop(t *testing.T, s Store) {
 		},
 		"Uses":        func() error { return s.Uses(ctx, func(audit.Use) error { return stop }) },
 		"Redemptions": func() error { return s.Redemptions(ctx, func(audit.Redemption) error { return stop }) },
-		"TicketUses":  func() error { return s.TicketUses(ctx, func(audit.TicketUse) error { return stop }) },
+		"TicketRows":  func() error { return s.TicketRows(ctx, func(audit.TicketRow) error { return stop }) },
 		"UsedTokens":  func() error { return s.UsedTokens(ctx, func(audit.UsedToken) error { return stop }) },
 		"View":        func() error { return s.View(ctx, func(audit.Reader) error { return stop }) },
 	} {

@@ -23,9 +23,9 @@ type Store interface {
 	Record(ctx context.Context, tenant string, id [16]byte) (audit.Row, error)
 	Settlement(ctx context.Context, tenant string, decision string) (audit.Row, error)
 	List(ctx context.Context, tenant string, after [16]byte, limit int) ([]audit.Row, error)
-	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
-	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
-	RevokeTicket(ctx context.Context, tenant, id string) error
+	Ticket(ctx context.Context, tenant, id string) (audit.TicketRecord, error)
+	Tickets(ctx context.Context, tenant, after string, limit int) ([]audit.TicketRecord, error)
+	TicketChange(ctx context.Context, tenant, key string) (audit.Row, error)
 	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Control(ctx context.Context, version int64) (audit.Row, error)
@@ -118,15 +118,6 @@ func charge(amount, limit int64) decision.Charge {
 
 func consume(name string) decision.Consume {
 	return decision.Consume{Token: digest("token %s", name), Expires: noon.Add(time.Hour)}
-}
-
-func redeem(id string) decision.Redeem { return decision.Redeem{Ticket: id} }
-
-func ticket(id string, uses int64) decision.Ticket {
-	return decision.Ticket{
-		ID: id, Principal: "agent", Tool: decision.ToolName{Server: "filesystem", Name: "read_file"},
-		NotBefore: noon, NotAfter: noon.Add(time.Hour), MaxUses: uses, Approvers: []string{"ann"},
-	}
 }
 
 // commit commits an entry that must be the first of its key.

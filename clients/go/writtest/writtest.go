@@ -27,6 +27,7 @@ import (
 	"github.com/writpdp/writ/server/identity"
 	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/respond"
+	"github.com/writpdp/writ/server/ticket"
 	"github.com/writpdp/writ/store/sqlite"
 )
 
@@ -43,8 +44,7 @@ const (
 type Store interface {
 	server.Ledger
 	View(ctx context.Context, f func(audit.Reader) error) error
-	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
-	RevokeTicket(ctx context.Context, tenant, id string) error
+	server.Tickets
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
 	Control(ctx context.Context, version int64) (audit.Row, error)
 	Shares(ctx context.Context, tenant, budget string, start int64, from string, limit int) ([]audit.Use, error)
@@ -120,7 +120,7 @@ func Start(t testing.TB, c Config) *PDP {
 	must(err)
 	p.Addr, p.BaseURL = grpcListener.Addr().String(), "http://"+httpListener.Addr().String()
 	s, err := server.New(server.Config{
-		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Control: p.locks, Budgets: p.Store, Stages: stage.All, Tokens: tokens,
+		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Control: p.locks, Budgets: p.Store, Tickets: p.Store, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: Caller, Tenant: c.Tenant()}, nil
 		},
@@ -238,12 +238,46 @@ func (p *PDP) Look(t testing.TB) {
 	}
 }
 
-// AddTicket approves a change ticket.
-func (p *PDP) AddTicket(t testing.TB, ticket decision.Ticket) {
+// AddTicket makes a change ticket, in the state that it says; without one it is
+// approved. It returns how many records that took.
+func (p *PDP) AddTicket(t testing.TB, made decision.Ticket) int64 {
 	t.Helper()
-	if err := p.Store.CreateTicket(t.Context(), Tenant, ticket); err != nil {
+	return p.AddTicketOf(t, Tenant, made)
+}
+
+// AddTicketOf is AddTicket for a tenant.
+func (p *PDP) AddTicketOf(t testing.TB, tenant string, made decision.Ticket) int64 {
+	t.Helper()
+	by := func() ticket.By {
+		id, err := uuid.NewV7()
+		if err != nil {
+			t.Fatalf("adding a ticket: %v", err)
+		}
+		return ticket.By{Caller: decision.Caller{Tenant: tenant}, Actor: "a test", Reason: "To test.", Source: "test",
+			Key: id.String(), At: p.now(), ID: id}
+	}
+	first := by()
+	if made.NotBefore.Before(first.At) && !made.NotBefore.IsZero() {
+		first.At = made.NotBefore // it may have ended since
+	}
+	if len(made.Approvers) == 0 {
+		made.Approvers = []string{"an approver"}
+	}
+	make, then := ticket.Create, ticket.Revoke
+	switch made.State {
+	case decision.TicketRequested, decision.TicketRejected:
+		make, then = ticket.Request, ticket.Reject
+	}
+	_, err := make(t.Context(), p.Store, made, first)
+	records := int64(1)
+	if err == nil && (made.State == decision.TicketRevoked || made.State == decision.TicketRejected) {
+		_, err = then(t.Context(), p.Store, made.ID, by())
+		records++
+	}
+	if err != nil {
 		t.Fatalf("adding a ticket: %v", err)
 	}
+	return records
 }
 
 // Verify seals what was recorded and verifies the whole log; it returns the

@@ -77,15 +77,19 @@ const (
 	// The access policies permit this change only with a ticket, and none is named.
 	// FAILED_PRECONDITION.
 	ErrorReason_ERROR_REASON_CHANGE_NEEDS_TICKET ErrorReason = 83
-	// The ticket that is named does not cover the change; "code" in the ErrorInfo's
-	// metadata says why. FAILED_PRECONDITION.
-	ErrorReason_ERROR_REASON_TICKET_REFUSED ErrorReason = 84
 	// Tokens were not exchanged: more was asked for than what was presented allows,
 	// or it was used before. The message says what. PERMISSION_DENIED.
 	ErrorReason_ERROR_REASON_EXCHANGE_REFUSED ErrorReason = 60
 	// The tokens of a recorded exchange could not be signed; ask again with the same
 	// request_id. UNAVAILABLE.
 	ErrorReason_ERROR_REASON_NOT_SIGNED ErrorReason = 61
+	// There is no such ticket of this tenant. NOT_FOUND.
+	ErrorReason_ERROR_REASON_TICKET_UNKNOWN ErrorReason = 70
+	// The ticket cannot be changed so: it stands otherwise than the change needs, its
+	// id is taken, or whoever asks may not approve it. Or, of a change of a budget: the
+	// ticket that is named for it does not cover it. The code in the ErrorInfo's
+	// metadata says which. FAILED_PRECONDITION.
+	ErrorReason_ERROR_REASON_TICKET_REFUSED ErrorReason = 71
 )
 
 // Enum value maps for ErrorReason.
@@ -112,9 +116,10 @@ var (
 		81: "ERROR_REASON_ADJUSTMENT_UNKNOWN",
 		82: "ERROR_REASON_ADJUSTMENTS_FULL",
 		83: "ERROR_REASON_CHANGE_NEEDS_TICKET",
-		84: "ERROR_REASON_TICKET_REFUSED",
 		60: "ERROR_REASON_EXCHANGE_REFUSED",
 		61: "ERROR_REASON_NOT_SIGNED",
+		70: "ERROR_REASON_TICKET_UNKNOWN",
+		71: "ERROR_REASON_TICKET_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -138,9 +143,10 @@ var (
 		"ERROR_REASON_ADJUSTMENT_UNKNOWN":  81,
 		"ERROR_REASON_ADJUSTMENTS_FULL":    82,
 		"ERROR_REASON_CHANGE_NEEDS_TICKET": 83,
-		"ERROR_REASON_TICKET_REFUSED":      84,
 		"ERROR_REASON_EXCHANGE_REFUSED":    60,
 		"ERROR_REASON_NOT_SIGNED":          61,
+		"ERROR_REASON_TICKET_UNKNOWN":      70,
+		"ERROR_REASON_TICKET_REFUSED":      71,
 	}
 )
 
@@ -175,7 +181,7 @@ var File_writ_v1_error_proto protoreflect.FileDescriptor
 
 const file_writ_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13writ/v1/error.proto\x12\awrit.v1*\x96\x06\n" +
+	"\x13writ/v1/error.proto\x12\awrit.v1*\xb7\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -198,10 +204,11 @@ const file_writ_v1_error_proto_rawDesc = "" +
 	"\x1bERROR_REASON_BUDGET_UNKNOWN\x10P\x12#\n" +
 	"\x1fERROR_REASON_ADJUSTMENT_UNKNOWN\x10Q\x12!\n" +
 	"\x1dERROR_REASON_ADJUSTMENTS_FULL\x10R\x12$\n" +
-	" ERROR_REASON_CHANGE_NEEDS_TICKET\x10S\x12\x1f\n" +
-	"\x1bERROR_REASON_TICKET_REFUSED\x10T\x12!\n" +
+	" ERROR_REASON_CHANGE_NEEDS_TICKET\x10S\x12!\n" +
 	"\x1dERROR_REASON_EXCHANGE_REFUSED\x10<\x12\x1b\n" +
-	"\x17ERROR_REASON_NOT_SIGNED\x10=B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\x17ERROR_REASON_NOT_SIGNED\x10=\x12\x1f\n" +
+	"\x1bERROR_REASON_TICKET_UNKNOWN\x10F\x12\x1f\n" +
+	"\x1bERROR_REASON_TICKET_REFUSED\x10GB.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_error_proto_rawDescOnce sync.Once

@@ -78,6 +78,75 @@ func (Disclosure) EnumDescriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
 }
 
+// TicketState is where a ticket stands.
+type TicketState int32
+
+const (
+	// In records that are older than states: approved, unless it was revoked.
+	TicketState_TICKET_STATE_UNSPECIFIED TicketState = 0
+	// It waits to be approved, and covers nothing.
+	TicketState_TICKET_STATE_REQUESTED TicketState = 1
+	// As many approved it as must: it covers what it says.
+	TicketState_TICKET_STATE_APPROVED TicketState = 2
+	// Somebody said no. It never comes to anything.
+	TicketState_TICKET_STATE_REJECTED TicketState = 3
+	// It was taken back.
+	TicketState_TICKET_STATE_REVOKED TicketState = 4
+	// It was approved, and redeemed as often as it can be. In answers alone.
+	TicketState_TICKET_STATE_USED_UP TicketState = 5
+	// Its time is over, before it was approved or used up. In answers alone.
+	TicketState_TICKET_STATE_EXPIRED TicketState = 6
+)
+
+// Enum value maps for TicketState.
+var (
+	TicketState_name = map[int32]string{
+		0: "TICKET_STATE_UNSPECIFIED",
+		1: "TICKET_STATE_REQUESTED",
+		2: "TICKET_STATE_APPROVED",
+		3: "TICKET_STATE_REJECTED",
+		4: "TICKET_STATE_REVOKED",
+		5: "TICKET_STATE_USED_UP",
+		6: "TICKET_STATE_EXPIRED",
+	}
+	TicketState_value = map[string]int32{
+		"TICKET_STATE_UNSPECIFIED": 0,
+		"TICKET_STATE_REQUESTED":   1,
+		"TICKET_STATE_APPROVED":    2,
+		"TICKET_STATE_REJECTED":    3,
+		"TICKET_STATE_REVOKED":     4,
+		"TICKET_STATE_USED_UP":     5,
+		"TICKET_STATE_EXPIRED":     6,
+	}
+)
+
+func (x TicketState) Enum() *TicketState {
+	p := new(TicketState)
+	*p = x
+	return p
+}
+
+func (x TicketState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TicketState) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (TicketState) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x TicketState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TicketState.Descriptor instead.
+func (TicketState) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // ActorProof is what proves who acts.
 type ActorProof int32
 
@@ -119,11 +188,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -132,7 +201,72 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+// TicketAction is the kind of a change of a ticket.
+type TicketAction int32
+
+const (
+	// No change has it.
+	TicketAction_TICKET_ACTION_UNSPECIFIED TicketAction = 0
+	// It was asked for.
+	TicketAction_TICKET_ACTION_REQUEST TicketAction = 1
+	// It was made, approved already by those whom it names.
+	TicketAction_TICKET_ACTION_CREATE TicketAction = 2
+	// One more approved it.
+	TicketAction_TICKET_ACTION_APPROVE TicketAction = 3
+	// It was refused.
+	TicketAction_TICKET_ACTION_REJECT TicketAction = 4
+	// It was taken back.
+	TicketAction_TICKET_ACTION_REVOKE TicketAction = 5
+)
+
+// Enum value maps for TicketAction.
+var (
+	TicketAction_name = map[int32]string{
+		0: "TICKET_ACTION_UNSPECIFIED",
+		1: "TICKET_ACTION_REQUEST",
+		2: "TICKET_ACTION_CREATE",
+		3: "TICKET_ACTION_APPROVE",
+		4: "TICKET_ACTION_REJECT",
+		5: "TICKET_ACTION_REVOKE",
+	}
+	TicketAction_value = map[string]int32{
+		"TICKET_ACTION_UNSPECIFIED": 0,
+		"TICKET_ACTION_REQUEST":     1,
+		"TICKET_ACTION_CREATE":      2,
+		"TICKET_ACTION_APPROVE":     3,
+		"TICKET_ACTION_REJECT":      4,
+		"TICKET_ACTION_REVOKE":      5,
+	}
+)
+
+func (x TicketAction) Enum() *TicketAction {
+	p := new(TicketAction)
+	*p = x
+	return p
+}
+
+func (x TicketAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+}
+
+func (TicketAction) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[3]
+}
+
+func (x TicketAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TicketAction.Descriptor instead.
+func (TicketAction) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -180,11 +314,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -193,7 +327,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // NoticeKind is what was noticed.
@@ -259,11 +393,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -272,7 +406,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // ChangeAction is the kind of a change.
@@ -317,11 +451,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -330,7 +464,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -370,11 +504,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -383,7 +517,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -415,6 +549,7 @@ type Record struct {
 	//	*Record_Lock
 	//	*Record_Exchange
 	//	*Record_Budget
+	//	*Record_Ticket
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -562,6 +697,15 @@ func (x *Record) GetBudget() *BudgetEvent {
 	return nil
 }
 
+func (x *Record) GetTicket() *TicketEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Ticket); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -602,6 +746,11 @@ type Record_Budget struct {
 	Budget *BudgetEvent `protobuf:"bytes,20,opt,name=budget,proto3,oneof"`
 }
 
+type Record_Ticket struct {
+	// A ticket was requested, made, approved, rejected or revoked.
+	Ticket *TicketEvent `protobuf:"bytes,19,opt,name=ticket,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -615,6 +764,8 @@ func (*Record_Lock) isRecord_Event() {}
 func (*Record_Exchange) isRecord_Event() {}
 
 func (*Record_Budget) isRecord_Event() {}
+
+func (*Record_Ticket) isRecord_Event() {}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -1113,10 +1264,10 @@ func (x *SnapshotFacts) GetAdjustments() []*AdjustmentFacts {
 	return nil
 }
 
-// TicketFacts is a ticket.
+// TicketFacts is a ticket, as one change left it.
 type TicketFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id.
+	// Its id, unique for a tenant.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The agent it was given to.
 	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
@@ -1130,12 +1281,36 @@ type TicketFacts struct {
 	NotAfter *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	// How often it can be redeemed.
 	MaxUses int64 `protobuf:"varint,7,opt,name=max_uses,json=maxUses,proto3" json:"max_uses,omitempty"`
-	// How often it was.
+	// How often it was. Of a decision's facts and of answers; in the record of a
+	// change of the ticket it is 0, for redeeming is no change.
 	Uses int64 `protobuf:"varint,8,opt,name=uses,proto3" json:"uses,omitempty"`
 	// Who approved it.
 	Approvers []string `protobuf:"bytes,9,rep,name=approvers,proto3" json:"approvers,omitempty"`
-	// It was revoked.
-	Revoked       bool `protobuf:"varint,10,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// It was revoked: as state says, in records that are older than that.
+	Revoked bool `protobuf:"varint,10,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// 1, 2, 3, and so on: each change of the ticket makes the next. 0 in records
+	// that are older than this field, as are those that follow.
+	Version int64 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	// Where it stands.
+	State TicketState `protobuf:"varint,12,opt,name=state,proto3,enum=writ.v1.TicketState" json:"state,omitempty"`
+	// A Cedar condition that must hold of the request; empty: none.
+	Scope string `protobuf:"bytes,13,opt,name=scope,proto3" json:"scope,omitempty"`
+	// The entity type of the only resource it covers; empty: any.
+	ResourceType string `protobuf:"bytes,14,opt,name=resource_type,json=resourceType,proto3" json:"resource_type,omitempty"`
+	// The id of that resource.
+	ResourceId string `protobuf:"bytes,15,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
+	// The digest of the only bundle under which it is valid, in hex; empty: any.
+	BundleDigest string `protobuf:"bytes,16,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	// Who asked for it.
+	Requester string `protobuf:"bytes,17,opt,name=requester,proto3" json:"requester,omitempty"`
+	// Who else has a part in the action, as far as was known when it was asked for:
+	// the human the agent acts for, and the delegation chain. None of them, nor the
+	// requester, nor the agent, can approve it.
+	Parties []string `protobuf:"bytes,18,rep,name=parties,proto3" json:"parties,omitempty"`
+	// How many must approve it.
+	ApprovalsNeeded uint32 `protobuf:"varint,19,opt,name=approvals_needed,json=approvalsNeeded,proto3" json:"approvals_needed,omitempty"`
+	// The roles of which an approver must have one; none: any role, or none at all.
+	Roles         []string `protobuf:"bytes,20,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1238,6 +1413,76 @@ func (x *TicketFacts) GetRevoked() bool {
 		return x.Revoked
 	}
 	return false
+}
+
+func (x *TicketFacts) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *TicketFacts) GetState() TicketState {
+	if x != nil {
+		return x.State
+	}
+	return TicketState_TICKET_STATE_UNSPECIFIED
+}
+
+func (x *TicketFacts) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetResourceType() string {
+	if x != nil {
+		return x.ResourceType
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetResourceId() string {
+	if x != nil {
+		return x.ResourceId
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetRequester() string {
+	if x != nil {
+		return x.Requester
+	}
+	return ""
+}
+
+func (x *TicketFacts) GetParties() []string {
+	if x != nil {
+		return x.Parties
+	}
+	return nil
+}
+
+func (x *TicketFacts) GetApprovalsNeeded() uint32 {
+	if x != nil {
+		return x.ApprovalsNeeded
+	}
+	return 0
+}
+
+func (x *TicketFacts) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
 }
 
 // CallFacts is the decision on the call of a result.
@@ -1998,7 +2243,10 @@ type EffectFacts struct {
 	//	*EffectFacts_Pace
 	//	*EffectFacts_PassedBreaker
 	//	*EffectFacts_ToldBreaker
-	Effect        isEffectFacts_Effect `protobuf_oneof:"effect"`
+	Effect isEffectFacts_Effect `protobuf_oneof:"effect"`
+	// Of a redeemed ticket: the version of it that was redeemed. 0 in records that
+	// are older than this field.
+	TicketVersion int64 `protobuf:"varint,8,opt,name=ticket_version,json=ticketVersion,proto3" json:"ticket_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2092,6 +2340,13 @@ func (x *EffectFacts) GetToldBreaker() *BreakerFacts {
 		}
 	}
 	return nil
+}
+
+func (x *EffectFacts) GetTicketVersion() int64 {
+	if x != nil {
+		return x.TicketVersion
+	}
+	return 0
 }
 
 type isEffectFacts_Effect interface {
@@ -2742,6 +2997,8 @@ type BudgetEvent struct {
 	// The tenant whose ticket was looked up, found to cover the change, and used up
 	// by this record; empty: it was only named.
 	RedeemedOf string `protobuf:"bytes,6,opt,name=redeemed_of,json=redeemedOf,proto3" json:"redeemed_of,omitempty"`
+	// The version of the ticket that was used up; 0: none was.
+	RedeemedVersion int64 `protobuf:"varint,13,opt,name=redeemed_version,json=redeemedVersion,proto3" json:"redeemed_version,omitempty"`
 	// 1, 2, 3, and so on: each change, of a lock or a budget, makes the next.
 	Version int64 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
 	// All locks after it, in the order of their ids, without those that have ended.
@@ -2829,6 +3086,13 @@ func (x *BudgetEvent) GetRedeemedOf() string {
 		return x.RedeemedOf
 	}
 	return ""
+}
+
+func (x *BudgetEvent) GetRedeemedVersion() int64 {
+	if x != nil {
+		return x.RedeemedVersion
+	}
+	return 0
 }
 
 func (x *BudgetEvent) GetVersion() int64 {
@@ -3011,6 +3275,136 @@ func (x *AdjustmentFacts) GetMessage() string {
 	return ""
 }
 
+// TicketEvent is a change of a ticket.
+type TicketEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The idempotency key of the change.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What was done.
+	Action TicketAction `protobuf:"varint,2,opt,name=action,proto3,enum=writ.v1.TicketAction" json:"action,omitempty"`
+	// Who did it: a SPIFFE ID, whom a token proves, a user of the operating system, or
+	// a user of the source.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The roles that whoever did it has; of a change that needs none, as well.
+	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Why, in a sentence.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// By which way it came: "grpc", "authzen", "cli", or "webhook:" and the name of a
+	// webhook of the configuration.
+	Source string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
+	// What the source calls it, such as an issue's key; empty: nothing.
+	Reference string `protobuf:"bytes,7,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The record of the version before, a UUID; empty: this made the ticket.
+	PreviousId string `protobuf:"bytes,8,opt,name=previous_id,json=previousId,proto3" json:"previous_id,omitempty"`
+	// The token that proved who did it, and the proof that came with it; none: the
+	// connection did. The change uses them up.
+	Presented []*PresentedToken `protobuf:"bytes,9,rep,name=presented,proto3" json:"presented,omitempty"`
+	// The ticket after it, whole but for its uses.
+	Ticket        *TicketFacts `protobuf:"bytes,10,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketEvent) Reset() {
+	*x = TicketEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketEvent) ProtoMessage() {}
+
+func (x *TicketEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
+func (*TicketEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TicketEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *TicketEvent) GetAction() TicketAction {
+	if x != nil {
+		return x.Action
+	}
+	return TicketAction_TICKET_ACTION_UNSPECIFIED
+}
+
+func (x *TicketEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *TicketEvent) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *TicketEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *TicketEvent) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *TicketEvent) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *TicketEvent) GetPreviousId() string {
+	if x != nil {
+		return x.PreviousId
+	}
+	return ""
+}
+
+func (x *TicketEvent) GetPresented() []*PresentedToken {
+	if x != nil {
+		return x.Presented
+	}
+	return nil
+}
+
+func (x *TicketEvent) GetTicket() *TicketFacts {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
 // LockFacts is a kill switch.
 type LockFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3037,7 +3431,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3049,7 +3443,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3062,7 +3456,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LockFacts) GetId() string {
@@ -3150,7 +3544,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3556,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3569,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -3263,7 +3657,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3669,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3682,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -3360,7 +3754,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3372,7 +3766,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3385,7 +3779,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -3406,7 +3800,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xe1\x04\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\x91\x05\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -3424,7 +3818,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06notice\x12(\n" +
 	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lock\x124\n" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
-	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budgetB\x0e\n" +
+	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
+	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticketB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe4\n" +
 	"\n" +
 	"\rDecisionEvent\x125\n" +
@@ -3484,7 +3879,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\vlocks_stale\x18\n" +
 	" \x01(\bR\n" +
 	"locksStale\x12E\n" +
-	"\vadjustments\x18\x1e \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\x81\x03\n" +
+	"\vadjustments\x18\x1e \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\xb3\x06\n" +
 	"\vTicketFacts\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\x12&\n" +
 	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12!\n" +
@@ -3497,7 +3892,18 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x04uses\x18\b \x01(\x03R\x04uses\x12\x1c\n" +
 	"\tapprovers\x18\t \x03(\tR\tapprovers\x12\x18\n" +
 	"\arevoked\x18\n" +
-	" \x01(\bR\arevoked\"X\n" +
+	" \x01(\bR\arevoked\x12!\n" +
+	"\aversion\x18\v \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aversion\x124\n" +
+	"\x05state\x18\f \x01(\x0e2\x14.writ.v1.TicketStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x1e\n" +
+	"\x05scope\x18\r \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05scope\x12-\n" +
+	"\rresource_type\x18\x0e \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\fresourceType\x12)\n" +
+	"\vresource_id\x18\x0f \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\n" +
+	"resourceId\x12=\n" +
+	"\rbundle_digest\x18\x10 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12&\n" +
+	"\trequester\x18\x11 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\trequester\x12\"\n" +
+	"\aparties\x18\x12 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\aparties\x122\n" +
+	"\x10approvals_needed\x18\x13 \x01(\rB\a\xbaH\x04*\x02\x18\x10R\x0fapprovalsNeeded\x12\x1e\n" +
+	"\x05roles\x18\x14 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\x05roles\"X\n" +
 	"\tCallFacts\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x12\n" +
 	"\x04fits\x18\x02 \x01(\bR\x04fits\x12\x1d\n" +
@@ -3567,14 +3973,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"expires_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
 	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
-	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\xbe\x02\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\xee\x02\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
 	"\x0econsumed_token\x18\x03 \x01(\fH\x00R\rconsumedToken\x12#\n" +
 	"\x04pace\x18\x04 \x01(\v2\r.writ.v1.PaceH\x00R\x04pace\x12>\n" +
 	"\x0epassed_breaker\x18\x05 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\rpassedBreaker\x12:\n" +
-	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreakerB\x0f\n" +
+	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreaker\x12.\n" +
+	"\x0eticket_version\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rticketVersionB\x0f\n" +
 	"\x06effect\x12\x05\xbaH\x02\b\x01\"\xbd\x02\n" +
 	"\x06Charge\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
@@ -3628,7 +4035,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\tticket_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12!\n" +
 	"\aversion\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x123\n" +
 	"\x05locks\x18\a \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\x12E\n" +
-	"\vadjustments\x18\b \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\xc0\x04\n" +
+	"\vadjustments\x18\b \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\xf4\x04\n" +
 	"\vBudgetEvent\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12@\n" +
@@ -3640,7 +4047,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
 	"\tticket_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12)\n" +
 	"\vredeemed_of\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\n" +
-	"redeemedOf\x12!\n" +
+	"redeemedOf\x122\n" +
+	"\x10redeemed_version\x18\r \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fredeemedVersion\x12!\n" +
 	"\aversion\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x123\n" +
 	"\x05locks\x18\b \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\x12E\n" +
 	"\vadjustments\x18\t \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\x12'\n" +
@@ -3663,7 +4071,26 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\t \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06reason\x12%\n" +
 	"\tticket_id\x18\n" +
 	" \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12\"\n" +
-	"\amessage\x18\v \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\xbf\x02\n" +
+	"\amessage\x18\v \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\xc6\x03\n" +
+	"\vTicketEvent\x12)\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\trequestId\x129\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x15.writ.v1.TicketActionB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06action\x12 \n" +
+	"\x05actor\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12\x1e\n" +
+	"\x05roles\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05roles\x12\"\n" +
+	"\x06reason\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12\"\n" +
+	"\x06source\x18\x06 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\x06source\x12&\n" +
+	"\treference\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\treference\x12(\n" +
+	"\vprevious_id\x18\b \x01(\tB\a\xbaH\x04r\x02($R\n" +
+	"previousId\x12?\n" +
+	"\tpresented\x18\t \x03(\v2\x17.writ.v1.PresentedTokenB\b\xbaH\x05\x92\x01\x02\x10\x02R\tpresented\x124\n" +
+	"\x06ticket\x18\n" +
+	" \x01(\v2\x14.writ.v1.TicketFactsB\x06\xbaH\x03\xc8\x01\x01R\x06ticket\"\xbf\x02\n" +
 	"\tLockFacts\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x12 \n" +
 	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\x12\"\n" +
@@ -3702,13 +4129,28 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12DISCLOSURE_ALLOWED\x10\x01\x12\x17\n" +
-	"\x13DISCLOSURE_OVERSIZE\x10\x02*u\n" +
+	"\x13DISCLOSURE_OVERSIZE\x10\x02*\xcb\x01\n" +
+	"\vTicketState\x12\x1c\n" +
+	"\x18TICKET_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16TICKET_STATE_REQUESTED\x10\x01\x12\x19\n" +
+	"\x15TICKET_STATE_APPROVED\x10\x02\x12\x19\n" +
+	"\x15TICKET_STATE_REJECTED\x10\x03\x12\x18\n" +
+	"\x14TICKET_STATE_REVOKED\x10\x04\x12\x18\n" +
+	"\x14TICKET_STATE_USED_UP\x10\x05\x12\x18\n" +
+	"\x14TICKET_STATE_EXPIRED\x10\x06*u\n" +
 	"\n" +
 	"ActorProof\x12\x1b\n" +
 	"\x17ACTOR_PROOF_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACTOR_PROOF_X509_SVID\x10\x01\x12\x18\n" +
 	"\x14ACTOR_PROOF_JWT_SVID\x10\x02\x12\x15\n" +
-	"\x11ACTOR_PROOF_TOKEN\x10\x03*\x94\x01\n" +
+	"\x11ACTOR_PROOF_TOKEN\x10\x03*\xb1\x01\n" +
+	"\fTicketAction\x12\x1d\n" +
+	"\x19TICKET_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15TICKET_ACTION_REQUEST\x10\x01\x12\x18\n" +
+	"\x14TICKET_ACTION_CREATE\x10\x02\x12\x19\n" +
+	"\x15TICKET_ACTION_APPROVE\x10\x03\x12\x18\n" +
+	"\x14TICKET_ACTION_REJECT\x10\x04\x12\x18\n" +
+	"\x14TICKET_ACTION_REVOKE\x10\x05*\x94\x01\n" +
 	"\n" +
 	"LockEffect\x12\x1b\n" +
 	"\x17LOCK_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -3749,138 +4191,146 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(ActorProof)(0),               // 1: writ.v1.ActorProof
-	(LockEffect)(0),               // 2: writ.v1.LockEffect
-	(NoticeKind)(0),               // 3: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 4: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 5: writ.v1.RolloutMode
-	(*Record)(nil),                // 6: writ.v1.Record
-	(*DecisionEvent)(nil),         // 7: writ.v1.DecisionEvent
-	(*RecordedDocument)(nil),      // 8: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 9: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 10: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 11: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 12: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 13: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 14: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 15: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 16: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 17: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 18: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 19: writ.v1.EffectFacts
-	(*Charge)(nil),                // 20: writ.v1.Charge
-	(*Pace)(nil),                  // 21: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 22: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 23: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 24: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 25: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 26: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 27: writ.v1.AdjustmentFacts
-	(*LockFacts)(nil),             // 28: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 29: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 30: writ.v1.Rollout
-	(*BundleRef)(nil),             // 31: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(Phase)(0),                    // 33: writ.v1.Phase
-	(*Tool)(nil),                  // 34: writ.v1.Tool
-	(*Destination)(nil),           // 35: writ.v1.Destination
-	(*Cost)(nil),                  // 36: writ.v1.Cost
-	(*TraceContext)(nil),          // 37: writ.v1.TraceContext
-	(*Finding)(nil),               // 38: writ.v1.Finding
-	(*DecideResponse)(nil),        // 39: writ.v1.DecideResponse
-	(*Redact)(nil),                // 40: writ.v1.Redact
-	(Effect)(0),                   // 41: writ.v1.Effect
-	(*Reason)(nil),                // 42: writ.v1.Reason
-	(*Obligation)(nil),            // 43: writ.v1.Obligation
-	(Outcome)(0),                  // 44: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 45: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 46: writ.v1.SettleResponse
+	(TicketState)(0),              // 1: writ.v1.TicketState
+	(ActorProof)(0),               // 2: writ.v1.ActorProof
+	(TicketAction)(0),             // 3: writ.v1.TicketAction
+	(LockEffect)(0),               // 4: writ.v1.LockEffect
+	(NoticeKind)(0),               // 5: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 6: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 7: writ.v1.RolloutMode
+	(*Record)(nil),                // 8: writ.v1.Record
+	(*DecisionEvent)(nil),         // 9: writ.v1.DecisionEvent
+	(*RecordedDocument)(nil),      // 10: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 11: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 12: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 13: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 14: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 15: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 16: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 17: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 18: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 19: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 20: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 21: writ.v1.EffectFacts
+	(*Charge)(nil),                // 22: writ.v1.Charge
+	(*Pace)(nil),                  // 23: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 24: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 25: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 26: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 27: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 28: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 29: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 30: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 31: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 32: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 33: writ.v1.Rollout
+	(*BundleRef)(nil),             // 34: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(Phase)(0),                    // 36: writ.v1.Phase
+	(*Tool)(nil),                  // 37: writ.v1.Tool
+	(*Destination)(nil),           // 38: writ.v1.Destination
+	(*Cost)(nil),                  // 39: writ.v1.Cost
+	(*TraceContext)(nil),          // 40: writ.v1.TraceContext
+	(*Finding)(nil),               // 41: writ.v1.Finding
+	(*DecideResponse)(nil),        // 42: writ.v1.DecideResponse
+	(*Redact)(nil),                // 43: writ.v1.Redact
+	(Effect)(0),                   // 44: writ.v1.Effect
+	(*Reason)(nil),                // 45: writ.v1.Reason
+	(*Obligation)(nil),            // 46: writ.v1.Obligation
+	(Outcome)(0),                  // 47: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 48: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 49: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	32, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	7,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	23, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	24, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	29, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	25, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	16, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	26, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	15, // 8: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	33, // 9: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	34, // 10: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	34, // 11: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	35, // 12: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	36, // 13: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	37, // 14: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	38, // 15: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	39, // 16: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	19, // 17: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	14, // 18: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	8,  // 19: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	8,  // 20: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	8,  // 21: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 22: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	9,  // 23: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	10, // 24: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	11, // 25: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	12, // 26: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	13, // 27: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	40, // 28: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	28, // 29: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	27, // 30: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	34, // 31: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	32, // 32: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	32, // 33: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	32, // 34: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	41, // 35: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	42, // 36: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	43, // 37: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	32, // 38: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 39: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	15, // 40: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	17, // 41: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	18, // 42: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	42, // 43: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	32, // 44: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	32, // 45: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	32, // 46: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	32, // 47: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	20, // 48: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	21, // 49: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	22, // 50: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	22, // 51: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	32, // 52: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	32, // 53: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	44, // 54: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	36, // 55: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	45, // 56: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	46, // 57: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	19, // 58: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	27, // 59: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	4,  // 60: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	30, // 61: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	28, // 62: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	28, // 63: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	27, // 64: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	27, // 65: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	28, // 66: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	27, // 67: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	32, // 68: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	2,  // 69: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	32, // 70: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 71: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	31, // 72: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	31, // 73: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	5,  // 74: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	75, // [75:75] is the sub-list for method output_type
-	75, // [75:75] is the sub-list for method input_type
-	75, // [75:75] is the sub-list for extension type_name
-	75, // [75:75] is the sub-list for extension extendee
-	0,  // [0:75] is the sub-list for field type_name
+	35, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	9,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	25, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	26, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	32, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	27, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	18, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	28, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	30, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	17, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	36, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	37, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	37, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	38, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	39, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	40, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	41, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	42, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	21, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	16, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	10, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	10, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	10, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	11, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	12, // 25: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	13, // 26: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	14, // 27: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	15, // 28: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	43, // 29: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	31, // 30: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	29, // 31: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	37, // 32: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	35, // 33: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	35, // 34: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	1,  // 35: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	35, // 36: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	44, // 37: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	45, // 38: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	46, // 39: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	35, // 40: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 41: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	17, // 42: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	19, // 43: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	20, // 44: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	45, // 45: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	35, // 46: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 47: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	35, // 48: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	35, // 49: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 50: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	23, // 51: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	24, // 52: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	24, // 53: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	35, // 54: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	35, // 55: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	47, // 56: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	39, // 57: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	48, // 58: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	49, // 59: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	21, // 60: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	29, // 61: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	6,  // 62: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	33, // 63: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	31, // 64: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	31, // 65: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	29, // 66: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	29, // 67: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	31, // 68: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	29, // 69: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	35, // 70: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	3,  // 71: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	19, // 72: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	12, // 73: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	4,  // 74: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	35, // 75: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	5,  // 76: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	34, // 77: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	34, // 78: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	7,  // 79: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -3898,6 +4348,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Lock)(nil),
 		(*Record_Exchange)(nil),
 		(*Record_Budget)(nil),
+		(*Record_Ticket)(nil),
 	}
 	file_writ_v1_record_proto_msgTypes[13].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
@@ -3912,8 +4363,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   26,
+			NumEnums:      8,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

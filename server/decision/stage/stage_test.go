@@ -24,7 +24,17 @@ type rules struct {
 	ruling decision.Ruling
 	judge  func(decision.Query) decision.Ruling
 	asked  decision.Query
+	within decision.Verdict // what is said of every scope
 }
+
+func (r *rules) Within(_ string, q decision.Query) (decision.Verdict, []string) {
+	if r.asked = q; r.within == decision.Undetermined {
+		return r.within, []string{"arguments /path"}
+	}
+	return r.within, nil
+}
+
+func (*rules) CheckScope(string, decision.ToolName) error { return nil }
 
 func (r *rules) Judge(q decision.Query) decision.Ruling {
 	r.asked = q
@@ -193,7 +203,7 @@ func TestCall(t *testing.T) {
 			s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "T"}
 		}, "abstain", true},
 		{"its ticket, revoked since", func(_ *decision.Request, s *decision.Snapshot) {
-			s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "T", Revoked: true, Uses: 9}
+			s.Call.Ticket, s.Ticket = "T", &decision.Ticket{ID: "T", State: decision.TicketRevoked, Uses: 9}
 		}, "abstain", true},
 		{"its ticket is gone", func(_ *decision.Request, s *decision.Snapshot) { s.Call.Ticket = "T" }, "abstain", false},
 		{"another ticket", func(_ *decision.Request, s *decision.Snapshot) {

@@ -4,7 +4,8 @@
 // so the same question has the same answer here and over gRPC.
 //
 // It follows the Authorization API 1.0 (January 2026), the COAZ-MCP binding,
-// draft 1 of 2026-02-13, and the Obligations profile, draft 1 of 2026-07-03.
+// draft 1 of 2026-02-13, the Obligations profile, draft 1 of 2026-07-03, and the
+// Access Request and Approval profile, draft 1 as of 2026-11 (accessrequest.go).
 //
 // # Request
 //
@@ -27,7 +28,9 @@
 //	                   resource: {type, id, properties}, the thing acted upon,
 //	                   destination: {host, vendor, region}, where the resource is none,
 //	                   extra: free facts, trace: {traceparent, tracestate},
-//	                   supported_obligations: "step-up", "notification", "custom"
+//	                   supported_obligations: "step-up", "notification", "custom",
+//	                   approval: {id, approved_at, approved_until}, the approval of an
+//	                   access request, in the place of ticket_id
 //
 // X-Request-ID is the request_id, so here it must be a UUIDv7 in lower case;
 // without one the face makes one. It is in the response. The traceparent and
@@ -45,8 +48,8 @@
 // "vendor": "writ" and the native type as "action"; the parameters of a route are
 // under "destination". reason_admin and reason_user repeat the first reason that
 // denies. ticket_request is the DecideResponse's access_request under another
-// name: the Access Request and Approval profile (draft 1) reserves that one for
-// decision points that serve an access request endpoint.
+// name. Where access requests are served and the denied call's ticket can be asked
+// for, access_request is that of the profile, and evaluation_id names the denial.
 //
 // An error has the body {"error": {"reason", "message"}}, with the name of a
 // writ.v1.ErrorReason or, where HTTP itself refuses, of the HTTP status; where a
@@ -86,8 +89,11 @@ const (
 // MaxBody is the largest request body, in bytes.
 const MaxBody = 4 << 20
 
-// Config is what a face needs; every field is required.
+// Config is what a face needs; every field is required but where its zero value is
+// said.
 type Config struct {
+	// AccessRequests are asked for tickets; nil: they are not served.
+	AccessRequests *AccessRequests
 	// Decide is the path of a decision behind every face. Its errors carry a
 	// gRPC status. It must be safe for concurrent use.
 	Decide func(context.Context, decision.Caller, *writv1.DecideRequest) (*writv1.DecideResponse, error)
@@ -107,7 +113,7 @@ func Handler(c Config) (http.Handler, error) {
 	if c.Decide == nil || c.Caller == nil || c.NewID == nil {
 		return nil, errors.New("configuring the AuthZEN face: Decide, Caller or NewID is missing")
 	}
-	metadata, err := describe(c.BaseURL)
+	metadata, err := describe(c.BaseURL, c.AccessRequests != nil)
 	if err != nil {
 		return nil, fmt.Errorf("configuring the AuthZEN face: %w", err)
 	}
@@ -137,6 +143,10 @@ func (f face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=3600")
 		write(w, http.StatusOK, f.metadata)
 	default:
+		if f.AccessRequests != nil && (r.URL.EscapedPath() == requestsPath || strings.HasPrefix(r.URL.EscapedPath(), requestsPath+"/")) {
+			f.requests(w, r)
+			return
+		}
 		refuse(w, transport(http.StatusNotFound, "there is no such endpoint"))
 	}
 }
@@ -174,7 +184,7 @@ func (f face) evaluate(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer, err := encode(resp)
+	answer, err := encode(resp, f.requestable(resp))
 	if err != nil {
 		refuse(w, err)
 		return
@@ -212,7 +222,7 @@ func write(w http.ResponseWriter, status int, body []byte) {
 
 // describe is the metadata document. Search and batches are not served, which
 // the API expresses by leaving their endpoints out.
-func describe(base string) ([]byte, error) {
+func describe(base string, requests bool) ([]byte, error) {
 	base = strings.TrimSuffix(base, "/")
 	u, err := url.Parse(base)
 	if err != nil {
@@ -224,11 +234,17 @@ func describe(base string) ([]byte, error) {
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		return nil, errors.New("the base URL is not https")
 	}
-	return json.Marshal(struct {
-		Point       string   `json:"policy_decision_point"`
-		Evaluation  string   `json:"access_evaluation_endpoint"`
-		Obligations []string `json:"supported_obligations"`
-	}{base, base + evaluationPath, []string{typeStepUp, typeNotification, typeCustom}})
+	document := struct {
+		Point        string   `json:"policy_decision_point"`
+		Evaluation   string   `json:"access_evaluation_endpoint"`
+		Requests     string   `json:"access_request_endpoint,omitzero"`
+		Capabilities []string `json:"capabilities,omitzero"`
+		Obligations  []string `json:"supported_obligations"`
+	}{Point: base, Evaluation: base + evaluationPath, Obligations: []string{typeStepUp, typeNotification, typeCustom}}
+	if requests {
+		document.Requests, document.Capabilities = base+requestsPath, []string{"urn:openid:authzen:capability:access-request"}
+	}
+	return json.Marshal(document)
 }
 
 func loopback(host string) bool {

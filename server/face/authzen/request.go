@@ -55,6 +55,7 @@ type facts struct {
 	Destination          *destination   `json:"destination"`
 	SupportedObligations *[]string      `json:"supported_obligations"`
 	Trace                *trace         `json:"trace"`
+	Approval             *approval      `json:"approval"`
 }
 
 type cost struct {

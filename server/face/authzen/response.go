@@ -32,6 +32,8 @@ type details struct {
 	BundleCommit      string            `json:"bundle_commit,omitzero"`
 	Receipt           *receipt          `json:"receipt,omitzero"`
 	AccessRequest     *accessRequest    `json:"ticket_request,omitzero"`
+	EvaluationID      string            `json:"evaluation_id,omitzero"`
+	Requestable       *requestable      `json:"access_request,omitzero"`
 	Replayed          bool              `json:"replayed,omitzero"`
 }
 
@@ -76,7 +78,7 @@ type accessRequest struct {
 
 // encode turns an answer into a response body. An answer that cannot be told
 // whole is an internal error, because a part of it could be the one that denies.
-func encode(resp *writv1.DecideResponse) ([]byte, error) {
+func encode(resp *writv1.DecideResponse, ask *requestable) ([]byte, error) {
 	if resp == nil {
 		return nil, internal()
 	}
@@ -114,6 +116,9 @@ func encode(resp *writv1.DecideResponse) ([]byte, error) {
 			Type: r.GetType(), Principal: r.GetPrincipal(), Tool: r.GetTool(), Text: r.GetText(), PolicyIDs: r.GetPolicyIds(),
 			DefinitionDigest: r.GetDefinitionDigest(), ArgumentsDigest: r.GetArgumentsDigest(),
 		}
+	}
+	if ask != nil {
+		c.EvaluationID, c.Requestable = resp.GetDecisionId(), ask
 	}
 	body, err := json.Marshal(a, json.Deterministic(true))
 	if err != nil {

@@ -126,7 +126,7 @@ func TestFullAnswer(t *testing.T) {
 // request_id is in the header, and an obligation's type follows from its
 // parameters.
 func TestEveryFieldOfTheAnswerIsTold(t *testing.T) {
-	full, err := encode(fullAnswer())
+	full, err := encode(fullAnswer(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestEveryFieldOfTheAnswerIsTold(t *testing.T) {
 	answer := fullAnswer()
 	drop(answer.ProtoReflect(), func(field protoreflect.FullName) {
 		seen[field] = true
-		body, err := encode(answer)
+		body, err := encode(answer, nil)
 		if err == nil && bytes.Equal(body, full) && !except[field] {
 			t.Errorf("the answer is the same without %s", field)
 		}
@@ -187,7 +187,7 @@ func TestEffects(t *testing.T) {
 		writv1.Effect_EFFECT_ROUTE:       `{"decision":true,"context":{"id":"","effect":"ROUTE"}}`,
 		99:                               `{"decision":false,"context":{"id":"","effect":"DENY"}}`,
 	} {
-		body, err := encode(&writv1.DecideResponse{Effect: effect})
+		body, err := encode(&writv1.DecideResponse{Effect: effect}, nil)
 		if string(body) != want || err != nil {
 			t.Errorf("%v: got %s, %v, want %s", effect, body, err, want)
 		}
@@ -196,7 +196,7 @@ func TestEffects(t *testing.T) {
 		wait *durationpb.Duration
 		want string
 	}{{durationpb.New(0), `"retry_after_seconds":0`}, {durationpb.New(1), `"retry_after_seconds":1`}, {durationpb.New(time.Hour), `"retry_after_seconds":3600`}} {
-		body, err := encode(&writv1.DecideResponse{RetryAfter: c.wait})
+		body, err := encode(&writv1.DecideResponse{RetryAfter: c.wait}, nil)
 		if !strings.Contains(string(body), c.want) || err != nil {
 			t.Errorf("%v: got %s, %v, want %s", c.wait, body, err, c.want)
 		}
@@ -256,7 +256,7 @@ func TestErrors(t *testing.T) {
 // An answer that cannot be told whole is not told at all.
 func TestUntranslatable(t *testing.T) {
 	var none *writv1.DecideResponse
-	if _, err := encode(none); err == nil {
+	if _, err := encode(none, nil); err == nil {
 		t.Error("no answer and no error became an answer")
 	}
 	for name, resp := range map[string]*writv1.DecideResponse{

@@ -47,6 +47,12 @@ func translate(body []byte, h http.Header) (*writv1.DecideRequest, error) {
 		Arguments: c.Arguments, Context: c.Extra,
 		SupportedObligations: supported(c.SupportedObligations),
 	}
+	if c.Approval != nil {
+		if c.TicketID != "" || c.Approval.ID == "" {
+			return nil, fieldProblem("at /context/approval: it has an id, and there is no ticket_id beside it")
+		}
+		req.TicketId = c.Approval.ID
+	}
 	if req.PrincipalToken, err = e.token(); err != nil {
 		return nil, err
 	}

@@ -87,7 +87,8 @@ type verdict struct {
 }
 
 // Default are the policies of a bundle that has none of its own: callers decide,
-// settle, explain and exchange tokens for their own tenant.
+// settle, explain, exchange tokens, and ask for tickets and read them, for their own
+// tenant. Nobody makes, approves or takes back one.
 func Default() *Policies {
 	list, err := cedar.NewPolicyListFromBytes("default.cedar", defaultText)
 	if err != nil {

@@ -27,6 +27,13 @@ type Ticket struct {
 	Used      int64          `yaml:"used"`
 	Approvers []string       `yaml:"approvers"`
 	Revoked   bool           `yaml:"revoked"`
+	// Pending says that it is not approved yet, and Rejected that it never will.
+	Pending  bool `yaml:"pending"`
+	Rejected bool `yaml:"rejected"`
+	// Scope is a Cedar condition that must hold, and Resource, as Type::id, the only
+	// resource; without: any.
+	Scope    string `yaml:"scope"`
+	Resource string `yaml:"resource"`
 	// Unknown says that there is no such ticket.
 	Unknown bool `yaml:"unknown"`
 }
@@ -62,7 +69,15 @@ func (t Ticket) Made(id, agent string, now time.Time) (*decision.Ticket, error) 
 	}
 	server, tool, _ := strings.Cut(t.Tool, "/")
 	out := &decision.Ticket{ID: id, Principal: agent, Tool: decision.ToolName{Server: server, Name: tool}, ToolDigest: t.ToolDigest,
-		NotBefore: now.Add(t.From), NotAfter: now.Add(until), MaxUses: max(1, t.Uses), Uses: t.Used, Approvers: t.Approvers, Revoked: t.Revoked}
+		Version: 1, State: t.state(), Scope: t.Scope, NotBefore: now.Add(t.From), NotAfter: now.Add(until), MaxUses: max(1, t.Uses), Uses: t.Used,
+		Approvers: t.Approvers}
+	if t.Resource != "" {
+		at := strings.LastIndex(t.Resource, "::")
+		if at < 1 {
+			return nil, fmt.Errorf("resource: %q is not Type::id", t.Resource)
+		}
+		out.Resource = decision.TicketResource{Type: t.Resource[:at], ID: t.Resource[at+2:]}
+	}
 	if len(t.Arguments) > 0 {
 		d, err := document.ParseObject(t.Arguments)
 		if err != nil {
@@ -71,6 +86,18 @@ func (t Ticket) Made(id, agent string, now time.Time) (*decision.Ticket, error) 
 		out.ArgumentsDigest = fmt.Sprintf("%x", d.Digest())
 	}
 	return out, nil
+}
+
+func (t Ticket) state() decision.TicketState {
+	switch {
+	case t.Revoked:
+		return decision.TicketRevoked
+	case t.Rejected:
+		return decision.TicketRejected
+	case t.Pending:
+		return decision.TicketRequested
+	}
+	return decision.TicketApproved
 }
 
 // result finds the call that a result belongs to: the one that it names, or else
