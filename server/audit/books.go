@@ -230,11 +230,15 @@ func badTicket(u TicketUse, detail string) *Problem {
 func (b *books) use(u Use) *Problem {
 	t := b.counters[counter{u.Tenant, u.Key}]
 	switch {
+	case u.Leased < 0:
+		return badUse(u.Tenant, u.Key, "less than nothing of it is leased")
 	case t == nil:
 		return badUse(u.Tenant, u.Key, "no record has charged it")
 	case t.stored:
 		return badUse(u.Tenant, u.Key, "it is stored twice")
-	case t.sum != u.Used:
+	case t.sum != u.Used-u.Leased && u.Leased > 0:
+		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d of which %d are leased and unspent, the records charge %d", u.Used, u.Leased, t.sum))
+	case t.sum != u.Used-u.Leased:
 		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d, the records charge %d", u.Used, t.sum))
 	}
 	t.stored = true

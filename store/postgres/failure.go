@@ -34,6 +34,14 @@ const (
 // standby was cancelled, so the batch may be on the primary alone.
 var errUnsure = errors.New("the server warns about the commit")
 
+// Sentinels of a batch that counted on a lease; nothing was written.
+var (
+	// errFenced: another process has taken this one's leases away.
+	errFenced = errors.New("the holder of the leases is gone")
+	// errLeased: a lease is not what was expected.
+	errLeased = errors.New("a lease does not cover the batch")
+)
+
 const warned = "writ.warned"
 
 // noteWarning remembers, on a connection, that the server has warned.
@@ -44,6 +52,9 @@ func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
 }
 
 func classify(err error) failure {
+	if errors.Is(err, errFenced) || errors.Is(err, errLeased) {
+		return conflict
+	}
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return lost

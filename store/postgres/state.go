@@ -50,9 +50,11 @@ const (
 // lockState begins a transaction and reads what a batch depends on, in one round
 // trip. Counters and tickets are locked first, in the order of their keys; what
 // is read after that is at least as new. The size is read before the records, so
-// that a record which it finds unsealed will stand at an index of at least it.
-func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.State, error) {
+// that a record which it finds unsealed will stand at an index of at least it. Of
+// a counter of which only the holder's lease is charged, the lease is locked alone.
+func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs, t *lane.Terms) (*lane.State, error) {
 	s := lane.NewState()
+	leases := newLeased(t)
 	b := &pgx.Batch{}
 	b.Queue(beginSQL)
 	if n.Relock {
@@ -61,8 +63,9 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 	if n.Locks { // before anything that could be waited for: see closeLocksSQL
 		b.Queue(newestLocksSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Locks) })
 	}
-	if len(n.Counters) > 0 {
-		tenants, budgets, subjects, windows := counterColumns(n.Counters)
+	leases.fence(b)
+	if shared := t.Shared(); len(shared) > 0 {
+		tenants, budgets, subjects, windows := counterColumns(shared)
 		b.Queue(createCountersSQL, tenants, budgets, subjects, windows)
 		each(b.Queue(lockCountersSQL, tenants, budgets, subjects, windows), func(row pgx.CollectableRow) error {
 			u, err := scanUse(row)
@@ -70,6 +73,7 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 			return err
 		})
 	}
+	leases.lock(b)
 	if len(n.Tickets) > 0 {
 		tenants, ids := make([]string, len(n.Tickets)), make([]string, len(n.Tickets))
 		for i, k := range n.Tickets {
@@ -104,7 +108,10 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.Sta
 		})
 		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Horizon) })
 	}
-	return s, run(ctx, conn, b)
+	if err := run(ctx, conn, b); err != nil {
+		return nil, err
+	}
+	return s, leases.meet(s)
 }
 
 func queuePriors(b *pgx.Batch, s *lane.State, wanted []lane.RecordKey) {
