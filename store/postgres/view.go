@@ -160,6 +160,7 @@ const usesSQL = `SELECT coalesce(b.tenant, l.tenant) AS tenant, coalesce(b.budge
 		SELECT o.tenant, o.budget, o.subject, o.window_start,
 			least(sum(o.unspent), 9223372036854775807)::bigint AS unspent, count(*) FILTER (WHERE h.id IS NULL) AS strays
 		FROM lease AS o LEFT JOIN lease_holder AS h ON h.id = o.holder GROUP BY o.tenant, o.budget, o.subject, o.window_start
+		HAVING sum(o.unspent) <> 0 OR count(*) FILTER (WHERE h.id IS NULL) > 0
 	) AS l ON l.tenant = b.tenant AND l.budget = b.budget AND l.subject = b.subject AND l.window_start = b.window_start
 	ORDER BY tenant, budget, subject, window_start`
 
