@@ -29,17 +29,17 @@ type Room struct {
 // Chunk is how much the holder should have leased: about a second of its demand,
 // and of what is left so little that all holders together have an eighth of it,
 // and each no more than a two-hundredth of the cap. It is 0 near the cap, where
-// leases would deny what there is room for, and where it would not last for two
-// batches, which would be no gain.
+// leases would deny what there is room for; where it would not last for two batches,
+// which would be no gain; and for who is alone, who has nobody to wait for.
 func Chunk(r Room) int64 {
-	if r.Used >= r.Cap || r.Used < 0 {
+	if r.Used >= r.Cap || r.Used < 0 || r.Holders < 2 {
 		return 0
 	}
 	left := r.Cap - r.Used
 	if left < r.Cap/50 || left/4 < r.Largest {
 		return 0
 	}
-	chunk := min(r.Pace, left/8/max(1, r.Holders), r.Cap/200)
+	chunk := min(r.Pace, left/8/r.Holders, r.Cap/200)
 	if chunk < 1 || chunk/2 < r.Batch {
 		return 0
 	}

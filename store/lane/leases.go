@@ -76,7 +76,7 @@ func (l *Leases) pace(key CounterKey) *Pace {
 func (l *Leases) term(one *Term, pace *Pace, at time.Time) {
 	h := l.held[one.Key]
 	if h == nil {
-		if l.holder == [16]byte{} || !pace.Hot() || at.Before(pace.leaseNotTill) || len(l.held) >= maxLeases || one.mixed || one.need == 0 {
+		if l.holder == [16]byte{} || l.holders < 2 || !pace.Hot() || at.Before(pace.leaseNotTill) || len(l.held) >= maxLeases || one.mixed || one.need == 0 {
 			return
 		}
 		h = l.hold(one.Key)

@@ -10,6 +10,7 @@ import (
 // SQLSTATEs that mean something of their own here.
 const (
 	undefinedTable  = "42P01"
+	denied          = "42501"
 	uniqueViolation = "23505"
 )
 

@@ -44,6 +44,8 @@ func newReplicas(t *testing.T) *replicas {
 		t.Fatal(err)
 	}
 	r.admin = admin(t, r.dsn)
+	// Who is alone leases nothing.
+	execute(t, r.admin, "INSERT INTO lease_holder (id, told) VALUES ($1, 'infinity')", uuid.UUID{1})
 	return r
 }
 
@@ -122,7 +124,7 @@ func (r *replicas) exact(leases, holders int64) {
 	if got := r.number("SELECT count(*) FROM lease"); got != leases {
 		r.Errorf("%d leases, want %d", got, leases)
 	}
-	if got := r.number("SELECT count(*) FROM lease_holder"); got != holders {
+	if got := r.number("SELECT count(*) FROM lease_holder WHERE told < 'infinity'"); got != holders {
 		r.Errorf("%d holders, want %d", got, holders)
 	}
 }
@@ -196,6 +198,13 @@ func TestLeasesAreReturned(t *testing.T) {
 			r.charge(s, 1)
 			r.clock.advance(lane.LeaseTerm)
 			s.Tend(r.Context())
+		},
+		"alone": func(r *replicas, s *postgres.Store) {
+			execute(r.T, r.admin, "DELETE FROM lease_holder WHERE told = 'infinity'")
+			s.Tend(r.Context())
+			r.charge(s, 1)
+			r.clock.advance(lane.LeaseTerm)
+			r.charge(s, 1)
 		},
 		"near the cap": func(r *replicas, s *postgres.Store) { r.charge(s, limit-r.sum-10) },
 		"another window": func(r *replicas, s *postgres.Store) {
