@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofrs/uuid/v5"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +23,7 @@ import (
 // The ways to count on one counter that everybody charges. They are measured as
 // servers are, and are none.
 const (
-	hotNaive = "naive"  // one statement, and one transaction, for each decision
+	hotNaive = "naive"  // a transaction for each decision
 	hotOne   = "hot"    // one store
 	hotThree = "hot x3" // three stores, as three replicas have
 )
@@ -32,13 +33,15 @@ var hotWays = []string{hotNaive, hotOne, hotThree}
 // hotCallers charge the counter at once.
 const hotCallers = 64
 
-// naiveSQL is the strongest form of a decision that is a transaction of its own:
-// the counter is guarded and the record written in one round trip.
-const naiveSQL = `WITH charged AS (
-		UPDATE naive_use SET used = used + 1 WHERE budget = $1 AND used + 1 <= $2 RETURNING used)
-	INSERT INTO naive_record (tenant, id, kind, key, digest, at, caller, principal, session, purpose,
+// A decision that is a transaction of its own: the counter's guard, and where it
+// holds, the record.
+const (
+	naiveChargeSQL = `UPDATE naive_use SET used = used + $2 WHERE budget = $1 AND used + $2 <= $3`
+
+	naiveRecordSQL = `INSERT INTO naive_record (tenant, id, kind, key, digest, at, caller, principal, session, purpose,
 		phase, server, tool, outcome, ticket, bundle, body, leaf)
-	SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20 FROM charged`
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
+)
 
 // hotCap is one that no run exhausts.
 const hotCap = 1 << 40
@@ -154,12 +157,18 @@ func (h *hot) holds(ctx context.Context, want int64, text string, args ...any) e
 
 func (h *hot) naively(ctx context.Context, e *audit.Entry) error {
 	c := e.Effects[0].(decision.Charge)
-	tag, err := h.naive.Exec(ctx, naiveSQL, c.Key.Budget, c.Cap, e.Tenant, e.ID, int16(e.Kind), e.Key, e.Digest[:], e.At, e.Caller, e.Principal,
-		e.Session, e.Purpose, int16(e.Phase), e.Server, e.Tool, int16(e.Outcome), e.Ticket, e.Bundle, e.Body, e.Leaf[:])
-	if err == nil && tag.RowsAffected() != 1 {
-		err = errors.New("a charge was refused")
-	}
-	return err
+	return pgx.BeginFunc(ctx, h.naive, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, naiveChargeSQL, c.Key.Budget, c.Amount, c.Cap)
+		if err == nil && tag.RowsAffected() != 1 {
+			err = errors.New("a charge was refused")
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, naiveRecordSQL, e.Tenant, e.ID, int16(e.Kind), e.Key, e.Digest[:], e.At, e.Caller, e.Principal,
+			e.Session, e.Purpose, int16(e.Phase), e.Server, e.Tool, int16(e.Outcome), e.Ticket, e.Bundle, e.Body, e.Leaf[:])
+		return err
+	})
 }
 
 // charge has callers commit entries that charge a counter, each one after the
