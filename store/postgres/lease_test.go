@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -153,16 +152,8 @@ func TestALeaseIsSpentWithoutTheCounter(t *testing.T) {
 	held := admin(t, r.dsn)
 	execute(t, held, "BEGIN")
 	execute(t, held, "SELECT used FROM budget_use FOR UPDATE")
-	soon, cancel := context.WithTimeout(t.Context(), 4*time.Second) // before the lock's timeout
-	defer cancel()
 	for range 10 {
-		r.next++
-		e := storetest.Load(r.next, storetest.DayCalls)
-		e.Effects = []decision.Effect{decision.Charge{Key: storetest.DayCalls, Amount: 3, Cap: limit}}
-		if _, err := s.Commit(soon, e); err != nil {
-			t.Fatal(err)
-		}
-		r.sum += 3
+		r.charge(s, 3)
 	}
 	execute(t, held, "ROLLBACK")
 	if got, want := r.unspent(s), left-30; got != want {
@@ -336,90 +327,158 @@ func TestOthersLeasesAreNoRoom(t *testing.T) {
 	}
 }
 
-// TestReplicasExhaustABudget has three replicas, which look after their leases
-// themselves, charge one counter until each is denied for good: exactly the cap is
-// charged, and nothing is left lying.
-func TestReplicasExhaustABudget(t *testing.T) {
-	const limit, callers = 5000, 4
+// A store becomes a holder, returns what is idle and ends being one by itself.
+func TestAStoreLooksAfterItsLeases(t *testing.T) {
+	r := newReplicas(t)
+	s, err := postgres.New(t.Context(), postgres.Config{DSN: r.dsn, Now: r.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r.number("SELECT count(*) FROM lease") == 0 && t.Context().Err() == nil {
+		r.charge(s, 1)
+	}
+	r.exact(1, 1)
+	r.clock.advance(lane.LeaseTerm)
+	await(t, r.admin, "the lease to be returned", "SELECT count(*) = 0 FROM lease")
+	r.exact(0, 1)
+	r.clock.advance(time.Minute)
+	await(t, r.admin, "the holder to leave", "SELECT count(*) = 1 FROM lease_holder")
+	r.exact(0, 0)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// spree is callers of several replicas that charge one counter until each is denied
+// for good.
+type spree struct {
+	*testing.T
+	conn          *pgx.Conn
+	limit         int64
+	charged, next atomic.Int64
+	wait          sync.WaitGroup
+}
+
+func newSpree(t *testing.T, limit int64) (*spree, string) {
 	dsn := pgtest.DSN(t)
 	openNew(t, dsn).Close()
-	conn := admin(t, dsn)
-	var charged, most, next atomic.Int64
-	var wait sync.WaitGroup
-	exhausted := func(s *postgres.Store) error {
-		for t.Context().Err() == nil {
-			n := next.Add(1)
-			e := storetest.Load(uint64(n), storetest.DayCalls)
-			amount := 1 + n%2
-			e.Effects = []decision.Effect{decision.Charge{Key: storetest.DayCalls, Amount: amount, Cap: limit}}
-			_, err := s.Commit(t.Context(), e)
-			if err == nil {
-				charged.Add(amount)
-				continue
-			}
-			if !errors.Is(err, audit.ErrStale) {
-				return fmt.Errorf("committing: %w", err)
-			}
-			facts, err := s.Snapshot(t.Context(), decision.Want{Tenant: "acme", Budgets: []decision.BudgetKey{storetest.DayCalls}})
-			if err != nil {
-				return err
-			}
-			if facts.Used[storetest.DayCalls]+amount > limit {
-				return nil // denied
-			}
-		}
-		return t.Context().Err()
+	return &spree{T: t, conn: admin(t, dsn), limit: limit}, dsn
+}
+
+func (sp *spree) charge(s *postgres.Store, amount int64) error {
+	e := storetest.Load(uint64(sp.next.Add(1)), storetest.DayCalls)
+	e.Effects = []decision.Effect{decision.Charge{Key: storetest.DayCalls, Amount: amount, Cap: sp.limit}}
+	_, err := s.Commit(sp.Context(), e)
+	if err == nil {
+		sp.charged.Add(amount)
 	}
+	return err
+}
+
+// start has four callers charge through a replica.
+func (sp *spree) start(s *postgres.Store) {
+	for i := range int64(4) {
+		sp.wait.Go(func() {
+			amount := 1 + i%2
+			for sp.Context().Err() == nil {
+				if err := sp.charge(s, amount); err != nil && !errors.Is(err, audit.ErrStale) {
+					sp.Errorf("committing: %v", err)
+					return
+				} else if err != nil && used(sp.T, s)+amount > sp.limit {
+					return // denied
+				}
+			}
+		})
+	}
+}
+
+// finish charges what is left, and holds that it comes to exactly the cap.
+func (sp *spree) finish(s *postgres.Store) {
+	sp.Helper()
+	before := sp.charged.Load()
+	if before > sp.limit {
+		sp.Errorf("%d of %d are charged", before, sp.limit)
+	}
+	for sp.charged.Load() < sp.limit {
+		if err := sp.charge(s, 1); err != nil {
+			sp.Fatalf("%d of %d are charged: %v", sp.charged.Load(), sp.limit, err)
+		}
+	}
+	if got, want := charged(sp.T, s), sp.limit; got != want {
+		sp.Errorf("the counter holds %d, want %d", got, want)
+	}
+	sp.Logf("%d of %d were charged before all were denied", before, sp.limit)
+}
+
+// Three replicas, which look after their leases themselves, exhaust a budget:
+// exactly the cap is charged, and nothing is left lying.
+func TestReplicasExhaustABudget(t *testing.T) {
+	sp, dsn := newSpree(t, 6000)
+	var last *postgres.Store
 	for range 3 {
 		s, err := postgres.Open(t.Context(), dsn)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		for range callers {
-			wait.Go(func() {
-				if err := exhausted(s); err != nil {
-					t.Error(err)
-				}
-			})
-		}
+		sp.start(s)
+		last = s
 	}
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		for most.Load() >= 0 {
-			var leases int64
-			if err := conn.QueryRow(context.Background(), "SELECT count(*) FROM lease").Scan(&leases); err != nil {
+	sp.wait.Wait()
+	await(t, sp.conn, "idle leases to be returned", "SELECT count(*) = 0 FROM lease")
+	sp.finish(last)
+}
+
+// Replicas charge a budget while somebody makes them seem silent all the time, so
+// that they fence each other in mid-batch.
+func TestReplicasFenceEachOther(t *testing.T) {
+	sp, dsn := newSpree(t, 12_000)
+	charging, stop := context.WithCancel(t.Context())
+	var tending sync.WaitGroup
+	var holders sync.Map
+	var stores []*postgres.Store
+	for range 3 {
+		s, err := postgres.Open(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Pause()
+		stores = append(stores, s)
+		tending.Go(func() {
+			for charging.Err() == nil {
+				s.Tend(t.Context())
+				holders.Store(s.Holder(), true)
+			}
+		})
+		sp.start(s)
+	}
+	tending.Go(func() {
+		again := time.NewTicker(20 * time.Millisecond)
+		defer again.Stop()
+		for ; charging.Err() == nil; <-again.C {
+			_, err := sp.conn.Exec(t.Context(), "UPDATE lease_holder SET told = told - interval '1 minute' WHERE EXISTS (SELECT FROM lease)")
+			if err != nil {
 				t.Error(err)
 				return
 			}
-			for was := most.Load(); was >= 0 && leases > was && !most.CompareAndSwap(was, leases); was = most.Load() {
-			}
 		}
-	}()
-	wait.Wait()
-	leases := most.Swap(-1)
-	<-watched
-	t.Logf("%d of %d were charged before the first replica was denied for good; at most %d leases", charged.Load(), limit, leases)
-	if charged.Load() > limit || leases == 0 {
-		t.Errorf("%d of %d are charged, with at most %d leases", charged.Load(), limit, leases)
+	})
+	sp.wait.Wait()
+	stop()
+	tending.Wait()
+	different := 0
+	holders.Range(func(any, any) bool { different++; return true })
+	t.Logf("%d holders", different)
+	if different < 8 { // three, nobody, and several that followed one that was fenced
+		t.Errorf("%d holders: nobody was fenced to speak of", different)
 	}
-	// Idle leases come back, and then the rest can be charged.
-	await(t, conn, "idle leases to be returned", "SELECT count(*) = 0 FROM lease")
-	s, err := postgres.Open(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for charged.Load() < limit {
-		e := storetest.Load(uint64(next.Add(1)), storetest.DayCalls)
-		e.Effects = []decision.Effect{decision.Charge{Key: storetest.DayCalls, Amount: 1, Cap: limit}}
-		if _, err := s.Commit(t.Context(), e); err != nil {
-			t.Fatalf("%d of %d are charged: %v", charged.Load(), limit, err)
+	for _, s := range stores[1:] {
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
-		charged.Add(1)
 	}
-	if got := used(t, s); got != limit {
-		t.Errorf("the counter holds %d, want %d", got, limit)
+	sp.finish(stores[0])
+	if err := stores[0].Close(); err != nil {
+		t.Error(err)
 	}
 }
