@@ -482,3 +482,33 @@ func TestReplicasFenceEachOther(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A store returns its lease again and again while its batches charge it.
+func TestLeasesAreReturnedInMidBatch(t *testing.T) {
+	sp, dsn := newSpree(t, 12_000)
+	execute(t, sp.conn, "INSERT INTO lease_holder (id, told) VALUES ($1, 'infinity')", uuid.UUID{1})
+	var c clock
+	s, err := postgres.New(t.Context(), postgres.Config{DSN: dsn, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Pause()
+	charging, stop := context.WithCancel(t.Context())
+	var tending sync.WaitGroup
+	tending.Go(func() {
+		for seen := int64(0); charging.Err() == nil; s.Tend(t.Context()) {
+			if n := sp.next.Load(); n >= seen+200 { // in a second
+				seen = n
+				c.advance(lane.LeaseTerm)
+			}
+		}
+	})
+	sp.start(s)
+	sp.wait.Wait()
+	stop()
+	tending.Wait()
+	sp.finish(s)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
