@@ -48,7 +48,9 @@ func plus(a, b int64) int64 {
 	return a + b
 }
 
-// demands are what a batch charges to each of some counters.
+// demands are what a batch charges to each of some counters. Every effect that adds
+// to a counter must be told here, or a batch may rely on a lease that does not cover
+// it, and then writes nothing.
 func demands(entries []audit.Entry, counters []CounterKey) map[CounterKey]*demand {
 	all := make(map[CounterKey]*demand, len(counters))
 	for _, key := range counters {

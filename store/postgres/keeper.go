@@ -17,6 +17,9 @@ import (
 // database's clock, is fenced by whoever looks next.
 const tendEvery = 500 * time.Millisecond
 
+// leaveTime is how long the end of a store may wait for returning its leases.
+const leaveTime = 3 * time.Second
+
 const (
 	joinSQL = `INSERT INTO lease_holder (id, told) VALUES ($1, clock_timestamp())`
 
@@ -152,6 +155,16 @@ func (s *Store) leave(ctx context.Context) {
 	}
 	if _, err := s.end(ctx, leaveHolderSQL, uuid.UUID(holder)); err == nil {
 		s.leases.Gone(holder)
+	}
+}
+
+// drain returns all leases at the end. A counter that is busy just then is tried
+// again; what cannot be returned is left to others.
+func (s *Store) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	for range 5 {
+		s.leave(ctx)
 	}
 }
 

@@ -104,7 +104,7 @@ func (s *Store) Close() error {
 		}
 	}
 	s.keeper.stop()
-	s.leave(ctx)
+	s.drain(ctx)
 	s.write.Close()
 	s.read.Close()
 	return nil

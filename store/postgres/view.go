@@ -156,7 +156,7 @@ func (r reader) Orphans(ctx context.Context, yield func(tenant string, id [16]by
 const usesSQL = `SELECT coalesce(b.tenant, l.tenant) AS tenant, coalesce(b.budget, l.budget) AS budget,
 		coalesce(b.subject, l.subject) AS subject, coalesce(b.window_start, l.window_start) AS window_start,
 		coalesce(b.used, 0) AS used, coalesce(l.unspent, 0) AS leased, coalesce(l.strays, 0) AS strays
-	FROM (SELECT * FROM budget_use WHERE used <> 0) AS b FULL JOIN (
+	FROM (SELECT tenant, budget, subject, window_start, used FROM budget_use WHERE used <> 0) AS b FULL JOIN (
 		SELECT o.tenant, o.budget, o.subject, o.window_start,
 			least(sum(o.unspent), 9223372036854775807)::bigint AS unspent, count(*) FILTER (WHERE h.id IS NULL) AS strays
 		FROM lease AS o LEFT JOIN lease_holder AS h ON h.id = o.holder GROUP BY o.tenant, o.budget, o.subject, o.window_start
