@@ -48,9 +48,9 @@ func plus(a, b int64) int64 {
 	return a + b
 }
 
-// demands are what a batch charges to each of some counters. Every effect that adds
-// to a counter must be told here, or a batch may rely on a lease that does not cover
-// it, and then writes nothing.
+// demands are what a batch charges to each of some counters. A counter that an
+// effect other than a Charge reads or changes has to be marked as mixed here: a lease
+// has room for charges under one cap, and for nothing else.
 func demands(entries []audit.Entry, counters []CounterKey) map[CounterKey]*demand {
 	all := make(map[CounterKey]*demand, len(counters))
 	for _, key := range counters {

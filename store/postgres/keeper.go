@@ -45,10 +45,10 @@ const (
 	// The three statements that close leases: each sees what was committed before
 	// it began, and so all that the holder's last batch has spent. Nobody changes
 	// a lease whose holder is deleted.
-	lockLeasedSQL = `SELECT b.used FROM budget_use AS b
-		JOIN (SELECT DISTINCT tenant, budget, subject, window_start FROM lease WHERE holder = ANY ($1)) AS l
-			ON b.tenant = l.tenant AND b.budget = l.budget AND b.subject = l.subject AND b.window_start = l.window_start
-		ORDER BY b.tenant, b.budget, b.subject, b.window_start FOR UPDATE OF b`
+	lockLeasedSQL = `SELECT b.used FROM (SELECT DISTINCT tenant, budget, subject, window_start FROM lease WHERE holder = ANY ($1)
+			ORDER BY tenant, budget, subject, window_start) AS w
+		CROSS JOIN LATERAL (SELECT o.used FROM budget_use AS o WHERE o.tenant = w.tenant AND o.budget = w.budget
+			AND o.subject = w.subject AND o.window_start = w.window_start FOR UPDATE) AS b`
 
 	creditLeasedSQL = `UPDATE budget_use AS b SET used = greatest(0, b.used - l.unspent)
 		FROM (SELECT tenant, budget, subject, window_start, sum(unspent)::bigint AS unspent FROM lease

@@ -12,12 +12,12 @@ const (
 	// waits for this, and this for a delete.
 	fenceSQL = `SELECT id FROM lease_holder WHERE id = $1 FOR KEY SHARE`
 
+	// Each row is locked by a query of its own, in their order, as counters are.
 	lockLeasesSQL = `SELECT l.tenant, l.budget, l.subject, l.window_start, l.unspent
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
-			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n)
-		JOIN lease AS l ON l.holder = $5 AND l.tenant = w.tenant AND l.budget = w.budget
-			AND l.subject = w.subject AND l.window_start = w.window_start
-		ORDER BY w.n FOR UPDATE OF l`
+		FROM (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+			WITH ORDINALITY AS u (tenant, budget, subject, window_start, n) ORDER BY u.n) AS w
+		CROSS JOIN LATERAL (SELECT o.* FROM lease AS o WHERE o.holder = $5 AND o.tenant = w.tenant AND o.budget = w.budget
+			AND o.subject = w.subject AND o.window_start = w.window_start FOR UPDATE) AS l`
 
 	keepLeasesSQL = `INSERT INTO lease (holder, tenant, budget, subject, window_start, unspent)
 		SELECT $6, w.tenant, w.budget, w.subject, w.window_start, w.unspent
