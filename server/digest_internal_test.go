@@ -70,6 +70,8 @@ func set(m protoreflect.Message, field protoreflect.FieldDescriptor) {
 		m.Set(field, protoreflect.ValueOfBytes([]byte("x")))
 	case field.Kind() == protoreflect.EnumKind:
 		m.Set(field, protoreflect.ValueOfEnum(1))
+	case field.Kind() == protoreflect.Uint32Kind:
+		m.Set(field, protoreflect.ValueOfUint32(1))
 	default:
 		panic("a field of a new kind: " + field.FullName())
 	}

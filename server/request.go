@@ -35,7 +35,7 @@ func (s *Server) identify(caller decision.Caller, action decision.Action, in *wr
 	}
 	req := &decision.Request{
 		Caller: caller, Principal: principal,
-		Phase: decision.Phase(in.Phase), Session: in.SessionId, Purpose: in.Purpose,
+		Phase: decision.Phase(in.Phase), Session: in.SessionId, Depth: int64(in.PlanDepth), Purpose: in.Purpose,
 		Tool: toolRef(in.Tool), Ticket: in.TicketId, Supports: in.SupportedObligations,
 		Destination: decision.Destination{Host: in.Destination.GetHost(), Vendor: in.Destination.GetVendor(), Region: in.Destination.GetRegion()},
 		Cost:        decision.Cost{Calls: max(1, in.Cost.GetCalls()), Tokens: in.Cost.GetTokens(), Micros: in.Cost.GetMicros(), Currency: in.Cost.GetCurrency()},
@@ -155,7 +155,7 @@ func requestDigest(in *writv1.DecideRequest, caller decision.Caller, p decision.
 		RequestId: in.RequestId, Phase: in.Phase, SessionId: in.SessionId, Purpose: in.Purpose, Tool: in.Tool,
 		Arguments: in.Arguments, Resource: in.Resource, Destination: in.Destination, TicketId: in.TicketId, Cost: in.Cost,
 		Content: in.Content, CallDecisionId: in.CallDecisionId, Context: in.Context,
-		SupportedObligations: in.SupportedObligations, Candidates: in.Candidates,
+		SupportedObligations: in.SupportedObligations, Candidates: in.Candidates, PlanDepth: in.PlanDepth,
 	}
 	bare.ProtoReflect().SetUnknown(in.ProtoReflect().GetUnknown())
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)

@@ -87,6 +87,8 @@ type Config struct {
 	// Flush brings records that the ledger answered early to where the sealer
 	// finds them; nil: it answers none early.
 	Flush func(context.Context) error
+	// Lapses are given back while the server runs; nil: another process does.
+	Lapses Lapses
 	// TLS is the listeners' configuration; nil: plain, for loopback.
 	TLS *tls.Config
 	// BaseURL is where the JSON face is reached, told in its metadata.
@@ -135,6 +137,7 @@ type Server struct {
 
 	sealer  *audit.Sealer
 	flush   func(context.Context) error
+	lapses  Lapses
 	grpc    *grpc.Server
 	http    *http.Server
 	escorts escorts
@@ -166,7 +169,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, exchange: c.Exchange,
+		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, lapses: c.Lapses, exchange: c.Exchange,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight), counts: counts,
 	}
@@ -252,6 +255,9 @@ func (s *Server) Serve(ctx context.Context, grpcListener, httpListener net.Liste
 	})
 	if s.sealer != nil {
 		group.Go(func() error { return s.sealer.Run(sealing) })
+	}
+	if s.lapses != nil {
+		group.Go(func() error { return s.lapse(ctx) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()

@@ -35,22 +35,48 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 	if err != nil {
 		return nil, err
 	}
-	actual := actualCost(in, reserved)
+	actual := actualCost(in, reserved.Reservations)
+	return s.commitReport(ctx, &report{
+		caller: caller, decision: in.DecisionId, digest: sum, outcome: in.Outcome, actual: actual, obligations: in.Obligations,
+		reserved: reserved, settle: func(used map[decision.BudgetKey]int64) decision.Settlement {
+			return decision.Settle(reserved.Reservations, actual, used)
+		},
+	})
+}
+
+// report is what is to be recorded of the end of an allowed action.
+type report struct {
+	caller      decision.Caller
+	decision    string
+	digest      [32]byte
+	outcome     writv1.Outcome
+	actual      decision.Cost
+	obligations []*writv1.ObligationReport
+	reserved    audit.Reserved
+	// settle is what it changes, given what the counters hold.
+	settle func(used map[decision.BudgetKey]int64) decision.Settlement
+}
+
+// commitReport records a report.
+func (s *Server) commitReport(ctx context.Context, r *report) (*writv1.SettleResponse, error) {
 	id, err := s.newID()
 	if err != nil {
 		return nil, internal(s.log, "making an id", err)
 	}
-	want := decision.Want{Tenant: caller.Tenant}
-	for _, r := range reserved {
-		want.Budgets = append(want.Budgets, r.Key)
+	want := decision.Want{Tenant: r.caller.Tenant}
+	for i := range r.reserved.Reservations {
+		reserved := &r.reserved.Reservations[i]
+		want.Budgets = append(append(want.Budgets, reserved.Key), reserved.Beside()...)
 	}
 	for range attempts {
 		facts, err := s.ledger.Snapshot(ctx, want)
 		if err != nil {
 			return nil, s.unrecorded(ctx, "reading a snapshot", err)
 		}
-		entry, answer, err := audit.Settled(id, caller, s.now().UTC().Truncate(time.Microsecond), in.DecisionId, sum,
-			in.Outcome, actual, in.Obligations, decision.Settle(reserved, actual, facts.Used))
+		at := s.now().UTC().Truncate(time.Microsecond)
+		settlement := r.settle(facts.Used)
+		settlement.Effects = append(settlement.Effects, observed(r, at)...)
+		entry, answer, err := audit.Settled(id, r.caller, at, r.decision, r.digest, r.outcome, r.actual, r.obligations, settlement)
 		if err != nil {
 			return nil, internal(s.log, "encoding a settlement", err)
 		}
@@ -59,7 +85,7 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 		case errors.Is(err, audit.ErrStale):
 			continue
 		case errors.Is(err, audit.ErrReused):
-			return nil, fail(errSettled, "the decision was settled with another report")
+			return nil, fail(errSettled, "the decision was settled with another report, or nobody settled it in time and its reservations have lapsed")
 		case err != nil:
 			return nil, s.unrecorded(ctx, "committing a settlement", err)
 		case receipt.Prior != nil:
@@ -71,24 +97,34 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 	return nil, fail(errContended, "other requests change the same budgets faster than this report can be settled; report again")
 }
 
+// observed is what the breakers are told that let an action through: nothing, where
+// it never ran, or nobody has reported.
+func observed(r *report, at time.Time) []decision.Effect {
+	switch r.outcome {
+	case writv1.Outcome_OUTCOME_NOT_RUN, writv1.Outcome_OUTCOME_LAPSED:
+		return nil
+	}
+	return decision.Observed(r.reserved.Passed, at, r.outcome != writv1.Outcome_OUTCOME_SUCCEEDED)
+}
+
 // reserved is what the caller's decision reserved. Somebody else's decision is
 // unknown, so that ids tell nothing.
-func (s *Server) reserved(ctx context.Context, caller decision.Caller, decisionID string) ([]decision.Reservation, error) {
+func (s *Server) reserved(ctx context.Context, caller decision.Caller, decisionID string) (audit.Reserved, error) {
 	row, err := s.ledger.Record(ctx, caller.Tenant, uuid.FromStringOrNil(decisionID))
 	if err != nil && !errors.Is(err, audit.ErrNotFound) {
-		return nil, s.unrecorded(ctx, "reading a decision", err)
+		return audit.Reserved{}, s.unrecorded(ctx, "reading a decision", err)
 	}
 	if err != nil || row.Kind != audit.Decision || row.Caller != caller.SPIFFEID {
-		return nil, fail(errUnknown, "there is no such decision")
+		return audit.Reserved{}, fail(errUnknown, "there is no such decision")
 	}
 	reserved, err := audit.Reservations(row.Body)
 	if err != nil {
-		return nil, internal(s.log, "reading a decision's reservations", err)
+		return audit.Reserved{}, internal(s.log, "reading a decision's reservations", err)
 	}
 	if !reserved.Allowed {
-		return nil, fail(errNotAllowed, "the decision was a denial, so there is nothing to settle")
+		return audit.Reserved{}, fail(errNotAllowed, "the decision was a denial, so there is nothing to settle")
 	}
-	return reserved.Reservations, nil
+	return reserved, nil
 }
 
 func (s *Server) settledBefore(receipt audit.Receipt) (*writv1.SettleResponse, error) {

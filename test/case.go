@@ -158,7 +158,7 @@ func (s *Step) Request(bundle *decision.Bundle, id, token string, calls []string
 	}
 	r := &writv1.DecideRequest{
 		RequestId: id, PrincipalToken: token, Phase: writv1.Phase(writv1.Phase_value["PHASE_"+s.Phase]),
-		SessionId: s.Session, Purpose: s.Purpose, Arguments: s.Args, TicketId: s.Ticket,
+		SessionId: s.Session, PlanDepth: uint32(s.Depth), Purpose: s.Purpose, Arguments: s.Args, TicketId: s.Ticket,
 		Context: s.Context, SupportedObligations: s.Obligations(),
 	}
 	if s.Tool != "" {
@@ -238,6 +238,8 @@ func obligation(o *writv1.Obligation) string {
 		return "step_up " + p.StepUp.AcrValue
 	case *writv1.Obligation_Watermark:
 		return "watermark " + p.Watermark.Text
+	case *writv1.Obligation_Delay:
+		return fmt.Sprint("delay ", p.Delay.Millis)
 	}
 	return "unknown " + o.Type
 }

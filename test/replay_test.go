@@ -145,9 +145,12 @@ func TestReplayOfTheSameBundle(t *testing.T) {
 				t.Errorf("%d of %d are undetermined: %v", r.Total[replay.Undetermined], decisions, r.Because[replay.Undetermined])
 			}
 			// With what records tell of the bundle's own policies, all but the one
-			// request whose context did not fit the schema, which is withheld.
+			// request whose context did not fit the schema, which is withheld, and
+			// those that a rate and a breaker have denied at their moment.
 			r = replayed(t, s, bundle, bundle)
-			if r.Total[replay.Unchanged] != decisions-1 || r.Because[replay.Undetermined]["context /amountLimit"] != 1 {
+			want := map[string]int64{"context /amountLimit": 1, "arguments": 1,
+				"budget.rate: it was so at that moment": 1, "breaker.open: it was so at that moment": 1}
+			if got := r.Because[replay.Undetermined]; r.Total[replay.Unchanged] != decisions-3 || !maps.Equal(got, want) {
 				t.Errorf("of %d decisions %v because of %v", decisions, r.Total, r.Because)
 			}
 		})

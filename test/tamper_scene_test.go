@@ -66,8 +66,8 @@ var (
 	sealedCases = map[string][]string{
 		"acme": {"allow_read_file", "redact_result_inside_text", "redact_arguments", "ticket_redeemed_once", "token_replayed", "list_filtered"},
 		"bolt": {"route_to_eu", "route_and_redact", "result_after_ticket", "ticket_for_refund", "list_nothing", "deny_path_climbs"},
-		"cove": {"allow_connect_mail", "allow_model_cost", "watermark_web_content", "step_up_for_migration", "ticket_wrong_in_every_way", "allow_refund_of_payment"},
-		"dale": {"budget_last_call"},
+		"cove": {"allow_connect_mail", "allow_model_cost", "watermark_web_content", "ticket_wrong_in_every_way", "allow_refund_of_payment"},
+		"dale": {"budget_last_call", "step_up_for_migration"},
 	}
 	pendingCases = map[string][]string{
 		"acme": {"allow_small_refund", "deny_tool_drift"},
@@ -159,6 +159,9 @@ func (s *scene) lease(t *testing.T) {
 	}
 }
 
+// unsettled is the tenant whose actions nobody reports on.
+const unsettled = "dale"
+
 // play asks what a case asks, a second apart, and reports how its first action
 // ended.
 func (s *scene) play(t *testing.T, p *writtest.PDP, c *Case) {
@@ -192,7 +195,7 @@ func (s *scene) play(t *testing.T, p *writtest.PDP, c *Case) {
 		want.RetryAfter, want.Budgets = Answer(answer).RetryAfter, nil // both go by the case's own time
 		check(t, i+1, answer, want)
 		calls, tokens = append(calls, answer.DecisionId), append(tokens, token)
-		if i > 0 || answer.Effect == writv1.Effect_EFFECT_DENY {
+		if i > 0 || answer.Effect == writv1.Effect_EFFECT_DENY || c.Name == unsettled {
 			continue
 		}
 		report := &writv1.SettleRequest{DecisionId: answer.DecisionId, Outcome: writv1.Outcome_OUTCOME_SUCCEEDED}

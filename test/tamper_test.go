@@ -76,6 +76,10 @@ var covered = map[string]fault{
 	"ticket_use.ticket": {what: "redemption"},
 	"ticket_use.record": {what: "redemption"},
 
+	"lapse.tenant":   {what: "lapse"},
+	"lapse.decision": {what: "lapse"},
+	"lapse.at":       {what: "lapse"},
+
 	"rollout.version": {what: "rollout", changes: apart},
 	"rollout.record":  {what: "rollout"},
 
@@ -111,6 +115,9 @@ var exempt = map[string]string{
 	"lease_holder.told": "whom it makes fall silent too early, or too late, returns leases earlier or later, and exactly",
 
 	"lock_fence.one": "it says nothing: it is there to be waited for",
+
+	"engine.*":      "it says how servers wait for each other, not what was decided",
+	"sequencer.one": "it says nothing: it is there to be held",
 
 	"replica.*": "servers tell of themselves, for whoever stops something to see: no decision rests on it",
 
@@ -348,6 +355,9 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 		right = named && tenant
 	case "pending":
 		right = named && tenant
+	case "lapse":
+		ids = append(ids, before["decision"], after["decision"])
+		right = tenant && slices.ContainsFunc(ids, func(id any) bool { return idIn(id) == p.Record })
 	case "ticket_use", "used_token":
 		right = named && (tenant || p.Tenant == "")
 		index = p.Index

@@ -140,7 +140,17 @@ func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 	for _, rule := range p.Bundle.Budgets {
 		if amount, ok := c.Given.Spent[rule.ID]; ok {
 			key := rule.Key(req, p.Bundle.Vendor(req.Destination), c.Given.Now)
-			d.Findings[0].Effects = append(d.Findings[0].Effects, decision.Charge{Key: key, Amount: amount, Cap: rule.Cap})
+			effect := decision.Effect(decision.Charge{Key: key, Amount: amount, Cap: rule.Cap})
+			if rule.Window == decision.Rate {
+				effect = rule.Pace(key, amount, c.Given.Now)
+			}
+			d.Findings[0].Effects = append(d.Findings[0].Effects, effect)
+		}
+	}
+	for _, rule := range p.Bundle.Breakers {
+		for range c.Given.Spent[rule.ID] {
+			d.Findings[0].Effects = append(d.Findings[0].Effects, decision.Observe{Key: rule.Key(req, p.Bundle.Vendor(req.Destination)),
+				Trip: rule.Trip, At: c.Given.Now, Failed: true})
 		}
 	}
 	entry, _, err := audit.Decided(newID(t), req, &decision.Snapshot{At: c.Given.Now, Bundle: p.Bundle}, &d)
@@ -215,6 +225,7 @@ func evaluation(s *Step, in *writv1.DecideRequest) object {
 		}
 	}
 	put("session_id", in.SessionId, in.SessionId != "")
+	put("plan_depth", in.PlanDepth, in.PlanDepth != 0)
 	put("ticket_id", in.TicketId, in.TicketId != "")
 	put("call_decision_id", in.CallDecisionId, in.CallDecisionId != "")
 	put("arguments", json.RawMessage(in.Arguments), len(in.Arguments) > 0)

@@ -48,6 +48,9 @@ type Call struct {
 	Tenant string
 	// Session is the agent's run that the action belongs to.
 	Session string
+	// Depth is how many steps of the agent's plan this one lies below; 0 for what
+	// the user asked for itself.
+	Depth uint32
 	// Purpose is why the agent acts, one of its token's purposes. Required.
 	Purpose string
 	// Tool is required in the phases CALL and RESULT.
@@ -157,6 +160,7 @@ func (c Call) encode() (*writv1.DecideRequest, error) {
 		Phase:          writv1.Phase(c.Phase),
 		Tenant:         c.Tenant,
 		SessionId:      c.Session,
+		PlanDepth:      c.Depth,
 		Purpose:        c.Purpose,
 		Arguments:      c.Arguments,
 		TicketId:       c.Ticket,

@@ -78,13 +78,13 @@ func TestDecideSendsTheWholeQuestion(t *testing.T) {
 		t.Errorf("the request id is %q", got.GetRequestId())
 	}
 	want := &writv1.DecideRequest{
-		RequestId: got.GetRequestId(), Phase: result, PrincipalToken: "token-1", SessionId: "run-7", Purpose: "support",
+		RequestId: got.GetRequestId(), Phase: result, PrincipalToken: "token-1", SessionId: "run-7", PlanDepth: 2, Purpose: "support",
 		Tool:      &writv1.Tool{Server: "stripe", Name: "create_refund", DefinitionDigest: digest},
 		Arguments: refund().Arguments, Resource: &writv1.Resource{Type: "Payment", Id: "pi_1", Properties: []byte(`{"disputed":false}`)},
 		Destination: &writv1.Destination{Host: "h", Vendor: "v", Region: "r"}, TicketId: "CHG-1",
 		Cost:    &writv1.Cost{Tokens: 10, Micros: 5, Currency: "EUR"},
 		Content: &writv1.Content{MediaType: "application/json", Data: []byte(`{}`)}, CallDecisionId: decisionID(call),
-		Context: []byte(`{"amountLimit":10}`), SupportedObligations: []string{"redact", "route", "filter_tools", "limit_output"},
+		Context: []byte(`{"amountLimit":10}`), SupportedObligations: []string{"redact", "route", "filter_tools", "limit_output", "delay"},
 		Trace: &writv1.TraceContext{Traceparent: refund().Trace.Parent},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

@@ -28,7 +28,7 @@ const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 
 func refund() writ.Call {
 	return writ.Call{
-		Session: "run-7", Purpose: "support",
+		Session: "run-7", Depth: 2, Purpose: "support",
 		Tool:      writ.Tool{Server: "stripe", Name: "create_refund", Digest: digest},
 		Arguments: json.RawMessage(`{"amount": 1000, "email": "a@example.com"}`),
 		Resource:  writ.Resource{Type: "Payment", ID: "pi_1", Properties: json.RawMessage(`{"disputed":false}`)},
@@ -94,7 +94,7 @@ func TestEnforceAsksRunsAsksAndSettles(t *testing.T) {
 	if string(asked[1].GetArguments()) != string(refund().Arguments) {
 		t.Errorf("the second question has the arguments %s", asked[1].GetArguments())
 	}
-	if diff := cmp.Diff([]string{"redact", "route", "filter_tools", "limit_output"}, asked[0].GetSupportedObligations()); diff != "" {
+	if diff := cmp.Diff([]string{"redact", "route", "filter_tools", "limit_output", "delay"}, asked[0].GetSupportedObligations()); diff != "" {
 		t.Errorf("supported obligations (-want +got):\n%s", diff)
 	}
 

@@ -3,6 +3,7 @@ package writ
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -20,8 +21,8 @@ type Obligation struct {
 	Duty Duty
 }
 
-// Duty is one of Redact, Route, FilterTools, LimitOutput, Notify, StepUp and
-// Watermark.
+// Duty is one of Redact, Route, FilterTools, LimitOutput, Notify, StepUp,
+// Watermark and Delay.
 type Duty interface {
 	// Type is the obligation's type on the wire.
 	Type() string
@@ -52,6 +53,9 @@ type StepUp struct{ ACRValue string }
 // Watermark marks the output.
 type Watermark struct{ Text string }
 
+// Delay has the action wait first.
+type Delay struct{ For time.Duration }
+
 // Type is "redact".
 func (Redact) Type() string { return "redact" }
 
@@ -72,6 +76,12 @@ func (StepUp) Type() string { return "step_up" }
 
 // Type is "watermark".
 func (Watermark) Type() string { return "watermark" }
+
+// Type is "delay".
+func (Delay) Type() string { return "delay" }
+
+// longestDelay is the longest that a client waits, whatever it is told.
+const longestDelay = 7 * 24 * time.Hour
 
 // decodeObligations reads all obligations or none: a caller that understands
 // half of them must deny.
@@ -136,6 +146,9 @@ func decodeParams(o *writv1.Obligation) (Duty, error) {
 		duty, whole = StepUp{ACRValue: params.StepUp.GetAcrValue()}, params.StepUp.GetAcrValue() != ""
 	case *writv1.Obligation_Watermark:
 		duty, whole = Watermark{Text: params.Watermark.GetText()}, params.Watermark.GetText() != ""
+	case *writv1.Obligation_Delay:
+		ms := params.Delay.GetMillis()
+		duty, whole = Delay{For: time.Duration(ms) * time.Millisecond}, ms > 0 && ms <= longestDelay.Milliseconds()
 	default:
 		return nil, fmt.Errorf("has the type %.64q and no parameters that this client knows", o.GetType())
 	}

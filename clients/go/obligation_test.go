@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -110,6 +111,8 @@ func TestEveryObligationInEveryPhase(t *testing.T) {
 		{"step_up", stepUp(), []writv1.Phase{list, prompt, call, result, connect}, nil},
 		{"watermark", watermark(), []writv1.Phase{prompt, call, result, connect},
 			func(a attempt) (any, any) { return string(a.result.Content.Data), `{"a":"answer"} (generated)` }},
+		{"delay", delay(1), []writv1.Phase{list, prompt, call, result, connect},
+			func(attempt) (any, any) { return nil, nil }},
 		{"unknown", unknown(), nil, nil},
 	}
 	for _, test := range tests {
@@ -170,7 +173,7 @@ func TestHandlersDecideWhatIsSupported(t *testing.T) {
 	if _, err := c.Decide(t.Context(), writ.Call{Phase: writ.PhaseCall}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark"}
+	want := []string{"redact", "route", "filter_tools", "limit_output", "delay", "notify", "step_up", "watermark"}
 	if diff := cmp.Diff(want, p.questions()[0].GetSupportedObligations()); diff != "" {
 		t.Errorf("supported obligations (-want +got):\n%s", diff)
 	}
@@ -290,4 +293,37 @@ func TestRoute(t *testing.T) {
 	other := route("us.anthropic.com")
 	other.Id = "route-2"
 	checkRefused(t, call, act(t, call, writ.Config{}, route("eu.anthropic.com"), other))
+}
+
+// A delay keeps the action waiting, and whoever gives up waiting meets nothing.
+func TestDelay(t *testing.T) {
+	p := &pdp{decide: func(_ int, req *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+		return allow(req, delay(40)), nil
+	}}
+	c := client(t, p, writ.Config{})
+	began, runs := time.Now(), 0
+	next := returns(&runs, jsonResult(`{}`), nil)
+	if _, err := c.Enforce(t.Context(), refund(), next); err != nil || runs != 1 {
+		t.Fatalf("%d runs: %v", runs, err)
+	}
+	if waited := time.Since(began); waited < 40*time.Millisecond {
+		t.Errorf("it waited %s", waited)
+	}
+	p.decide = func(_ int, req *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+		return allow(req, delay(time.Hour.Milliseconds())), nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var unmet *writ.Unmet
+	if _, err := c.Enforce(ctx, refund(), next); !errors.As(err, &unmet) || runs != 1 {
+		t.Errorf("%d runs: %v", runs, err)
+	}
+	for _, millis := range []int64{0, -1, 8 * 24 * time.Hour.Milliseconds()} {
+		p.decide = func(_ int, req *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+			return allow(req, delay(millis)), nil
+		}
+		if _, err := c.Enforce(t.Context(), refund(), next); err == nil || runs != 1 {
+			t.Errorf("a delay of %d ms: %d runs, %v", millis, runs, err)
+		}
+	}
 }

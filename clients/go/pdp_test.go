@@ -231,10 +231,14 @@ func watermark() *writv1.Obligation {
 		Params: &writv1.Obligation_Watermark{Watermark: &writv1.Watermark{Text: "generated"}}}
 }
 
+func delay(millis int64) *writv1.Obligation {
+	return &writv1.Obligation{Id: "delay-1", Type: "delay", Params: &writv1.Obligation_Delay{Delay: &writv1.Delay{Millis: millis}}}
+}
+
 // unknown is an obligation from a later version of the wire: its parameters are
 // in a field that this one does not have.
 func unknown() *writv1.Obligation {
 	o := &writv1.Obligation{Id: "geofence-1", Type: "geofence"}
-	o.ProtoReflect().SetUnknown([]byte{0x8a, 0x01, 0x02, 0x0a, 0x00}) // field 17: a message
+	o.ProtoReflect().SetUnknown([]byte{0x8a, 0x06, 0x02, 0x0a, 0x00}) // field 97: a message
 	return o
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/writpdp/writ/document"
@@ -111,7 +112,7 @@ func (p *plan) take(o Obligation, earlier *plan) error {
 		if phase == PhaseList {
 			return p.takeFilter(duty)
 		}
-	case Notify, StepUp:
+	case Notify, StepUp, Delay:
 		return nil
 	case Watermark:
 		if phase != PhaseList {
@@ -243,6 +244,8 @@ func (c *Client) handle(ctx context.Context, p *plan, o Obligation) error {
 			unmet: func(err error) error { return p.unmet(o, err) },
 			meet:  func() { p.tally.meet(o.ID) }})
 		return nil
+	case Delay:
+		err = wait(ctx, duty.For)
 	default:
 		return nil
 	}
@@ -250,6 +253,18 @@ func (c *Client) handle(ctx context.Context, p *plan, o Obligation) error {
 		p.tally.meet(o.ID)
 	}
 	return err
+}
+
+// wait returns after a time, or with an error once nobody waits for it any more.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting: %w", ctx.Err())
+	}
 }
 
 var errNoHandler = errors.New("the client has no handler for it")

@@ -38,6 +38,7 @@ type decideCmd struct {
 	ProofFile   string   `type:"existingfile" placeholder:"FILE" help:"The DPoP proof of a token that is bound to a key."`
 	Purpose     string   `default:"support" help:"Why the agent acts."`
 	Session     string   `help:"The agent's run." placeholder:"ID"`
+	Depth       uint32   `help:"How many steps of the agent's plan this one lies below." placeholder:"N"`
 	Tenant      string   `help:"Whose budgets, tickets and policies decide. Without: the caller's own." placeholder:"TENANT"`
 	Tool        string   `help:"The tool, as server/name." placeholder:"SERVER/NAME"`
 	Digest      string   `help:"The digest of the tool's definition. Without: as the bundle pins it." placeholder:"HEX"`
@@ -56,7 +57,7 @@ type decideCmd struct {
 	Currency    string   `help:"ISO 4217 code of the money."`
 	Context     string   `help:"Free facts for the policies, a JSON object." placeholder:"JSON"`
 	RequestID   string   `help:"Idempotency key, a UUIDv7. Without: a new one." placeholder:"ID"`
-	Supports    []string `default:"redact,route,filter_tools,limit_output,notify,step_up,watermark" help:"Obligations that the caller can meet."`
+	Supports    []string `default:"redact,route,filter_tools,limit_output,notify,step_up,watermark,delay" help:"Obligations that the caller can meet."`
 	Explain     bool     `help:"Commit nothing; say what each stage found and which policies nearly matched."`
 	Output      string   `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
 }
@@ -135,7 +136,7 @@ func (c decideCmd) request(ctx context.Context) (*writv1.DecideRequest, error) {
 	}
 	r := &writv1.DecideRequest{
 		RequestId: c.RequestID, Phase: writv1.Phase(writv1.Phase_value["PHASE_"+strings.ToUpper(c.Phase)]),
-		SessionId: c.Session, Tenant: c.Tenant, Purpose: c.Purpose, Arguments: []byte(c.Args), TicketId: c.Ticket, CallDecisionId: c.Call,
+		SessionId: c.Session, PlanDepth: c.Depth, Tenant: c.Tenant, Purpose: c.Purpose, Arguments: []byte(c.Args), TicketId: c.Ticket, CallDecisionId: c.Call,
 		Context: []byte(c.Context), SupportedObligations: c.Supports,
 		Cost: &writv1.Cost{Calls: 1, Tokens: c.Tokens, Micros: c.Micros, Currency: c.Currency},
 	}

@@ -163,7 +163,7 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},
 		Origin: devOrigin, BaseURL: baseURL, Routes: d.routes(),
-		Sealer: d.store.sealer(signer, log), Exchange: exchange,
+		Sealer: d.store.sealer(signer, log), Lapses: d.store, Exchange: exchange,
 		Now: time.Now, Random: rand.Reader, Log: log,
 	})
 	if err != nil {

@@ -9,6 +9,10 @@ import (
 
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/clock"
+	"github.com/writpdp/writ/server/respond"
+	"github.com/writpdp/writ/server/rollout"
+	"github.com/writpdp/writ/server/telemetry"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/spool"
 	"github.com/writpdp/writ/store/sqlite"
@@ -24,7 +28,12 @@ type servedStore struct {
 	flush func(context.Context) error
 	// forget forgets tokens that expired long before a time.
 	forget func(ctx context.Context, at time.Time) error
-	close  func() error
+	// listen calls changed when somebody may have changed something, until ctx is
+	// done; nil: nobody tells.
+	listen func(ctx context.Context, changed func(postgres.Topic), report func(error))
+	// clock is the store's; nil: this machine's.
+	clock func(context.Context) (time.Time, error)
+	close func() error
 }
 
 // openEmbedded opens the store of a data directory with its spool, for one
@@ -52,11 +61,58 @@ func (c *config) openServed(ctx context.Context, log *slog.Logger) (*servedStore
 	if err != nil {
 		return nil, err
 	}
+	if err := postgres.CheckServed(ctx, dsn, c.AllowFailoverLoss); err != nil {
+		return nil, err
+	}
 	store, err := postgres.Open(ctx, dsn)
 	if err != nil {
 		return nil, err
 	}
-	return &servedStore{dataStore: store, ledger: store, forget: store.ForgetTokens, close: store.Close}, nil
+	served := &servedStore{dataStore: store, ledger: store, forget: store.ForgetTokens, clock: store.Clock, close: store.Close}
+	if c.Notify == nil || *c.Notify {
+		served.listen = store.Listen
+	}
+	return served, nil
+}
+
+// hint has the followers look when the store tells of a change, until ctx is done.
+func (s *servedStore) hint(ctx context.Context, locks *respond.Follower, bundles *rollout.Follower, log *slog.Logger) {
+	if s.listen == nil {
+		return
+	}
+	s.listen(ctx, func(of postgres.Topic) {
+		switch of {
+		case postgres.LocksChanged:
+			locks.Hint()
+		case postgres.RolloutChanged:
+			bundles.Hint()
+		}
+	}, func(err error) {
+		if err != nil {
+			log.Warn("the database does not tell of changes: they are seen at the next look", "error", err)
+			return
+		}
+		log.Info("the database tells of changes")
+	})
+}
+
+// compareClocks begins to compare the store's clock with this server's; nil: they are
+// one.
+func (s *servedStore) compareClocks(ctx context.Context, metrics *telemetry.Metrics, log *slog.Logger) (*clock.Watch, error) {
+	if s.clock == nil {
+		return nil, nil
+	}
+	w, err := clock.Start(ctx, clock.Config{Store: s.clock, Now: time.Now, Report: func(s clock.State) {
+		if s.Off() {
+			log.Error("the clocks are too far apart", "database_ahead", s.Ahead.String(), "within", s.Within.String())
+			return
+		}
+		log.Info("the clocks agree", "database_ahead", s.Ahead.String(), "within", s.Within.String())
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return w, w.Observe(metrics.Meter())
 }
 
 // forgetEvery is how often tokens are forgotten: each time those of one hour, if

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/writpdp/writ/server/clock"
 	"github.com/writpdp/writ/server/policy/follow"
 	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/telemetry"
@@ -23,6 +24,15 @@ type readiness struct {
 	Bundle       *follow.Status    `json:"bundle,omitzero"`
 	Certificates *transport.Status `json:"certificates,omitzero"`
 	Locks        lockState         `json:"locks"`
+	Clock        *clockState       `json:"clock,omitzero"`
+}
+
+// clockState is how far the database's clock is ahead of this server's, in seconds,
+// give or take Within. Off says that it is too far.
+type clockState struct {
+	Ahead  float64 `json:"database_ahead"`
+	Within float64 `json:"within"`
+	Off    bool    `json:"off"`
 }
 
 // lockState is what the server knows of the locks.
@@ -34,8 +44,8 @@ type lockState struct {
 
 // probes are all that the plain listener serves: whether the process lives,
 // whether decisions should be asked for here, and its metrics. bundle is nil where
-// the store's is in force, and certificates without TLS.
-func probes(bundle *follow.Follower, certificates *transport.Source, locks *respond.Follower, metrics *telemetry.Metrics) http.Handler {
+// the store's is in force, certificates without TLS, and clocks where there is one.
+func probes(bundle *follow.Follower, certificates *transport.Source, locks *respond.Follower, clocks *clock.Watch, metrics *telemetry.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.Handle("GET /metrics", metrics.Handler())
@@ -51,6 +61,10 @@ func probes(bundle *follow.Follower, certificates *transport.Source, locks *resp
 		}
 		known := locks.Locks(r.Context())
 		state.Locks, state.Ready = lockState{known.Version, known.Stale}, state.Ready && !known.Stale
+		if clocks != nil {
+			s := clocks.State()
+			state.Clock, state.Ready = &clockState{s.Ahead.Seconds(), s.Within.Seconds(), s.Off()}, state.Ready && !s.Off()
+		}
 		body, err := json.Marshal(state, json.Deterministic(true))
 		if err != nil {
 			http.Error(w, "the state cannot be told", http.StatusInternalServerError)

@@ -45,7 +45,12 @@ type config struct {
 	// is a directory of an embedded store, of this server alone.
 	DatabaseFile string `yaml:"database_file"`
 	DataDir      string `yaml:"data_dir"`
-	Log          struct {
+	// AllowFailoverLoss serves from several hosts none of which is a synchronous
+	// standby: a failover then loses what was answered last.
+	AllowFailoverLoss bool `yaml:"allow_failover_loss"`
+	// Notify is whether to listen to what the database tells of changes; without: yes.
+	Notify *bool `yaml:"notify"`
+	Log    struct {
 		// Origin is the log's name in its checkpoints.
 		Origin string `yaml:"origin"`
 		// The key that signs checkpoints: Ed25519.
@@ -127,6 +132,10 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if err := locks.Observe(metrics.Meter()); err != nil {
 		return err
 	}
+	clocks, err := store.compareClocks(ctx, metrics, log)
+	if err != nil {
+		return err
+	}
 	certificates, err := conf.certificates(ctx, store, metrics, log)
 	if err != nil {
 		return err
@@ -150,7 +159,7 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	if on.probes != nil {
 		group.Go(func() error {
 			defer stop()
-			return serveProbes(ctx, on.probes, probes(source, certificates, locks, metrics), log)
+			return serveProbes(ctx, on.probes, probes(source, certificates, locks, clocks, metrics), log)
 		})
 	}
 	if source != nil {
@@ -158,6 +167,16 @@ func (c serveCmd) Run(ctx context.Context, to streams) (err error) {
 	}
 	group.Go(func() error {
 		locks.Run(ctx)
+		return nil
+	})
+	if clocks != nil {
+		group.Go(func() error {
+			clocks.Run(ctx)
+			return nil
+		})
+	}
+	group.Go(func() error {
+		store.hint(ctx, locks, bundles, log)
 		return nil
 	})
 	group.Go(func() error { return announce(ctx, locks, store, log) })
@@ -284,6 +303,8 @@ func readConfig(file string) (*config, error) {
 	case err != nil:
 	case c.DataDir != "" && c.DatabaseFile != "":
 		err = errors.New("one of database_file and data_dir: there is one store")
+	case c.DataDir != "" && (c.AllowFailoverLoss || c.Notify != nil):
+		err = errors.New("allow_failover_loss and notify have no place beside data_dir")
 	case c.Log.Origin == "":
 		err = errors.New("log.origin is missing")
 	case c.TLS == nil && (!loopback(c.GRPC) || !loopback(c.HTTP)):
@@ -342,7 +363,7 @@ func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server
 		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
 		Locks: p.locks, Routes: routes, Stages: stage.All, Tokens: p.tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,
-		Sealer: p.store.sealer(signer, log), Exchange: p.exchange,
+		Sealer: p.store.sealer(signer, log), Lapses: p.store, Exchange: p.exchange,
 		Now: time.Now, Random: rand.Reader, Log: log, Meter: p.metrics.Meter(),
 	})
 }

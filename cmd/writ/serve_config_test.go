@@ -45,6 +45,8 @@ func TestServeRefuses(t *testing.T) {
 		{"a text for a list", "writ.yaml:[", []string{"callers:\n  - spiffe_id: spiffe://example.org/gateway/*\n    tenant: acme", "callers: all"}},
 		{"no bundle", "not named", []string{"bundle: policies", ""}},
 		{"two stores", "there is one store", []string{"database_file: database", "database_file: database\ndata_dir: data"}},
+		{"failover of a directory", "no place beside data_dir", []string{"database_file: database", "data_dir: data\nallow_failover_loss: true"}},
+		{"notifications of a directory", "no place beside data_dir", []string{"database_file: database", "data_dir: data\nnotify: false"}},
 		{"no database", "not named", []string{"database_file: database", ""}},
 		{"no origin", "log.origin is missing", []string{"origin: writ.example.org/log", `origin: ""`}},
 		{"in the plain for everybody", "both listeners must be on loopback", with("grpc: 127.0.0.1:0", "grpc: 0.0.0.0:0", "audience", "audience")},

@@ -45,6 +45,7 @@ type dataStore interface {
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Locks(ctx context.Context, version int64) (audit.Row, error)
+	server.Lapses
 	respond.Roll
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
@@ -142,6 +143,7 @@ func readDSN(file string) (string, error) {
 
 type migrateCmd struct {
 	DatabaseFile string `required:"" type:"existingfile" help:"A file that holds a PostgreSQL connection string of the schema's owner." placeholder:"FILE"`
+	Compatible   *bool  `negatable:"" help:"Whether servers use neither NOTIFY nor locks on tables, for engines that lack them; none may run meanwhile. Without: as it is."`
 	Grant        string `help:"A role that is then granted what serving takes, and no more. It must exist." placeholder:"ROLE"`
 }
 
@@ -155,6 +157,12 @@ func (c migrateCmd) Run(ctx context.Context, to streams) error {
 		return err
 	}
 	fmt.Fprintln(to.out, "the database has this version's schema")
+	if c.Compatible != nil {
+		if err := postgres.SetCompatible(ctx, dsn, *c.Compatible); err != nil {
+			return err
+		}
+		fmt.Fprintf(to.out, "compatible: %t\n", *c.Compatible)
+	}
 	if c.Grant != "" {
 		if err := postgres.Grant(ctx, dsn, c.Grant); err != nil {
 			return err

@@ -117,6 +117,8 @@ func obligation(o decision.Obligation) (*writv1.Obligation, error) {
 		out.Params = &writv1.Obligation_StepUp{StepUp: &writv1.StepUp{AcrValue: duty.ACRValue}}
 	case decision.Watermark:
 		out.Params = &writv1.Obligation_Watermark{Watermark: &writv1.Watermark{Text: duty.Text}}
+	case decision.Delay:
+		out.Params = &writv1.Obligation_Delay{Delay: &writv1.Delay{Millis: duty.For.Milliseconds()}}
 	default:
 		return nil, fmt.Errorf("an obligation of the unknown type %q", out.Type)
 	}

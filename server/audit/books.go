@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -31,6 +32,10 @@ type books struct {
 	named    map[[32]byte]Row // tenant and id alone
 	// waiting are settlements whose decision has not come yet.
 	waiting []waiting
+	// lapses are when the reservations of decisions lapse, and settled says of which
+	// decisions there was a settlement.
+	lapses  map[mark]Lapse
+	settled map[mark]bool
 }
 
 // mark is a digest of a thing's kind, tenant and name. 128 bits: no two things
@@ -60,7 +65,9 @@ type tally struct {
 	// but refunds was seen.
 	cap    int64
 	capped bool
-	stored bool
+	// least and most bound what a counter holds that is no sum.
+	least, most int64
+	stored      bool
 }
 
 type token struct {
@@ -79,6 +86,7 @@ func newBooks(at time.Time) books {
 	return books{
 		at: at, seen: map[mark]standing{}, counters: map[counter]*tally{},
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
+		lapses: map[mark]Lapse{}, settled: map[mark]bool{},
 		uses: map[TicketUse]int64{}, versions: map[versionKey]*storedVersion{}, named: map[[32]byte]Row{},
 	}
 }
@@ -122,6 +130,9 @@ func (b *books) enter(r *record, index int64) *Problem {
 			return p
 		}
 	}
+	if at := decision.Lapses(r.effects); r.Kind == Decision && !at.IsZero() {
+		b.lapses[id] = Lapse{Tenant: r.Tenant, Decision: r.ID, At: at}
+	}
 	for _, effect := range r.effects {
 		if p := b.apply(r, index, effect); p != nil {
 			return p
@@ -138,6 +149,7 @@ func (b *books) settle(r *record, index int64) *Problem {
 		return about(&r.Row, index, "key", "it is not the id of a decision")
 	}
 	of := markOf("i", r.Tenant, id[:])
+	b.settled[of] = true
 	p := about(&r.Row, index, "settlement", "it settles "+r.Key+", which is no allowed decision of the tenant")
 	switch b.seen[of] {
 	case allowed:
@@ -162,16 +174,19 @@ func (b *books) unsettled() *Problem {
 func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 	switch e := effect.(type) {
 	case decision.Charge:
-		key := counter{r.Tenant, e.Key}
-		t := b.counters[key]
-		if t == nil {
-			t = &tally{}
-			b.counters[key] = t
-		}
+		t := b.tally(r.Tenant, e.Key)
 		t.sum += e.Amount
 		if e.Amount >= 0 {
 			t.cap, t.capped = max(t.cap, e.Cap), true
 		}
+	case decision.Pace:
+		t := b.tally(r.Tenant, e.Key)
+		at := e.At.UnixNano()
+		t.least, t.most = max(t.least, at+e.Amount*e.Interval), max(t.most, at+e.Burst*e.Interval)
+	case decision.Pass:
+		b.tally(r.Tenant, e.Key).most = math.MaxInt64
+	case decision.Observe:
+		b.tally(r.Tenant, e.Key).most = math.MaxInt64
 	case decision.Redeem:
 		use := Redemption{Tenant: r.Tenant, Ticket: e.Ticket, Record: r.ID}
 		if met, ok := b.redeemed[use]; !ok || met {
@@ -187,6 +202,52 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 		return b.version(r, index, versionKey{LockChain, e.Version})
 	}
 	return nil
+}
+
+func (b *books) tally(tenant string, key decision.BudgetKey) *tally {
+	at := counter{tenant, key}
+	t := b.counters[at]
+	if t == nil {
+		t = &tally{}
+		b.counters[at] = t
+	}
+	return t
+}
+
+// lapse compares a stored lapse with the decision's, which nobody may have settled.
+func (b *books) lapse(l Lapse) *Problem {
+	key := markOf("i", l.Tenant, l.Decision[:])
+	want, ok := b.lapses[key]
+	switch {
+	case !ok:
+		return badLapse(l, "the decision has no reservation that lapses")
+	case b.settled[key]:
+		return badLapse(l, "the decision is settled")
+	case !l.At.Equal(want.At):
+		return badLapse(l, fmt.Sprintf("the reservations lapse at %s, the store says at %s", want.At.Format(time.RFC3339Nano), l.At.Format(time.RFC3339Nano)))
+	}
+	b.settled[key] = true // and is not there a second time
+	return nil
+}
+
+// lackingLapse is the first lapse, by name, that the store lacks.
+func (b *books) lackingLapse() *Problem {
+	var lacking []Lapse
+	for key, l := range b.lapses {
+		if !b.settled[key] {
+			lacking = append(lacking, l)
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	return badLapse(slices.MinFunc(lacking, func(a, b Lapse) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), slices.Compare(a.Decision[:], b.Decision[:]))
+	}), "the store does not know that the decision's reservations lapse")
+}
+
+func badLapse(l Lapse, detail string) *Problem {
+	return &Problem{What: "lapse", Index: -1, Last: -1, Tenant: l.Tenant, Record: l.Decision, Detail: detail}
 }
 
 func (b *books) consume(r *record, index int64, e decision.Consume) *Problem {
@@ -236,9 +297,13 @@ func (b *books) use(u Use) *Problem {
 		return badUse(u.Tenant, u.Key, "no record has charged it")
 	case t.stored:
 		return badUse(u.Tenant, u.Key, "it is stored twice")
-	case t.sum != u.Used-u.Leased && u.Leased > 0:
+	case !u.Key.Sum() && u.Leased != 0:
+		return badUse(u.Tenant, u.Key, "a part of it is leased, and it has no parts")
+	case !u.Key.Sum() && (u.Used < t.least || u.Used > t.most):
+		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d, the records bring it to %d at least and %d at most", u.Used, t.least, t.most))
+	case u.Key.Sum() && t.sum != u.Used-u.Leased && u.Leased > 0:
 		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d of which %d are leased and unspent, the records charge %d", u.Used, u.Leased, t.sum))
-	case t.sum != u.Used-u.Leased:
+	case u.Key.Sum() && t.sum != u.Used-u.Leased:
 		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d, the records charge %d", u.Used, t.sum))
 	}
 	t.stored = true
@@ -267,7 +332,7 @@ func badUse(tenant string, key decision.BudgetKey, detail string) *Problem {
 func (b *books) leftOver() *Problem {
 	var lacking []counter
 	for c, t := range b.counters {
-		if !t.stored && t.sum != 0 {
+		if !t.stored && t.sum+t.least != 0 {
 			lacking = append(lacking, c)
 		}
 	}
@@ -279,7 +344,7 @@ func (b *books) leftOver() *Problem {
 		if p := b.counters[c].bad(c); p != nil {
 			return p
 		}
-		return badUse(c.tenant, c.key, fmt.Sprintf("the store lacks it, the records charge %d", b.counters[c].sum))
+		return badUse(c.tenant, c.key, fmt.Sprintf("the store lacks it, the records charge %d", b.counters[c].sum+b.counters[c].least))
 	}
 	var extra []*Problem
 	for u, n := range b.uses {

@@ -20,6 +20,13 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 		switch e := effect.(type) {
 		case decision.Charge:
 			facts[i] = chargeFacts(e)
+		case decision.Pace:
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_Pace{Pace: &writv1.Pace{
+				Budget: e.Key.Budget, Subject: e.Key.Subject, Amount: e.Amount, IntervalNanos: e.Interval, Burst: e.Burst}}}
+		case decision.Pass:
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_PassedBreaker{PassedBreaker: breakerFacts(e.Key, e.Trip, false)}}
+		case decision.Observe:
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ToldBreaker{ToldBreaker: breakerFacts(e.Key, e.Trip, e.Failed)}}
 		case decision.Redeem:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}}
 		case decision.Consume:
@@ -47,19 +54,28 @@ func chargeFacts(c decision.Charge) *writv1.EffectFacts {
 		charge writv1.Charge
 		start  timestamppb.Timestamp
 	}{
-		charge: writv1.Charge{Budget: c.Key.Budget, Subject: c.Key.Subject, Amount: c.Amount, Cap: c.Cap},
+		charge: writv1.Charge{Budget: c.Key.Budget, Subject: c.Key.Subject, Amount: c.Amount, Cap: c.Cap, LengthSeconds: c.Length, Held: c.Held},
 		start:  timestamppb.Timestamp{Seconds: c.Key.Start},
 	}
 	if c.Key.Start != 0 {
 		m.charge.WindowStart = &m.start
+	}
+	if !c.Lapses.IsZero() {
+		m.charge.LapsesAt = stamp(&timestamppb.Timestamp{}, c.Lapses)
 	}
 	m.effect.Charge = &m.charge
 	m.facts.Effect = &m.effect
 	return &m.facts
 }
 
-// effectsOf is the way back; expires is that of the principal's token.
-func effectsOf(facts []*writv1.EffectFacts, expires time.Time) ([]decision.Effect, error) {
+func breakerFacts(key decision.BudgetKey, t decision.Trip, failed bool) *writv1.BreakerFacts {
+	return &writv1.BreakerFacts{Breaker: key.Budget, Subject: key.Subject, Failures: t.Failures,
+		OpenMillis: t.Open.Milliseconds(), LongestMillis: t.Longest.Milliseconds(), Failed: failed}
+}
+
+// effectsOf is the way back, for a record of a time; expires is that of the
+// principal's token.
+func effectsOf(facts []*writv1.EffectFacts, at, expires time.Time) ([]decision.Effect, error) {
 	if len(facts) > maxItems {
 		return nil, fmt.Errorf("more than %d effects", maxItems)
 	}
@@ -75,6 +91,27 @@ func effectsOf(facts []*writv1.EffectFacts, expires time.Time) ([]decision.Effec
 				return nil, err
 			}
 			effects[i] = charge
+		case *writv1.EffectFacts_Pace:
+			pace, err := paceOf(e.Pace, at)
+			if err != nil {
+				return nil, err
+			}
+			effects[i] = pace
+		case *writv1.EffectFacts_PassedBreaker:
+			key, trip, err := breakerOf(e.PassedBreaker)
+			if err != nil {
+				return nil, err
+			}
+			if e.PassedBreaker.GetFailed() {
+				return nil, errors.New("passed_breaker has an end")
+			}
+			effects[i] = decision.Pass{Key: key, Trip: trip, At: at}
+		case *writv1.EffectFacts_ToldBreaker:
+			key, trip, err := breakerOf(e.ToldBreaker)
+			if err != nil {
+				return nil, err
+			}
+			effects[i] = decision.Observe{Key: key, Trip: trip, At: at, Failed: e.ToldBreaker.GetFailed()}
 		case *writv1.EffectFacts_RedeemedTicket:
 			if err := text("redeemed_ticket", e.RedeemedTicket, 1, 128); err != nil {
 				return nil, err
@@ -97,10 +134,54 @@ func chargeOf(c *writv1.Charge) (decision.Charge, error) {
 	if err != nil {
 		return decision.Charge{}, fmt.Errorf("charge.%w", err)
 	}
-	if c.GetCap() < 0 {
+	switch {
+	case !key.Sum():
+		return decision.Charge{}, errors.New("charge.budget is no sum")
+	case c.GetCap() < 0:
 		return decision.Charge{}, errors.New("charge.cap is negative")
+	case c.GetLengthSeconds() < 0 || c.GetLengthSeconds() > decision.MaxLength:
+		return decision.Charge{}, errors.New("charge.length_seconds is out of range")
 	}
-	return decision.Charge{Key: key, Amount: c.GetAmount(), Cap: c.GetCap()}, nil
+	charge := decision.Charge{Key: key, Amount: c.GetAmount(), Cap: c.GetCap(), Length: c.GetLengthSeconds(), Held: c.GetHeld()}
+	if c.LapsesAt != nil {
+		if charge.Lapses, err = moment("charge.lapses_at", c.LapsesAt); err != nil {
+			return decision.Charge{}, err
+		}
+	}
+	return charge, nil
+}
+
+func paceOf(p *writv1.Pace, at time.Time) (decision.Pace, error) {
+	key, err := keyOf(p.GetBudget(), p.GetSubject(), nil)
+	if err != nil {
+		return decision.Pace{}, fmt.Errorf("pace.%w", err)
+	}
+	pace := decision.Pace{Key: key, Amount: p.GetAmount(), Interval: p.GetIntervalNanos(), Burst: p.GetBurst(), At: at}
+	if !key.Rate() || !pace.Whole() {
+		return decision.Pace{}, errors.New("pace is of no rate, or out of range")
+	}
+	return pace, nil
+}
+
+func breakerOf(b *writv1.BreakerFacts) (decision.BudgetKey, decision.Trip, error) {
+	key, err := keyOf(b.GetBreaker(), b.GetSubject(), nil)
+	if err != nil {
+		return decision.BudgetKey{}, decision.Trip{}, fmt.Errorf("breaker.%w", err)
+	}
+	most := decision.MaxOpen.Milliseconds()
+	switch {
+	case !key.Breaker():
+		err = errors.New("breaker is none")
+	case b.GetFailures() < 1 || b.GetFailures() > decision.MaxFailures:
+		err = errors.New("breaker.failures is out of range")
+	case b.GetOpenMillis() < 1 || b.GetOpenMillis() > b.GetLongestMillis() || b.GetLongestMillis() > most:
+		err = errors.New("breaker.open_millis is out of range")
+	}
+	if err != nil {
+		return decision.BudgetKey{}, decision.Trip{}, err
+	}
+	return key, decision.Trip{Failures: b.GetFailures(), Open: time.Duration(b.GetOpenMillis()) * time.Millisecond,
+		Longest: time.Duration(b.GetLongestMillis()) * time.Millisecond}, nil
 }
 
 func budgetLines(lines []decision.BudgetLine) []*writv1.BudgetLine {

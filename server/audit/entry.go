@@ -168,6 +168,14 @@ type UsedToken struct {
 	Expires time.Time
 }
 
+// Lapse is when the reservations of a decision lapse that nobody has settled.
+type Lapse struct {
+	Tenant string
+	// Decision is the decision's id.
+	Decision [16]byte
+	At       time.Time
+}
+
 // Chain is a sort of state that is changed as a whole, each change the next version.
 type Chain uint8
 

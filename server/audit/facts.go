@@ -24,6 +24,7 @@ func requestFacts(req *decision.Request) *writv1.DecisionEvent {
 	}{
 		event: writv1.DecisionEvent{
 			Phase:     writv1.Phase(req.Phase),
+			PlanDepth: uint32(req.Depth),
 			SessionId: req.Session, Purpose: req.Purpose,
 			ArgumentsDigest:      documentDigest(req.Arguments),
 			ResourceType:         req.Resource.Type,

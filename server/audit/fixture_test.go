@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -150,6 +151,7 @@ type memory struct {
 	tokens      []UsedToken
 	versions    []VersionRow
 	archives    []Archive
+	lapses      []Lapse
 }
 
 func each[T any](all []T, yield func(T) error) error {
@@ -214,6 +216,10 @@ func (m *memory) UsedTokens(_ context.Context, yield func(UsedToken) error) erro
 	return each(m.tokens, yield)
 }
 
+func (m *memory) Lapses(_ context.Context, yield func(Lapse) error) error {
+	return each(m.lapses, yield)
+}
+
 func (m *memory) Versions(_ context.Context, yield func(VersionRow) error) error {
 	return each(m.versions, yield)
 }
@@ -225,9 +231,14 @@ func (m *memory) Archives(_ context.Context, yield func(Archive) error) error {
 // commit applies an entry as a store does.
 func (m *memory) commit(e Entry) {
 	m.pending = append(m.pending, e.Row)
+	if e.Kind == Settlement {
+		m.lapses = slices.DeleteFunc(m.lapses, func(l Lapse) bool { return uuid.UUID(l.Decision).String() == e.Key && l.Tenant == e.Tenant })
+	} else if at := decision.Lapses(e.Effects); !at.IsZero() {
+		m.lapses = append(m.lapses, Lapse{Tenant: e.Tenant, Decision: e.ID, At: at})
+	}
 	for _, effect := range e.Effects {
 		switch effect := effect.(type) {
-		case decision.Charge:
+		case decision.Counting:
 			m.charge(e.Tenant, effect)
 		case decision.Redeem:
 			m.redemptions = append(m.redemptions, Redemption{Tenant: e.Tenant, Ticket: effect.Ticket, Record: e.ID})
@@ -252,15 +263,24 @@ func (m *memory) redeem(tenant, ticket string) {
 	m.tickets = append(m.tickets, TicketUse{Tenant: tenant, Ticket: ticket, Uses: 1})
 }
 
-func (m *memory) charge(tenant string, c decision.Charge) {
+// charge applies an effect as a store does that has no guards.
+func (m *memory) charge(tenant string, c decision.Counting) {
+	if charge, ok := c.(decision.Charge); ok {
+		charge.Cap = math.MaxInt64
+		c = charge
+	}
 	for i := range m.uses {
-		if u := &m.uses[i]; u.Tenant == tenant && u.Key == c.Key {
-			u.Used = max(0, u.Used+c.Amount)
+		if u := &m.uses[i]; u.Tenant == tenant && u.Key == c.Counter() {
+			u.Used, _ = c.Apply(u.Used, 0)
 			return
 		}
 	}
-	leased := int64(4 * (len(m.uses) % 2)) // of every other counter
-	m.uses = append(m.uses, Use{Tenant: tenant, Key: c.Key, Used: max(0, c.Amount) + leased, Leased: leased})
+	used, _ := c.Apply(0, 0)
+	leased := int64(0)
+	if c.Counter().Sum() {
+		leased = int64(4 * (len(m.uses) % 2)) // of every other counter
+	}
+	m.uses = append(m.uses, Use{Tenant: tenant, Key: c.Counter(), Used: used + leased, Leased: leased})
 }
 
 func (m *memory) tile(level int, index int64) ([]byte, error) {

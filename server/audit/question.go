@@ -83,7 +83,7 @@ func requestOf(r *record) *decision.Request {
 	req := &decision.Request{
 		Digest: r.Digest, Caller: decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant},
 		Principal: principalOf(p),
-		Phase:     r.Phase, Session: r.Session, Purpose: r.Purpose, Tool: toolOf(e.Tool), Ticket: r.Ticket,
+		Phase:     r.Phase, Session: r.Session, Depth: int64(e.PlanDepth), Purpose: r.Purpose, Tool: toolOf(e.Tool), Ticket: r.Ticket,
 		Destination: decision.Destination{Host: e.Destination.GetHost(), Vendor: e.Destination.GetVendor(), Region: e.Destination.GetRegion()},
 		Cost:        decision.Cost{Calls: e.Cost.GetCalls(), Tokens: e.Cost.GetTokens(), Micros: e.Cost.GetMicros(), Currency: e.Cost.GetCurrency()},
 		Supports:    e.SupportedObligations,
@@ -253,7 +253,7 @@ func (q *Question) facts(r *record) error {
 	}
 	for _, c := range q.Charges { // and what they held before
 
-		line, ok := q.Lines[c.Key.Budget]
+		line, ok := q.Lines[c.Key.Rule()]
 		if !ok {
 			return fmt.Errorf("a charge without a line of its budget")
 		}

@@ -38,6 +38,8 @@ type Reader interface {
 	TicketUses(ctx context.Context, yield func(TicketUse) error) error
 	// UsedTokens streams the accepted tokens that are remembered.
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
+	// Lapses streams the decisions whose reservations lapse and that are not settled.
+	Lapses(ctx context.Context, yield func(Lapse) error) error
 	// Versions streams the versions of every chain, those of one after the other.
 	Versions(ctx context.Context, yield func(VersionRow) error) error
 	// Archives streams the archives of bundles.
@@ -64,7 +66,7 @@ type Report struct {
 type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
 	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption",
-	// "ticket" (also how often one was redeemed), "used token", "rollout" or
+	// "ticket" (also how often one was redeemed), "lapse", "used token", "rollout" or
 	// "archive".
 	What string
 	// Index to Last are the leaves concerned, the same for one; -1: none.

@@ -67,6 +67,8 @@ type Reserved struct {
 	// Reservations are the charges with their budget's line, in the order in
 	// which they were made.
 	Reservations []decision.Reservation
+	// Passed are the breakers that let it through.
+	Passed []decision.Pass
 }
 
 // Reservations is what the decision of a body reserved. Another record's is
@@ -85,16 +87,19 @@ func Reservations(body []byte) (Reserved, error) {
 	}
 	lines := linesOf(r.decision.Response.Budgets)
 	for _, effect := range r.effects {
+		if pass, ok := effect.(decision.Pass); ok {
+			reserved.Passed = append(reserved.Passed, pass)
+		}
 		charge, ok := effect.(decision.Charge)
 		if !ok {
 			continue
 		}
-		line, ok := lines[charge.Key.Budget]
+		line, ok := lines[charge.Key.Rule()]
 		if !ok {
 			return Reserved{}, fmt.Errorf("reading a decision: a charge without a line of its budget")
 		}
 		reserved.Reservations = append(reserved.Reservations, decision.Reservation{
-			Line: line, Key: charge.Key, Amount: charge.Amount,
+			Line: line, Charge: charge,
 		})
 	}
 	return reserved, nil

@@ -339,7 +339,7 @@ func TestRecall(t *testing.T) {
 	lines := allow(req, 1).Budgets()
 	lines[0].Resets = lines[0].Resets.UTC()
 	if diff := cmp.Diff(Reserved{Caller: req.Caller, Allowed: true, Reservations: []decision.Reservation{
-		{Line: lines[0], Key: hourly(1), Amount: 1}, {Line: lines[1], Key: lifetime, Amount: 200},
+		{Line: lines[0], Charge: decision.Charge{Key: hourly(1), Amount: 1, Cap: lines[0].Cap}}, {Line: lines[1], Charge: decision.Charge{Key: lifetime, Amount: 200, Cap: lines[1].Cap}},
 	}}, reserved); diff != "" {
 		t.Errorf("reservations (-want +got):\n%s", diff)
 	}

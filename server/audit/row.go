@@ -146,7 +146,7 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if err != nil {
 		return err
 	}
-	if r.effects, err = effectsOf(event.Effects, expires); err != nil {
+	if r.effects, err = effectsOf(event.Effects, r.At, expires); err != nil {
 		return err
 	}
 	r.Key, r.Principal, r.Session, r.Purpose = response.RequestId, principal.Subject, event.SessionId, event.Purpose
@@ -176,7 +176,7 @@ func (r *record) readSettlement(id string, event *writv1.SettlementEvent) (err e
 		return errors.New("response.settlement_id is not the record's id")
 	case response.Receipt != nil || response.Replayed:
 		return errors.New("response is not the first answer")
-	case event.Outcome < writv1.Outcome_OUTCOME_SUCCEEDED || event.Outcome > writv1.Outcome_OUTCOME_UNKNOWN:
+	case event.Outcome < writv1.Outcome_OUTCOME_SUCCEEDED || event.Outcome > writv1.Outcome_OUTCOME_LAPSED:
 		return errors.New("outcome is unknown")
 	case len(event.Obligations) > maxItems:
 		return fmt.Errorf("more than %d obligations", maxItems)
@@ -185,12 +185,14 @@ func (r *record) readSettlement(id string, event *writv1.SettlementEvent) (err e
 		return fmt.Errorf("decision_id %w", err)
 	}
 	r.Key = event.DecisionId
-	if r.effects, err = effectsOf(event.Effects, time.Time{}); err != nil {
+	if r.effects, err = effectsOf(event.Effects, r.At, time.Time{}); err != nil {
 		return err
 	}
 	for _, effect := range r.effects {
-		if _, ok := effect.(decision.Charge); !ok {
-			return errors.New("a settlement has an effect other than a charge")
+		switch effect.(type) {
+		case decision.Charge, decision.Observe:
+		default:
+			return errors.New("a settlement has an effect other than a charge and the end of a call")
 		}
 	}
 	return budgets(response.Budgets)

@@ -192,6 +192,15 @@ func arbitrary(t *rapid.T) (*decision.Request, *decision.Decision) {
 			f.Effects = []decision.Effect{decision.Charge{
 				Key:    decision.BudgetKey{Budget: "b", Subject: word.Draw(t, "share"), Start: rapid.Int64Range(0, 1<<33).Draw(t, "start")},
 				Amount: rapid.Int64().Draw(t, "amount"), Cap: rapid.Int64Range(0, math.MaxInt64).Draw(t, "cap"),
+				Length: rapid.Int64Range(0, decision.MaxLength).Draw(t, "length"), Held: rapid.Bool().Draw(t, "held"),
+				Lapses: time.Unix(rapid.Int64Range(1, 1<<33).Draw(t, "lapses"), 1000).UTC(),
+			}, decision.Pace{
+				Key: decision.BudgetKey{Budget: "rate/r", Subject: word.Draw(t, "share")}, Amount: rapid.Int64Range(0, 9).Draw(t, "taken"),
+				Interval: rapid.Int64Range(1, 1e9).Draw(t, "interval"), Burst: rapid.Int64Range(1, 99).Draw(t, "burst"), At: noon.Truncate(time.Microsecond),
+			}, decision.Pass{
+				Key: decision.BudgetKey{Budget: "breaker/b", Subject: word.Draw(t, "share")}, At: noon.Truncate(time.Microsecond),
+				Trip: decision.Trip{Failures: rapid.Int64Range(1, decision.MaxFailures).Draw(t, "failures"), Open: time.Millisecond,
+					Longest: time.Duration(rapid.Int64Range(1, decision.MaxOpen.Milliseconds()).Draw(t, "longest")) * time.Millisecond},
 			}, decision.Redeem{Ticket: "r" + word.Draw(t, "redeemed")}}
 		}
 		d.Findings = append(d.Findings, f)

@@ -81,7 +81,7 @@ func (m *memory) clone() *memory {
 	c := *m
 	c.checkpoints, c.leaves, c.tiles, c.pending = slices.Clone(m.checkpoints), slices.Clone(m.leaves), slices.Clone(m.tiles), slices.Clone(m.pending)
 	c.uses, c.redemptions, c.tokens = slices.Clone(m.uses), slices.Clone(m.redemptions), slices.Clone(m.tokens)
-	c.tickets = slices.Clone(m.tickets)
+	c.tickets, c.lapses = slices.Clone(m.tickets), slices.Clone(m.lapses)
 	return &c
 }
 

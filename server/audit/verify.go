@@ -62,6 +62,7 @@ func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Rep
 		{"orphans", v.orphans},
 		{"uses", v.uses},
 		{"tickets", v.tickets},
+		{"lapses", v.lapses},
 		{"archives", v.archives},
 	} {
 		err := step.run()

@@ -83,3 +83,20 @@ func (v *verification) archives() error {
 	}
 	return nil
 }
+
+// lapses compares the decisions that wait for a settlement with the records.
+func (v *verification) lapses() error {
+	err := v.r.Lapses(v.ctx, func(l Lapse) error {
+		if p := v.books.lapse(l); p != nil {
+			return v.fail(p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if p := v.books.lackingLapse(); p != nil {
+		return v.fail(p)
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,10 +39,15 @@ const (
 	Lifetime Window = iota + 1
 	Hour
 	Day
+	Sliding // whatever span of BudgetRule.Length
+	Running // what is under way: reserved, and neither settled nor lapsed
+	Rate    // as a token bucket: Burst at once, and Cap in each Length
 )
 
 // String is the window as a bundle writes it.
-func (w Window) String() string { return name(w, "lifetime", "hour", "day") }
+func (w Window) String() string {
+	return name(w, "lifetime", "hour", "day", "sliding", "running", "rate")
+}
 
 // Dimension is what a budget is kept apart by.
 type Dimension uint8
@@ -55,11 +61,13 @@ const (
 	ByServer
 	ByPurpose
 	ByVendor
+	BySession   // counts what has a session, and nothing else
+	ByArguments // counts what has arguments: the tool, its definition and they
 )
 
 // String is the dimension as a bundle writes it.
 func (d Dimension) String() string {
-	return name(d, "tenant", "agent", "human", "tool", "server", "purpose", "vendor")
+	return name(d, "tenant", "agent", "human", "tool", "server", "purpose", "vendor", "session", "arguments")
 }
 
 // BudgetRule is one budget of the bundle: a cap on one unit in each window, kept
@@ -71,7 +79,14 @@ type BudgetRule struct {
 	Cap      int64
 	Window   Window
 	Zone     *time.Location // of Hour and Day; nil: UTC
-	Per      []Dimension
+	// Length is the span of Sliding, and that in which Rate grants Cap, in seconds.
+	Length int64
+	// Burst is the most that Rate grants at once.
+	Burst int64
+	// Unsettled is how long a reservation waits for its settlement; then it lapses,
+	// and the budget has it back. 0: it stays, as if it had been spent.
+	Unsettled time.Duration
+	Per       []Dimension
 	// Purposes, Tools and Agents, where not empty, are the only ones counted.
 	Purposes []string
 	Tools    []ToolPattern
@@ -80,10 +95,37 @@ type BudgetRule struct {
 
 // BudgetKey names one counter: a budget, whose share of it, and the window.
 type BudgetKey struct {
+	// Budget is the budget's id. Counters that do not hold a sum of what was charged
+	// for good have their sort and a slash before it.
 	Budget  string
 	Subject string
-	// Start is the window's first second in Unix time; 0 for Lifetime.
+	// Start is the window's first second in Unix time; 0 where it has none.
 	Start int64
+}
+
+// The sorts of counters, as BudgetKey.Budget begins.
+const (
+	sortRunning = "running/"
+	sortRate    = "rate/"
+	sortBreaker = "breaker/"
+)
+
+// Rule is the id of the budget or breaker.
+func (k BudgetKey) Rule() string {
+	if _, id, sorted := strings.Cut(k.Budget, "/"); sorted {
+		return id
+	}
+	return k.Budget
+}
+
+// Rate and Breaker report whether the counter is one's.
+func (k BudgetKey) Rate() bool    { return strings.HasPrefix(k.Budget, sortRate) }
+func (k BudgetKey) Breaker() bool { return strings.HasPrefix(k.Budget, sortBreaker) }
+
+// Sum reports whether the counter holds the sum of what was charged to it. Any
+// other holds what the last effects on it came to, in their order.
+func (k BudgetKey) Sum() bool {
+	return !k.Rate() && !k.Breaker()
 }
 
 // Counts reports whether a budget counts a request at all.
@@ -96,6 +138,11 @@ func (b *BudgetRule) Counts(req *Request) bool {
 	}
 	if len(b.Agents) > 0 && !slices.Contains(b.Agents, req.Principal.Subject) {
 		return false
+	}
+	for _, d := range b.Per {
+		if d == BySession && req.Session == "" || d == ByArguments && req.Arguments == nil {
+			return false
+		}
 	}
 	return len(b.Tools) == 0 || slices.ContainsFunc(b.Tools, func(p ToolPattern) bool { return p.Match(req.Tool.ToolName) })
 }
@@ -116,8 +163,29 @@ func (b *BudgetRule) Need(c Cost) (n int64, ok bool) {
 
 // Key is the counter that a request falls into at a time.
 func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
+	key := BudgetKey{Budget: b.ID, Subject: share(b.Per, req, vendor), Start: b.starts(at)}
+	switch b.Window {
+	case Running:
+		key.Budget = sortRunning + b.ID
+	case Rate:
+		key.Budget = sortRate + b.ID
+	}
+	return key
+}
+
+// Keys are all counters that a request's share depends on at a time, its own first.
+func (b *BudgetRule) Keys(req *Request, vendor string, at time.Time) []BudgetKey {
+	key := b.Key(req, vendor, at)
+	if b.Window != Sliding {
+		return []BudgetKey{key}
+	}
+	return append([]BudgetKey{key}, beside(key, b.Length)...)
+}
+
+// share is a request's values of some dimensions.
+func share(per []Dimension, req *Request, vendor string) string {
 	parts := make([]byte, 0, 128)
-	for i, d := range b.Per {
+	for i, d := range per {
 		if i > 0 {
 			parts = append(parts, ',')
 		}
@@ -127,7 +195,7 @@ func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 	if len(subject) > maxSubject {
 		subject = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(subject)))
 	}
-	return BudgetKey{Budget: b.ID, Subject: subject, Start: b.starts(at)}
+	return subject
 }
 
 // quote appends a value in quotes, so that none can imitate two. strconv looks
@@ -168,6 +236,8 @@ func (b *BudgetRule) starts(at time.Time) int64 {
 	case Day:
 		y, m, d := local.Date()
 		return midnight(y, m, d, local.Location()).Unix()
+	case Sliding:
+		return floor(at.Unix(), step(b.Length))
 	}
 	return 0
 }
@@ -231,6 +301,10 @@ func dimension(d Dimension, req *Request, vendor string) string {
 		return req.Purpose
 	case ByVendor:
 		return vendor
+	case BySession:
+		return req.Session
+	case ByArguments:
+		return fmt.Sprintf("%s %s %x", req.Tool, req.Tool.Digest, req.Arguments.Digest())
 	}
 	return ""
 }

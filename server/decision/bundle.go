@@ -20,8 +20,13 @@ type Bundle struct {
 	Purposes map[string]*Purpose
 	Vendors  map[string]*Vendor
 	// Hosts are the vendors' ids by the hosts of their endpoints.
-	Hosts    map[string]string
-	Budgets  []BudgetRule
+	Hosts   map[string]string
+	Budgets []BudgetRule
+	// Breakers are the circuit breakers.
+	Breakers []BreakerRule
+	// Depth is the most that one step of an agent's plan may lie below another; 0:
+	// however deep.
+	Depth    int64
 	Policies Policies
 	// Access says who may call.
 	Access Access

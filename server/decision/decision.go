@@ -46,6 +46,9 @@ type Finding struct {
 	Obligations []Obligation
 	Effects     []Effect
 	Budgets     []BudgetLine
+	// Waits are when reasons for a denial, other than those of Budgets, come to an
+	// end.
+	Waits []time.Time
 	// Routes and Ticket are facts for later stages.
 	Routes []RouteRule
 	Ticket *Ticket
@@ -249,12 +252,15 @@ func (d *Decision) Routes() []RouteRule {
 	return all
 }
 
-// RetryAfter is how long to wait before a denial by budgets alone can be lifted;
-// ok is false when waiting does not help.
+// RetryAfter is how long to wait before a denial by budgets and breakers alone can
+// be lifted; ok is false when waiting does not help.
 func (d *Decision) RetryAfter(at time.Time) (wait time.Duration, ok bool) {
 	for _, f := range d.Findings {
-		if f.denies() && !slices.ContainsFunc(f.Budgets, func(l BudgetLine) bool { return l.Exhausted }) {
+		if f.denies() && len(f.Waits) == 0 && !slices.ContainsFunc(f.Budgets, func(l BudgetLine) bool { return l.Exhausted }) {
 			return 0, false
+		}
+		for _, until := range f.Waits {
+			wait, ok = max(wait, until.Sub(at)), true
 		}
 		for _, line := range f.Budgets {
 			if !line.Exhausted {

@@ -6,12 +6,52 @@ import "time"
 // with its guard, or answers that the snapshot was stale.
 type Effect interface{ effect() }
 
+// Counting is an effect on a counter.
+type Counting interface {
+	Effect
+	// Counter is the counter that it changes.
+	Counter() BudgetKey
+	// Beside are further counters that its guard looks at.
+	Beside() []BudgetKey
+	// Apply is what the counter holds after it, given what it holds and what those
+	// beside hold together; ok is false where the guard fails.
+	Apply(was, beside int64) (now int64, ok bool)
+}
+
 // Charge adds to a counter. Guard of a positive amount: the use stays within
 // Cap. A negative amount is a refund and has no guard.
 type Charge struct {
 	Key    BudgetKey
 	Amount int64
 	Cap    int64
+	// Length is of a sliding window, in seconds; 0: of none.
+	Length int64
+	// Held says that the settlement gives it back, whatever the action cost.
+	Held bool
+	// Lapses is when it is given back although nobody has settled it; zero: never.
+	Lapses time.Time
+}
+
+// Counter is the counter that it adds to.
+func (c Charge) Counter() BudgetKey { return c.Key }
+
+// Beside are the other parts of a sliding window.
+func (c Charge) Beside() []BudgetKey {
+	if c.Length == 0 {
+		return nil
+	}
+	return beside(c.Key, c.Length)
+}
+
+// Apply adds, without overflow. A refund never fails and never goes below 0.
+func (c Charge) Apply(was, beside int64) (now int64, ok bool) {
+	if c.Amount <= 0 {
+		return max(0, was+c.Amount), true // was is not negative: no underflow
+	}
+	if c.Amount > c.Cap || was > c.Cap-c.Amount || beside > c.Cap-c.Amount-was {
+		return was, false
+	}
+	return was + c.Amount, true
 }
 
 // Redeem uses a ticket once. Guard: it is not revoked and has uses left.
@@ -24,6 +64,9 @@ type Consume struct {
 }
 
 func (Charge) effect()  {}
+func (Pace) effect()    {}
+func (Pass) effect()    {}
+func (Observe) effect() {}
 func (Redeem) effect()  {}
 func (Consume) effect() {}
 
@@ -35,43 +78,79 @@ type Settlement struct {
 
 // Reservation is what a decision reserved of one counter.
 type Reservation struct {
-	Line   BudgetLine
-	Key    BudgetKey
-	Amount int64
+	Line BudgetLine
+	Charge
 }
 
 // Settle turns reservations into what an action really cost, given what each
 // counter holds now. What it cost less is refunded; what it cost more is charged
-// as far as the cap has room, and the rest is told as overrun. Money in another
-// currency than was reserved cannot be compared: the reservation stands.
+// as far as the cap has room, and the rest is told as overrun. What was only held
+// is given back.
 func Settle(reserved []Reservation, actual Cost, used map[BudgetKey]int64) Settlement {
+	return settle(reserved, used, func(r *Reservation) int64 { return r.spent(actual) })
+}
+
+// Lapse gives back, of reservations that nobody has settled, what does not stay for
+// good.
+func Lapse(reserved []Reservation, used map[BudgetKey]int64) Settlement {
+	return settle(reserved, used, func(r *Reservation) int64 {
+		if r.Lapses.IsZero() {
+			return r.Amount
+		}
+		return 0
+	})
+}
+
+// spent is what an action cost of what was reserved for it. Money in another
+// currency than was reserved cannot be compared: the reservation stands.
+func (r *Reservation) spent(actual Cost) int64 {
+	switch {
+	case r.Held:
+		return 0
+	case r.Line.Unit == Calls:
+		return actual.Calls
+	case r.Line.Unit == Tokens:
+		return actual.Tokens
+	case r.Line.Unit == Micros && (actual.Micros == 0 || actual.Currency == r.Line.Currency):
+		return actual.Micros
+	}
+	return r.Amount
+}
+
+func settle(reserved []Reservation, used map[BudgetKey]int64, spent func(*Reservation) int64) Settlement {
 	var s Settlement
-	for _, r := range reserved {
-		spent := r.Amount
-		switch r.Line.Unit {
-		case Calls:
-			spent = actual.Calls
-		case Tokens:
-			spent = actual.Tokens
-		case Micros:
-			if actual.Micros == 0 || actual.Currency == r.Line.Currency {
-				spent = actual.Micros
-			}
+	for i := range reserved {
+		r := &reserved[i]
+		spent, all := spent(r), used[r.Key]
+		for _, key := range r.Beside() {
+			all += used[key]
 		}
 		// A counter can be beyond its cap, when the cap was lowered since: then
 		// there is no room, also after a refund. It is never refunded below 0.
-		delta := max(min(max(0, spent)-r.Amount, max(0, r.Line.Cap-used[r.Key])), -max(0, used[r.Key]))
+		delta := max(min(max(0, spent)-r.Amount, max(0, r.Line.Cap-all)), -max(0, used[r.Key]))
 		line := r.Line
 		line.Reserved = r.Amount + delta
 		line.Overrun = max(0, spent-line.Reserved)
-		line.Remaining = max(0, r.Line.Cap-used[r.Key]-delta)
+		line.Remaining = max(0, r.Line.Cap-all-delta)
 		line.Exhausted = false
 		s.Budgets = append(s.Budgets, line)
 		if delta != 0 {
-			s.Effects = append(s.Effects, Charge{Key: r.Key, Amount: delta, Cap: r.Line.Cap})
+			s.Effects = append(s.Effects, Charge{Key: r.Key, Amount: delta, Cap: r.Line.Cap, Length: r.Length})
 		}
 	}
 	return s
+}
+
+// Lapses is when reservations that nobody has settled are given back: once the last
+// of those that do not stay has waited long enough. Zero: all stay.
+func Lapses(effects []Effect) time.Time {
+	var last time.Time
+	for _, effect := range effects {
+		if c, ok := effect.(Charge); ok && c.Lapses.After(last) {
+			last = c.Lapses
+		}
+	}
+	return last
 }
 
 // CostOf is the cost that was reserved: every budget of a unit reserved the same.

@@ -1,6 +1,10 @@
 package decision
 
-import "github.com/writpdp/writ/document"
+import (
+	"time"
+
+	"github.com/writpdp/writ/document"
+)
 
 // Obligation is one thing the caller must do for an allow to hold.
 type Obligation struct {
@@ -41,6 +45,9 @@ type StepUp struct{ ACRValue string }
 // Watermark marks the output.
 type Watermark struct{ Text string }
 
+// Delay has the action wait.
+type Delay struct{ For time.Duration }
+
 // Type is "redact".
 func (Redact) Type() string { return "redact" }
 
@@ -61,3 +68,6 @@ func (StepUp) Type() string { return "step_up" }
 
 // Type is "watermark".
 func (Watermark) Type() string { return "watermark" }
+
+// Type is "delay".
+func (Delay) Type() string { return "delay" }

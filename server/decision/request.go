@@ -125,11 +125,13 @@ type Request struct {
 	ID [16]byte
 	// Digest covers all that the answer depends on, but not the token's
 	// bytes: a retry may bring a fresh token of the same agent.
-	Digest      [32]byte
-	Caller      Caller
-	Principal   Principal
-	Phase       Phase
-	Session     string
+	Digest    [32]byte
+	Caller    Caller
+	Principal Principal
+	Phase     Phase
+	Session   string
+	// Depth is how many steps of the agent's plan this one lies below.
+	Depth       int64
 	Purpose     string
 	Tool        ToolRef // zero where the phase has none
 	Candidates  []ToolRef

@@ -13,7 +13,7 @@ import (
 func TestSettle(t *testing.T) {
 	key := decision.BudgetKey{Budget: "b"}
 	reserved := func(unit decision.Unit, amount, limit int64) decision.Reservation {
-		return decision.Reservation{Key: key, Amount: amount, Line: decision.BudgetLine{Budget: "b", Unit: unit, Currency: "EUR", Cap: limit, Exhausted: true}}
+		return decision.Reservation{Charge: decision.Charge{Key: key, Amount: amount}, Line: decision.BudgetLine{Budget: "b", Unit: unit, Currency: "EUR", Cap: limit, Exhausted: true}}
 	}
 	type want struct{ reserved, remaining, overrun, charge int64 }
 	tests := []struct {
@@ -63,7 +63,7 @@ func TestSettleKeepsTheCap(t *testing.T) {
 		var reserved []decision.Reservation
 		used := map[decision.BudgetKey]int64{}
 		for i := range rapid.IntRange(0, 4).Draw(t, "budgets") {
-			r := decision.Reservation{Key: decision.BudgetKey{Budget: string(rune('a' + i))}, Amount: amount.Draw(t, "reserved")}
+			r := decision.Reservation{Charge: decision.Charge{Key: decision.BudgetKey{Budget: string(rune('a' + i))}, Amount: amount.Draw(t, "reserved")}}
 			r.Line = decision.BudgetLine{Budget: r.Key.Budget, Unit: decision.Unit(rapid.IntRange(1, 3).Draw(t, "unit")), Currency: "EUR", Cap: amount.Draw(t, "cap")}
 			reserved, used[r.Key] = append(reserved, r), amount.Draw(t, "used")
 		}
@@ -98,7 +98,7 @@ func TestSettleKeepsTheCap(t *testing.T) {
 
 func TestCostOf(t *testing.T) {
 	r := func(unit decision.Unit, amount int64, currency string) decision.Reservation {
-		return decision.Reservation{Amount: amount, Line: decision.BudgetLine{Unit: unit, Currency: currency}}
+		return decision.Reservation{Charge: decision.Charge{Amount: amount}, Line: decision.BudgetLine{Unit: unit, Currency: currency}}
 	}
 	tests := []struct {
 		name     string

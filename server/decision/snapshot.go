@@ -62,7 +62,14 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 	counting := b.Counting(req)
 	w.Budgets = slices.Grow(w.Budgets, len(counting))
 	for _, rule := range counting {
-		w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
+		if rule.Window != Sliding { // Keys would be an allocation more
+			w.Budgets = append(w.Budgets, rule.Key(req, vendor, at))
+			continue
+		}
+		w.Budgets = append(w.Budgets, rule.Keys(req, vendor, at)...)
+	}
+	for _, rule := range b.Watching(req) {
+		w.Budgets = append(w.Budgets, rule.Key(req, vendor))
 	}
 	if shadow := b.Beside(req.Caller.Tenant); shadow != nil {
 		w.Budgets = shadow.besides(w.Budgets, req, at)
@@ -73,10 +80,18 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 // besides adds to the counters of a bundle those that its shadow needs as well.
 func (b *Bundle) besides(keys []BudgetKey, req *Request, at time.Time) []BudgetKey {
 	vendor := b.Vendor(req.Destination)
-	for _, rule := range b.Counting(req) {
-		if key := rule.Key(req, vendor, at); !slices.Contains(keys, key) {
+	add := func(key BudgetKey) {
+		if !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
+	}
+	for _, rule := range b.Counting(req) {
+		for _, key := range rule.Keys(req, vendor, at) {
+			add(key)
+		}
+	}
+	for _, rule := range b.Watching(req) {
+		add(rule.Key(req, vendor))
 	}
 	return keys
 }

@@ -81,6 +81,10 @@ func (f *files) draft() (*draft, error) {
 	if d.facts, d.words, err = f.tools(d.bundle); err != nil {
 		return nil, err
 	}
+	if m.Plan.Depth < 0 || m.Plan.Depth > maxDepth {
+		return nil, fmt.Errorf("%s: plan.depth is not within 0 to %d", fileManifest, maxDepth)
+	}
+	d.bundle.Depth = m.Plan.Depth
 	if err := m.classes(d.bundle); err != nil {
 		return nil, err
 	}
@@ -131,11 +135,12 @@ func Schema(fsys fs.FS) ([]byte, error) {
 	return slices.Concat(base, []byte("\n// Written by `writ policy schema` from the tool manifests.\n\n"), generated), nil
 }
 
-// data reads vendors, purposes and budgets, which rest on one another.
+// data reads vendors, purposes, budgets and breakers, which rest on one another.
 func (f *files) data(d *draft) error {
 	b := d.bundle
 	var vendors vendorsFile
 	var budgets budgetsFile
+	var breakers breakersFile
 	for _, part := range []struct {
 		name string
 		into any
@@ -144,6 +149,7 @@ func (f *files) data(d *draft) error {
 		{fileVendors, &vendors, func() error { return vendors.vendors(b) }},
 		{filePurposes, &d.purposes, func() error { return d.purposes.purposes(b) }},
 		{fileBudgets, &budgets, func() error { return budgets.budgets(b) }},
+		{fileBreakers, &breakers, func() error { return breakers.breakers(b) }},
 	} {
 		if err := readYAML(f, part.name, part.into, true); err != nil {
 			return err

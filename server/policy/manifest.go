@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -28,10 +27,14 @@ const (
 	filePurposes = "purposes.yaml"
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
+	fileBreakers = "breakers.yaml"
 	dirAccess    = "access"
 	dirCedar     = "cedar"
 	dirTools     = "tools"
 )
+
+// maxDepth is the deepest that a request can say that its step lies.
+const maxDepth = 10000
 
 // manifest is writ.yaml.
 type manifest struct {
@@ -47,6 +50,11 @@ type manifest struct {
 		// stand in records; none: no string does.
 		Record []string `yaml:"record"`
 	} `yaml:"audit"`
+	// Plan bounds what agents plan.
+	Plan struct {
+		// Depth is the most that a step may lie below another; 0: however deep.
+		Depth int64 `yaml:"depth"`
+	} `yaml:"plan"`
 	Locks struct {
 		// FailOpen are the classes of tools that may be called although the store
 		// has not told for too long whether there are new locks; none: nothing is.
@@ -113,29 +121,6 @@ type vendorsFile map[string]struct {
 		Region string `yaml:"region"`
 		Host   string `yaml:"host"`
 	} `yaml:"endpoints"`
-}
-
-// budgetsFile is budgets.yaml, by id.
-type budgetsFile map[string]struct {
-	Description string `yaml:"description"`
-	// Unit is calls, tokens or money.
-	Unit string `yaml:"unit"`
-	// Currency is the ISO 4217 code of money.
-	Currency string `yaml:"currency"`
-	// Cap is the most in a window: calls, tokens, or millionths of the
-	// currency's main unit.
-	Cap int64 `yaml:"cap"`
-	// Window is hour, day or lifetime.
-	Window string `yaml:"window"`
-	// Zone is the IANA time zone of hour and day; empty: UTC.
-	Zone string `yaml:"zone"`
-	// Per keeps the budget apart by tenant, agent, human, tool, server,
-	// purpose, vendor.
-	Per []string `yaml:"per"`
-	// Purposes, Tools and Agents narrow what is counted.
-	Purposes []string `yaml:"purposes"`
-	Tools    []string `yaml:"tools"`
-	Agents   []string `yaml:"agents"`
 }
 
 // readYAML decodes a strict YAML file: unknown and duplicate keys are errors
@@ -277,66 +262,6 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 			return fmt.Errorf("vendor %q has no endpoints", id)
 		}
 		b.Vendors[id] = v
-	}
-	return nil
-}
-
-var (
-	units      = byName(decision.Calls, decision.Tokens, decision.Micros)
-	windows    = byName(decision.Hour, decision.Day, decision.Lifetime)
-	dimensions = byName(decision.ByTenant, decision.ByAgent, decision.ByHuman, decision.ByTool, decision.ByServer, decision.ByPurpose,
-		decision.ByVendor)
-	currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
-)
-
-func byName[T fmt.Stringer](all ...T) map[string]T {
-	names := map[string]T{}
-	for _, one := range all {
-		names[one.String()] = one
-	}
-	return names
-}
-
-func (f budgetsFile) budgets(b *decision.Bundle) error {
-	for _, id := range slices.Sorted(maps.Keys(f)) {
-		in := f[id]
-		rule := decision.BudgetRule{ID: id, Unit: units[in.Unit], Currency: in.Currency, Cap: in.Cap,
-			Window: windows[in.Window], Agents: in.Agents, Purposes: in.Purposes}
-		zone, zoneErr := time.LoadLocation(in.Zone)
-		rule.Zone = zone
-		tools, toolsErr := patterns(b.Tools, in.Tools)
-		rule.Tools = tools
-		for _, p := range in.Per {
-			rule.Per = append(rule.Per, dimensions[p])
-		}
-		var err error
-		switch {
-		case checkName("budget", id) != nil:
-			err = checkName("budget", id)
-		case rule.Unit == 0:
-			err = fmt.Errorf("the unit %q is not calls, tokens or money", in.Unit)
-		case rule.Unit == decision.Micros && !currencyForm.MatchString(in.Currency), rule.Unit != decision.Micros && in.Currency != "":
-			err = fmt.Errorf("money has a currency of three capitals, and nothing else has one")
-		case in.Cap < 0:
-			err = fmt.Errorf("the cap %d is negative", in.Cap)
-		case rule.Window == 0:
-			err = fmt.Errorf("the window %q is not hour, day or lifetime", in.Window)
-		case zoneErr != nil || in.Zone == "Local":
-			err = fmt.Errorf("the zone %q is not a time zone", in.Zone)
-		case toolsErr != nil:
-			err = toolsErr
-		case slices.Contains(rule.Per, 0):
-			err = fmt.Errorf("per %q: not all are tenant, agent, human, tool, server, purpose or vendor", in.Per)
-		}
-		for _, p := range in.Purposes {
-			if _, ok := b.Purposes[p]; !ok && err == nil {
-				err = fmt.Errorf("there is no purpose %q", p)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("budget %q: %w", id, err)
-		}
-		b.Budgets = append(b.Budgets, rule)
 	}
 	return nil
 }

@@ -233,6 +233,8 @@ func ruleOf(rule protoreflect.FieldDescriptor, is protoreflect.Value, of protore
 		return unique
 	case "buf.validate.Int64Rules.gte":
 		return func(v reflect.Value) bool { return v.Int() >= is.Int() }
+	case "buf.validate.UInt32Rules.lte":
+		return func(v reflect.Value) bool { return v.Uint() <= is.Uint() }
 	case "buf.validate.Int64Rules.lte":
 		return func(v reflect.Value) bool { return v.Int() <= is.Int() }
 	case "buf.validate.EnumRules.defined_only":

@@ -100,6 +100,9 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 	var all []count
 	vendor := bundle.Vendor(q.Request.Destination)
 	for _, rule := range bundle.Budgets {
+		if rule.Window == decision.Rate || rule.Window == decision.Running {
+			continue // what they held was of the moment: there is room
+		}
 		if need, comparable := rule.Need(q.Request.Cost); comparable && rule.Counts(q.Request) {
 			all = append(all, count{rule: rule, key: rule.Key(q.Request, vendor, q.At), need: need})
 		}
@@ -135,12 +138,27 @@ func classify(q *audit.Question, d *decision.Decision) Outcome {
 		return Outcome{}
 	case !d.Allowed():
 		return Outcome{Class: WouldDeny, Because: grounds(d)}
+	case denied && len(momentary(q)) > 0:
+		return Outcome{Class: Undetermined, Because: momentary(q)}
 	case denied:
 		return Outcome{Class: WouldAllow, Because: recordedGrounds(q)}
 	case !slices.Equal(wire(q.Obligations), wire(obligations(d))):
 		return Outcome{Class: ObligationsChanged, Because: terms(q.Obligations, obligations(d))}
 	}
 	return Outcome{}
+}
+
+// momentary are the recorded grounds that rest on what was so at that moment alone,
+// and that no record tells of.
+func momentary(q *audit.Question) []string {
+	var all []string
+	for _, r := range q.Reasons {
+		switch r.Code {
+		case "budget.rate", "budget.running", "breaker.open":
+			all = append(all, r.Code+": it was so at that moment")
+		}
+	}
+	return unique(all)
 }
 
 // grounds are the codes, with their policies, that deny.
@@ -182,17 +200,20 @@ func obligations(d *decision.Decision) []*writv1.Obligation {
 }
 
 // wire are obligations as bytes, whatever their ids and policies: what the caller
-// must do.
+// must do. How long it waits was of the moment.
 func wire(obligations []*writv1.Obligation) []string {
-	all := make([]string, len(obligations))
-	for i, o := range obligations {
+	all := make([]string, 0, len(obligations))
+	for _, o := range obligations {
+		if o.GetDelay() != nil {
+			continue
+		}
 		bare := proto.CloneOf(o)
 		bare.Id, bare.PolicyId = "", ""
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
 		if err != nil {
 			data = []byte(o.Id) // texts that are no UTF-8, which no record holds
 		}
-		all[i] = string(data)
+		all = append(all, string(data))
 	}
 	slices.Sort(all)
 	return all
@@ -204,7 +225,7 @@ func terms(before, after []*writv1.Obligation) []string {
 	add := func(from, without []*writv1.Obligation, sign string) {
 		have := wire(without)
 		for _, o := range from {
-			if !slices.Contains(have, wire([]*writv1.Obligation{o})[0]) {
+			if one := wire([]*writv1.Obligation{o}); len(one) > 0 && !slices.Contains(have, one[0]) {
 				all = append(all, sign+o.Type)
 			}
 		}

@@ -315,7 +315,7 @@ func (w *World) Settle(a *audit.Actual, of *Candidate) {
 
 // settle is what a report changes of a counter that holds some use.
 func (c count) settle(cost decision.Cost, used int64) int64 {
-	settled := decision.Settle([]decision.Reservation{{Key: c.key, Amount: c.need,
+	settled := decision.Settle([]decision.Reservation{{Charge: decision.Charge{Key: c.key, Amount: c.need},
 		Line: decision.BudgetLine{Unit: c.rule.Unit, Currency: c.rule.Currency, Cap: c.rule.Cap}}}, cost, map[decision.BudgetKey]int64{c.key: used})
 	var sum int64
 	for _, effect := range settled.Effects {

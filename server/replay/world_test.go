@@ -116,7 +116,7 @@ func (l *ledger) apply(id [16]byte, d *decision.Decision) {
 		switch e := effect.(type) {
 		case decision.Charge:
 			l.used[e.Key] += e.Amount
-			l.left[id] = append(l.left[id], decision.Reservation{Line: lines[e.Key.Budget], Key: e.Key, Amount: e.Amount})
+			l.left[id] = append(l.left[id], decision.Reservation{Line: lines[e.Key.Budget], Charge: e})
 		case decision.Consume:
 			l.tokens[e.Token] = true
 		case decision.Redeem:

@@ -16,6 +16,9 @@ const (
 	// Fresh is how long what was learnt may be relied upon: a replica that learns
 	// nothing for longer stops everything.
 	Fresh = time.Second
+	// hintGap is the least time from one look that was hinted at to the next:
+	// whoever can hint must not be able to keep a replica busy.
+	hintGap = 10 * time.Millisecond
 )
 
 // Config is what a Follower needs. Every field is required.
@@ -32,6 +35,7 @@ type Config struct {
 type Follower struct {
 	config Config
 	seen   atomic.Pointer[seen]
+	hints  chan struct{} // holds one
 
 	mu     sync.Mutex // held while looking; guards the rest
 	failed bool       // the last look
@@ -47,7 +51,7 @@ type seen struct {
 // Follow returns once it knows the locks: a process that cannot learn them must
 // not begin to decide.
 func Follow(ctx context.Context, c Config) (*Follower, error) {
-	f := &Follower{config: c}
+	f := &Follower{config: c, hints: make(chan struct{}, 1)}
 	if err := f.Look(ctx); err != nil {
 		return nil, err
 	}
@@ -137,7 +141,16 @@ func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err er
 	return changed, nil
 }
 
-// Run follows the store until ctx is done.
+// Hint has Run look at once: somebody may have changed the locks. It never waits.
+func (f *Follower) Hint() {
+	select {
+	case f.hints <- struct{}{}:
+	default: // it will look, and see what this one hints at
+	}
+}
+
+// Run follows the store until ctx is done: it looks when that is hinted at, and ten
+// times a second whatever becomes of hints.
 func (f *Follower) Run(ctx context.Context) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -147,6 +160,12 @@ func (f *Follower) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			_ = f.Look(ctx) // it has reported the error
+		case <-f.hints:
+			_ = f.Look(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(hintGap):
+			}
 		}
 	}
 }

@@ -52,6 +52,7 @@ type Follower struct {
 	config Config
 	ids    *uuid.Gen
 	force  atomic.Pointer[force]
+	hints  chan struct{} // holds one
 
 	mu     sync.Mutex // held while looking; guards broken and pause
 	broken broken
@@ -83,8 +84,12 @@ type broken struct {
 // errBroken: the bundle cannot be loaded from what is stored.
 var errBroken = errors.New("the bundle is broken")
 
-// interval is how often to look for what others have changed.
-const interval = 250 * time.Millisecond
+// interval is how often to look for what others have changed, and hintGap the least
+// time from a look that was hinted at to the next, lest hints keep a replica busy.
+const (
+	interval = 250 * time.Millisecond
+	hintGap  = 10 * time.Millisecond
+)
 
 // patience is how long the store may take to answer, and how long what failed is
 // let be: loading a bundle may cost a second.
@@ -95,7 +100,8 @@ type counter struct{ decisions, denials, errors atomic.Int64 }
 // Follow puts into force what the store has, and returns once that is so: a
 // process that cannot load it must not begin to decide by something else.
 func Follow(ctx context.Context, c Config) (*Follower, error) {
-	f := &Follower{config: c, ids: uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now))}
+	f := &Follower{config: c, ids: uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
+		hints: make(chan struct{}, 1)}
 	if err := f.Look(ctx); err != nil {
 		return nil, err
 	}
@@ -168,19 +174,37 @@ func (f *Follower) Status() Status {
 	return s
 }
 
-// Run follows the store until ctx is done, and takes candidates out whose
-// decisions depart.
+// Hint has Run look at once: somebody may have changed the rollout. It never waits.
+func (f *Follower) Hint() {
+	select {
+	case f.hints <- struct{}{}:
+	default: // it will look, and see what this one hints at
+	}
+}
+
+// Run follows the store until ctx is done, looking when that is hinted at and four
+// times a second whatever becomes of hints, and takes candidates out whose decisions
+// depart.
 func (f *Follower) Run(ctx context.Context) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
+		var gap <-chan time.Time
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-f.hints:
+			gap = time.After(hintGap)
 		}
 		if f.Look(ctx) == nil {
 			_ = f.Watch(ctx) // it has reported the error
+		}
+		if gap != nil {
+			select {
+			case <-ctx.Done():
+			case <-gap:
+			}
 		}
 	}
 }

@@ -57,9 +57,16 @@ func Check(e *audit.Entry) error {
 func checkEffects(effects []decision.Effect, at time.Time) error {
 	for i, effect := range effects {
 		switch f := effect.(type) {
-		case decision.Charge:
-			if err := CheckCounter(f.Key); err != nil {
-				return err
+		case decision.Counting:
+			for _, key := range append(f.Beside(), f.Counter()) {
+				if err := CheckCounter(key); err != nil {
+					return err
+				}
+			}
+			if c, ok := f.(decision.Charge); ok && !c.Lapses.IsZero() {
+				if err := checkTime("lapse", c.Lapses); err != nil {
+					return err
+				}
 			}
 		case decision.Redeem:
 			if err := checkText("redeemed ticket", f.Ticket, 1, 128); err != nil {

@@ -115,6 +115,25 @@ func TestWhatABatchCountsOn(t *testing.T) {
 	}
 }
 
+// What several counters hold together is not known where one of them is not read.
+func TestALeaseIsForPlainCharges(t *testing.T) {
+	h := newHolder(t)
+	sliding := decision.Charge{Key: modelled.BudgetKey, Amount: 1, Cap: 100_000, Length: 3600}
+	entries := []audit.Entry{entry("sliding", 1, sliding)}
+	needs := lane.NeedsOf(entries)
+	terms := h.leases.Terms(entries, needs.Counters, h.at)
+	if got, want := len(terms.Shared()), len(needs.Counters); got != want || want < 2 {
+		t.Errorf("%d counters are read, want %d", got, want)
+	}
+	if got, want := len(terms.Held()), 1; got != want {
+		t.Errorf("%d leases are read, want %d", got, want)
+	}
+	h.commit(terms, entries)
+	if h.there {
+		t.Error("the lease outlives a charge that looks beside")
+	}
+}
+
 // What rows say goes before what is remembered.
 func TestALeaseIsNotWhatItWas(t *testing.T) {
 	for name, rows := range map[string]map[lane.CounterKey]int64{

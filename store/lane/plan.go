@@ -2,9 +2,13 @@ package lane
 
 import (
 	"bytes"
+	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gofrs/uuid/v5"
 
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
@@ -24,6 +28,9 @@ type Writes struct {
 	Redemptions []audit.Redemption
 	// Rollouts and Locks are the new versions of the chains.
 	Rollouts, Locks []audit.VersionRow
+	// Lapses are the decisions whose reservations lapse, and Settled the decisions,
+	// without a time, whose do not any more.
+	Lapses, Settled []audit.Lapse
 }
 
 // Empty reports that a batch changes nothing.
@@ -99,10 +106,10 @@ func (r Prior) answer(e *audit.Entry) Outcome {
 func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 	for _, effect := range e.Effects {
 		switch f := effect.(type) {
-		case decision.Charge:
-			key := CounterKey{e.Tenant, f.Key}
+		case decision.Counting:
+			key := CounterKey{e.Tenant, f.Counter()}
 			was := p.Used[key]
-			now, ok := charge(was, f.Amount, f.Cap)
+			now, ok := f.Apply(was, p.beside(e.Tenant, f))
 			if !ok {
 				return undo, false
 			}
@@ -143,26 +150,36 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 	return undo, true
 }
 
-// charge adds to a counter, without overflow. A refund never fails and never
-// goes below 0.
-func charge(used, amount, limit int64) (now int64, ok bool) {
-	if amount <= 0 {
-		return max(0, used+amount), true // used is not negative: no underflow
+// beside is what the further counters hold together that an effect's guard looks at.
+func (p *planner) beside(tenant string, effect decision.Counting) (sum int64) {
+	for _, key := range effect.Beside() {
+		sum = add(sum, p.Used[CounterKey{tenant, key}])
 	}
-	if amount > limit || used > limit-amount {
-		return used, false
+	return sum
+}
+
+// add is a sum that stops at the most there is.
+func add(a, b int64) int64 {
+	if b > math.MaxInt64-a {
+		return math.MaxInt64
 	}
-	return used + amount, true
+	return a + b
 }
 
 // commit notes the writes of an entry whose effects are all applied.
 func (p *planner) commit(e *audit.Entry) {
 	w := &p.writes
 	w.Rows = append(w.Rows, e.Row)
+	switch lapses := decision.Lapses(e.Effects); {
+	case e.Kind == audit.Settlement:
+		w.Settled = append(w.Settled, audit.Lapse{Tenant: e.Tenant, Decision: uuid.FromStringOrNil(e.Key)})
+	case !lapses.IsZero():
+		w.Lapses = append(w.Lapses, audit.Lapse{Tenant: e.Tenant, Decision: e.ID, At: lapses.UTC().Truncate(time.Microsecond)})
+	}
 	for _, effect := range e.Effects {
 		switch f := effect.(type) {
-		case decision.Charge:
-			p.counters[CounterKey{e.Tenant, f.Key}] = true
+		case decision.Counting:
+			p.counters[CounterKey{e.Tenant, f.Counter()}] = true
 		case decision.Redeem:
 			p.tickets[TicketKey{e.Tenant, f.Ticket}] = true
 			w.Redemptions = append(w.Redemptions, audit.Redemption{Tenant: e.Tenant, Ticket: f.Ticket, Record: e.ID})
@@ -193,6 +210,8 @@ func (p *planner) finish() Writes {
 	slices.SortFunc(w.Counters, func(a, b Counter) int { return compareCounters(a.Key, b.Key) })
 	slices.SortFunc(w.Tickets, func(a, b Ticket) int { return compareTickets(a.Key, b.Key) })
 	slices.SortFunc(w.Redemptions, compareRedemptions)
+	slices.SortFunc(w.Lapses, compareLapses)
+	slices.SortFunc(w.Settled, compareLapses)
 	return w
 }
 
@@ -201,4 +220,8 @@ func compareRedemptions(a, b audit.Redemption) int {
 		return c
 	}
 	return strings.Compare(string(a.Record[:]), string(b.Record[:]))
+}
+
+func compareLapses(a, b audit.Lapse) int {
+	return cmp.Or(strings.Compare(a.Tenant, b.Tenant), bytes.Compare(a.Decision[:], b.Decision[:]))
 }

@@ -89,8 +89,11 @@ func NeedsOf(entries []audit.Entry) Needs {
 		n.Locks = n.Locks || e.Fenced
 		for _, effect := range e.Effects {
 			switch f := effect.(type) {
-			case decision.Charge:
-				n.Counters = append(n.Counters, CounterKey{e.Tenant, f.Key})
+			case decision.Counting:
+				n.Counters = append(n.Counters, CounterKey{e.Tenant, f.Counter()})
+				for _, key := range f.Beside() {
+					n.Counters = append(n.Counters, CounterKey{e.Tenant, key})
+				}
 			case decision.Redeem:
 				n.Tickets = append(n.Tickets, TicketKey{e.Tenant, f.Ticket})
 			case decision.Consume:

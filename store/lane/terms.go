@@ -58,8 +58,17 @@ func demands(entries []audit.Entry, counters []CounterKey) map[CounterKey]*deman
 	}
 	for i := range entries {
 		for _, effect := range entries[i].Effects {
-			if c, ok := effect.(decision.Charge); ok {
+			f, ok := effect.(decision.Counting)
+			if !ok {
+				continue
+			}
+			beside := f.Beside()
+			if c, ok := effect.(decision.Charge); ok && len(beside) == 0 {
 				all[CounterKey{entries[i].Tenant, c.Key}].add(&c)
+				continue
+			}
+			for _, key := range append(beside, f.Counter()) {
+				all[CounterKey{entries[i].Tenant, key}].mixed = true
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func route(e *audit.Entry, lanes int) int {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(e.Tenant))
 	charges := slices.ContainsFunc(e.Effects, func(effect decision.Effect) bool {
-		_, ok := effect.(decision.Charge)
+		_, ok := effect.(decision.Counting)
 		return ok
 	})
 	if !charges {
@@ -74,7 +74,7 @@ func (s *Store) flush(entries []audit.Entry) []lane.Outcome {
 			losses++
 			again = losses < maxLost
 			if again {
-				s.write.Reset() // its neighbours are likely to be lost as well
+				s.reset()
 				pause(losses)
 			}
 		}
@@ -112,15 +112,16 @@ func (s *Store) attempt(entries []audit.Entry) ([]lane.Outcome, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	defer conn.Release() // one that is still in a transaction is closed
+	defer s.watch(conn)()
 	needs, at := lane.NeedsOf(entries), s.now()
 	terms := s.leases.Terms(entries, needs.Counters, at)
-	state, err := lockState(ctx, conn, needs, &terms)
+	state, err := s.lockState(ctx, conn, needs, &terms)
 	if err != nil {
 		return nil, s.failed(ctx, conn, &terms, fmt.Errorf("reading what the batch depends on: %w", err))
 	}
 	outcomes, writes := lane.Plan(state, entries)
 	settled := terms.Settle(state, &writes)
-	if err := write(ctx, conn, &writes, &terms, &settled); err != nil {
+	if err := s.commit(ctx, conn, &writes, &terms, &settled); err != nil {
 		return nil, s.failed(ctx, conn, &terms, fmt.Errorf("writing the batch: %w", err))
 	}
 	s.leases.Committed(&terms, &settled, &s.memory, at)
@@ -153,12 +154,12 @@ func run(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
 	return conn.SendBatch(ctx, b).Close()
 }
 
-// write applies a plan and commits. Every statement of many rows has them in the
+// commit applies a plan and commits. Every statement of many rows has them in the
 // order of their unique key, as all replicas do, so that no two wait for each
 // other. A plan that writes nothing still writes a message to the write-ahead
 // log: what it answers may rest on a commit whose standby is still behind, and
-// this commit waits for both.
-func write(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes, t *lane.Terms, settled *lane.Settled) error {
+// this commit waits for both. Who listens is told of what administers alone change.
+func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes, t *lane.Terms, settled *lane.Settled) error {
 	b := &pgx.Batch{}
 	if w.Empty() {
 		b.Queue("SELECT pg_logical_emit_message(true, 'writ', '')")
@@ -166,6 +167,9 @@ func write(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes, t *lane.Term
 		queueRows(b, w.Rows)
 		queueEffects(b, w, settled.Counters)
 		queueLeases(b, t.Holder, settled)
+	}
+	if !s.compatible {
+		queueNotices(b, w)
 	}
 	b.Queue("COMMIT")
 	delete(conn.Conn().PgConn().CustomData(), warned)

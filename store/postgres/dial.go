@@ -6,9 +6,8 @@ import (
 )
 
 // goneTime is how long the other end may be silent to the transport itself before
-// a connection counts as lost. There is no such limit on a commit's answer: a
-// synchronous standby may keep it waiting, and cutting the wait short would leave
-// a record that the standby does not have.
+// a connection counts as lost. How long a commit's answer may take, which a
+// synchronous standby may keep waiting, is the server's to say: see watch.
 const goneTime = 30 * time.Second
 
 func dialer() *net.Dialer {

@@ -30,26 +30,75 @@ const (
 // changes nothing. The error says that it could not be examined; what is wrong with
 // it is among the findings. now is the clock of this machine.
 func Examine(ctx context.Context, dsn string, now func() time.Time) ([]lane.Finding, error) {
-	conn, err := pgx.Connect(ctx, dsn)
+	found, err := examine(ctx, dsn, now, true)
 	if err != nil {
 		return nil, fmt.Errorf("examining the database: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	e := &examination{conn: conn, now: now}
-	for _, part := range []func(context.Context) error{
-		e.version, e.settings, e.standbys, e.schema, e.rights, e.leases, e.clock, e.pooler, e.disk,
-	} {
+	return found, nil
+}
+
+// CheckServed refuses a server that cannot keep what serving promises, for the
+// reasons that Examine gives: it takes no writes, may lose what it has committed, is
+// reached by a pooler that makes one connection of many, or, where the string names
+// several hosts, none of which is a synchronous standby, would lose what was answered
+// last at a failover. lossy accepts the last of these.
+func CheckServed(ctx context.Context, dsn string, lossy bool) error {
+	found, err := examine(ctx, dsn, time.Now, false)
+	if err != nil {
+		return fmt.Errorf("opening the ledger's database: %w", err)
+	}
+	for _, f := range found {
+		if f.Grade == lane.Bad && !(f.Check == failover && lossy) {
+			return fmt.Errorf("the database cannot keep what is promised: %s: %s; %s", f.Check, f.Says, f.Remedy)
+		}
+	}
+	return nil
+}
+
+// examine looks at what serving depends on, or at all.
+func examine(ctx context.Context, dsn string, now func() time.Time, all bool) ([]lane.Finding, error) {
+	pool, err := configure(dsn, writeParameters)
+	if err != nil {
+		return nil, err
+	}
+	e := &examination{config: pool.ConnConfig, now: now}
+	e.config.DefaultQueryExecMode = pgx.QueryExecModeExec // behind some poolers statements cannot be prepared
+	e.conn, err = pgx.ConnectConfig(ctx, e.config)
+	if errors.Is(err, pgconn.ErrReadOnlyConnection) { // none of the hosts takes writes: what it is can be told
+		e.config.ValidateConnect = nil
+		e.conn, err = pgx.ConnectConfig(ctx, e.config)
+	}
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && strings.Contains(refusal.Message, "startup parameter") {
+		e.add("pooler", lane.Bad, poolerRemedy, "what stands before the server takes no settings for a connection: %s", refusal.Message)
+		return e.found, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer e.conn.Close(context.WithoutCancel(ctx))
+	parts := []func(context.Context) error{e.version, e.settings, e.failover, e.pooler}
+	if all {
+		parts = append(parts, e.standbys, e.schema, e.rights, e.leases, e.clock, e.disk)
+	}
+	for _, part := range parts {
 		if err := part(ctx); err != nil {
-			return nil, fmt.Errorf("examining the database: %w", err)
+			return nil, err
 		}
 	}
 	return e.found, nil
 }
 
+// failover is the check whose failing an operator may accept.
+const failover = "failover"
+
+const poolerRemedy = "Connect to the server itself, or see that the pooler is in session mode and passes settings on."
+
 type examination struct {
-	conn  *pgx.Conn
-	now   func() time.Time
-	found []lane.Finding
+	config   *pgx.ConnConfig
+	conn     *pgx.Conn
+	now      func() time.Time
+	readOnly bool
+	found    []lane.Finding
 }
 
 func (e *examination) add(check string, g lane.Grade, remedy, format string, args ...any) {
@@ -70,15 +119,22 @@ func when(holds bool, g lane.Grade) lane.Grade {
 func (e *examination) version(ctx context.Context) error {
 	var number int
 	var recovery bool
-	err := e.conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery()`).Scan(&number, &recovery)
+	err := e.conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
+		current_setting('transaction_read_only')::bool`).Scan(&number, &recovery, &e.readOnly)
 	if err != nil {
 		return err
 	}
 	major := number / 10000
 	e.add("version", when(major < oldest || major > newest, lane.Suspect), "Use a version that Writ is tested on.",
 		"PostgreSQL %d; Writ is tested on %d to %d", major, oldest, newest)
-	e.add("primary", when(recovery, lane.Bad), "Connect to the primary: list all hosts, with target_session_attrs=read-write.",
-		"%s", map[bool]string{true: "a standby, which takes no writes", false: "it takes writes"}[recovery])
+	says := "it takes writes"
+	switch {
+	case recovery:
+		says = "a standby, which takes no writes"
+	case e.readOnly:
+		says = "it is set to take no writes"
+	}
+	e.add("primary", when(recovery || e.readOnly, lane.Bad), "Connect to the primary: name all hosts in the connection string; and set default_transaction_read_only = off.", "%s", says)
 	return nil
 }
 
@@ -91,32 +147,51 @@ func (e *examination) settings(ctx context.Context) error {
 		}
 		e.add(name, when(value != "on", lane.Bad), "Set "+name+" = on.", "it is %s", value)
 	}
-	var value string
-	if err := e.conn.QueryRow(ctx, `SELECT current_setting('server_encoding')`).Scan(&value); err != nil {
+	var value, commit string
+	err := e.conn.QueryRow(ctx, `SELECT current_setting('server_encoding'), current_setting('synchronous_commit')`).Scan(&value, &commit)
+	if err != nil {
 		return err
 	}
+	e.add("synchronous_commit", when(commit != "on" && commit != "remote_apply", lane.Bad), "See that nothing between changes a connection's settings.",
+		"for Writ's connections it is %s", commit)
 	e.add("encoding", when(value != "UTF8", lane.Bad), "Create the database with ENCODING 'UTF8'.", "it is %s", value)
 	return nil
 }
 
-// standbys says what a failover would lose.
-func (e *examination) standbys(ctx context.Context) error {
+// failover says what one would lose. Who names several hosts means to have one.
+func (e *examination) failover(ctx context.Context) error {
 	var names string
 	if err := e.conn.QueryRow(ctx, `SELECT current_setting('synchronous_standby_names')`).Scan(&names); err != nil {
 		return err
 	}
-	if names == "" {
-		e.add("standby", lane.Suspect, "For failover without loss, set synchronous_standby_names.",
-			"none is synchronous: what was answered last is lost if this server's disk is")
-		return nil
+	const remedy = "Set synchronous_standby_names on every host; or have the configuration accept the loss (allow_failover_loss)."
+	switch n := hosts(&e.config.Config); {
+	case names != "":
+		e.add(failover, lane.Good, "", "commits wait for a standby: %s", names)
+	case n > 1:
+		e.add(failover, lane.Bad, remedy, "%d hosts are named and no standby is synchronous: a failover loses what was answered last, and accepts used tokens again", n)
+	default:
+		e.add(failover, lane.Suspect, "For failover without loss, have a standby, set synchronous_standby_names, and name all hosts.",
+			"no standby is synchronous: what was answered last is lost if this server's disk is")
 	}
-	var waiting int
-	err := e.conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')`).Scan(&waiting)
-	if err != nil {
+	return nil
+}
+
+// standbys says whether those that commits wait for are there.
+func (e *examination) standbys(ctx context.Context) error {
+	var all, told, waiting int
+	var named bool
+	err := e.conn.QueryRow(ctx, `SELECT current_setting('synchronous_standby_names') <> '', count(*), count(sync_state),
+		count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication`).Scan(&named, &all, &told, &waiting)
+	switch {
+	case err != nil || !named:
 		return err
+	case all > told:
+		e.add("standby", lane.Suspect, "Let the role read pg_stat_replication (pg_monitor).", "%d are connected; the role may not see which are synchronous", all)
+	default:
+		e.add("standby", when(waiting == 0, lane.Bad), "Start a standby that synchronous_standby_names names: until then every commit waits.",
+			"%d synchronous are connected", waiting)
 	}
-	e.add("standby", when(waiting == 0, lane.Bad), "Start a standby that synchronous_standby_names names, or every commit waits; or let the role read pg_stat_replication (pg_monitor).",
-		"%d synchronous of those named: %s", waiting, names)
 	return nil
 }
 
@@ -152,7 +227,7 @@ func (e *examination) rights(ctx context.Context) error {
 		wanted           bool
 	}{
 		{"record", "SELECT", true}, {"record", "INSERT", true}, {"pending", "DELETE", true}, {"leaf", "INSERT", true}, {"checkpoint", "INSERT", true},
-		{"used_token", "INSERT", true}, {"lock_version", "INSERT", true}, {"lock_fence", "UPDATE", true}, {"replica", "DELETE", true},
+		{"used_token", "INSERT", true}, {"lock_version", "INSERT", true}, {"lock_fence", "UPDATE", true}, {"sequencer", "UPDATE", true}, {"replica", "DELETE", true},
 		{"lease_holder", "INSERT", true}, {"lease_holder", "DELETE", true}, {"lease", "INSERT", true}, {"lease", "DELETE", true},
 		{"record", "UPDATE", false}, {"record", "DELETE", false}, {"record", "TRUNCATE", false}, {"leaf", "UPDATE", false}, {"leaf", "DELETE", false},
 		{"checkpoint", "UPDATE", false}, {"checkpoint", "DELETE", false}, {"used_token", "DELETE", false}, {"used_token", "UPDATE", false},
@@ -227,20 +302,47 @@ func (e *examination) pooler(ctx context.Context) error {
 			seen = append(seen, pid)
 		}
 	}
-	const remedy = "Connect to the server itself, or see that the pooler is in session mode."
+	shared, err := e.shared(ctx, seen[len(seen)-1])
 	switch {
-	case len(seen) > 1:
-		e.add("pooler", lane.Bad, remedy, "a pooler hands statements to other sessions: settings and prepared statements do not last")
+	case err != nil:
+		return err
+	case len(seen) > 1 || shared:
+		e.add("pooler", lane.Bad, poolerRemedy, "a pooler hands statements to other sessions: settings and prepared statements do not last")
 	case seen[0] != e.conn.PgConn().PID():
-		e.add("pooler", lane.Suspect, remedy, "a pooler stands before the server")
+		e.add("pooler", lane.Suspect, poolerRemedy, "a pooler stands before the server")
 	default:
 		e.add("pooler", lane.Good, "", "none stands before the server")
 	}
 	return nil
 }
 
+// shared reports whether a second connection, in a transaction, takes the session
+// from the first.
+func (e *examination) shared(ctx context.Context, mine uint32) (bool, error) {
+	other, err := pgx.ConnectConfig(ctx, e.config)
+	if err != nil {
+		return false, err
+	}
+	defer other.Close(context.WithoutCancel(ctx))
+	tx, err := other.Begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	var there, here uint32
+	if err := tx.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&there); err != nil {
+		return false, err
+	}
+	if err := e.conn.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&here); err != nil {
+		return false, err
+	}
+	return there == mine || here != mine, tx.Rollback(ctx)
+}
+
 // disk times commits that wait for the disk, and write nothing that stays.
 func (e *examination) disk(ctx context.Context) error {
+	if e.readOnly {
+		return nil // as the primary's check says
+	}
 	var took []time.Duration
 	for range commits {
 		began := e.now()

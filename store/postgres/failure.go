@@ -12,6 +12,8 @@ const (
 	undefinedTable  = "42P01"
 	denied          = "42501"
 	uniqueViolation = "23505"
+	unsupported     = "0A000"
+	syntaxError     = "42601"
 )
 
 // failure is what a failed attempt at a batch calls for.
@@ -35,6 +37,9 @@ const (
 // standby was cancelled, so the batch may be on the primary alone.
 var errUnsure = errors.New("the server warns about the commit")
 
+// errMissing: what is there was not found. Nothing was written.
+var errMissing = errors.New("the server does not find what it has")
+
 // Sentinels of a batch that counted on a lease; nothing was written.
 var (
 	// errFenced: another process has taken this one's leases away.
@@ -52,8 +57,16 @@ func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
+// codeOf is the SQLSTATE of an error that the server answered; else empty.
+func codeOf(err error) string {
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return refusal.Code
+	}
+	return ""
+}
+
 func classify(err error) failure {
-	if errors.Is(err, errFenced) || errors.Is(err, errLeased) {
+	if errors.Is(err, errMissing) || errors.Is(err, errFenced) || errors.Is(err, errLeased) {
 		return conflict
 	}
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
@@ -62,7 +75,7 @@ func classify(err error) failure {
 	}
 	switch code := refusal.Code; {
 	case code == uniqueViolation, code == "40001", code == "40P01", // unique key, serialization, deadlock
-		code == "0A000", code == "26000": // a prepared statement outlived a change of the schema
+		code == unsupported, code == "26000": // a prepared statement outlived a change of the schema
 		return conflict
 	case code == "55P03", code == "57014": // lock timeout, statement timeout
 		return blocked

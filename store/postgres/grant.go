@@ -13,12 +13,12 @@ import (
 var granted = []string{
 	`GRANT USAGE ON SCHEMA $schema TO $role`,
 	`GRANT SELECT ON ALL TABLES IN SCHEMA $schema TO $role`,
-	`GRANT INSERT ON record, pending, leaf, tile, checkpoint, budget_use, ticket, ticket_use, used_token, rollout, bundle, lock_version TO $role`,
+	`GRANT INSERT ON record, pending, leaf, tile, checkpoint, budget_use, ticket, ticket_use, used_token, rollout, bundle, lock_version, lapse TO $role`,
 	`GRANT UPDATE (used) ON budget_use TO $role`,
 	`GRANT UPDATE (uses, revoked) ON ticket TO $role`,
 	`GRANT UPDATE (hashes) ON tile TO $role`,
-	`GRANT DELETE ON pending TO $role`,
-	`GRANT UPDATE ON lock_fence TO $role`, // to lock it
+	`GRANT DELETE ON pending, lapse TO $role`,
+	`GRANT UPDATE ON lock_fence, sequencer TO $role`, // to lock them
 	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
 	`GRANT INSERT, UPDATE (told), DELETE ON lease_holder TO $role`,
 	`GRANT INSERT, UPDATE (unspent), DELETE ON lease TO $role`,
@@ -30,7 +30,11 @@ var granted = []string{
 // connection is the schema's owner's; the role must exist. It may be repeated, and
 // has to be after a migration.
 func Grant(ctx context.Context, dsn, role string) error {
-	conn, err := pgx.Connect(ctx, dsn)
+	c, err := owner(dsn)
+	if err != nil {
+		return fmt.Errorf("granting: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return fmt.Errorf("granting: %w", err)
 	}

@@ -41,8 +41,12 @@ type Config struct {
 type Store struct {
 	write *pgxpool.Pool // of the lanes, the keeper of leases, the sealer and what changes tickets
 	read  *pgxpool.Pool
-	lanes []*lane.Lane
-	now   func() time.Time
+	// frozen is how long what is done on a connection may take; 0: for ever.
+	frozen time.Duration
+	// compatible says that neither NOTIFY nor locks on tables are used.
+	compatible bool
+	lanes      []*lane.Lane
+	now        func() time.Time
 	// memory is of the counters, and leases of those that this process has leased.
 	memory lane.Memory
 	leases lane.Leases
@@ -110,60 +114,6 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Session parameters. All statements but the streams of an auditor are lookups by
-// key, whose plans are the same for every value. A plan that was made while the
-// tables were empty must not scan them when they are large, so scans are ruled
-// out; the penalty that rules them out must not call up the compiler.
-var (
-	writeParameters = map[string]string{
-		"application_name":                    "writ",
-		"statement_timeout":                   "10s",
-		"lock_timeout":                        "5s",
-		"idle_in_transaction_session_timeout": "10s", // a replica that is stopped in mid-batch lets go of its locks
-		"plan_cache_mode":                     "force_generic_plan",
-		"enable_seqscan":                      "off",
-		"enable_hashjoin":                     "off",
-		"enable_mergejoin":                    "off",
-		"jit":                                 "off",
-	}
-	readParameters = map[string]string{
-		"application_name":                    "writ",
-		"statement_timeout":                   "10s",
-		"idle_in_transaction_session_timeout": "60s",
-		"plan_cache_mode":                     "force_generic_plan",
-		"enable_seqscan":                      "off",
-		"jit":                                 "off",
-	}
-)
-
-func pool(ctx context.Context, dsn string, size int, parameters map[string]string) (*pgxpool.Pool, error) {
-	c, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	c.MaxConns, c.MinConns = int32(size), 0
-	c.PingTimeout = 5 * time.Second
-	if c.ConnConfig.ConnectTimeout == 0 {
-		c.ConnConfig.ConnectTimeout = 5 * time.Second
-	}
-	c.ConnConfig.DialFunc = dialer().DialContext
-	if c.ConnConfig.ValidateConnect == nil {
-		// After a failover, the way leads to the new primary.
-		c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	c.ConnConfig.OnNotice = noteWarning
-	for name, value := range parameters {
-		if _, set := c.ConnConfig.RuntimeParams[name]; !set {
-			c.ConnConfig.RuntimeParams[name] = value
-		}
-	}
-	// Whatever else is configured: a commit is durable before it is answered.
-	if c.ConnConfig.RuntimeParams["synchronous_commit"] != "remote_apply" {
-		c.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
-	}
-	return pgxpool.NewWithConfig(ctx, c)
-}
-
 // check refuses a server that cannot keep the ledger.
 func (s *Store) check(ctx context.Context) error {
 	var fsync, encoding string
@@ -194,13 +144,38 @@ func (s *Store) check(ctx context.Context) error {
 	case version > latest:
 		return fmt.Errorf("the schema has version %d, which is newer than this build's %d", version, latest)
 	}
+	if err := s.read.QueryRow(ctx, `SELECT compatible FROM engine`).Scan(&s.compatible); err != nil {
+		return fmt.Errorf("reading what the database is asked for: %w", err)
+	}
+	if s.frozen, err = s.patience(ctx); err != nil {
+		return fmt.Errorf("reading how long a statement may take: %w", err)
+	}
+	return nil
+}
+
+// SetCompatible says for all servers of a database whether they use neither NOTIFY
+// nor locks on tables, for an engine that lacks these. The connection is the schema's
+// owner's. A server learns of it when it starts, and all must go by the same: none
+// may run meanwhile.
+func SetCompatible(ctx context.Context, dsn string, compatible bool) error {
+	c, err := owner(dsn)
+	if err == nil {
+		var conn *pgx.Conn
+		if conn, err = pgx.ConnectConfig(ctx, c); err == nil {
+			defer conn.Close(context.WithoutCancel(ctx))
+			_, err = conn.Exec(ctx, `UPDATE engine SET compatible = $1`, compatible)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("saying what the database may be asked for: %w", err)
+	}
 	return nil
 }
 
 // Migrate brings a database's schema up to date. Any number of processes may
 // migrate at once: one does, the others wait for it, for up to a minute.
 func Migrate(ctx context.Context, dsn string) (err error) {
-	c, err := pgx.ParseConfig(dsn)
+	c, err := owner(dsn)
 	if err != nil {
 		return fmt.Errorf("migrating the ledger's database: %w", err)
 	}

@@ -56,6 +56,12 @@ func (s *Store) UsedTokens(ctx context.Context, yield func(audit.UsedToken) erro
 	return s.View(ctx, func(r audit.Reader) error { return r.UsedTokens(ctx, yield) })
 }
 
+// Lapses yields the decisions whose reservations will lapse, or have and are not
+// settled, by tenant and id.
+func (s *Store) Lapses(ctx context.Context, yield func(audit.Lapse) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.Lapses(ctx, yield) })
+}
+
 // Versions yields every version of the chains, the oldest of each first.
 func (s *Store) Versions(ctx context.Context, yield func(audit.VersionRow) error) error {
 	return s.View(ctx, func(r audit.Reader) error { return r.Versions(ctx, yield) })

@@ -16,6 +16,8 @@ const (
 		INSERT INTO replica (id, name, version, applied, told) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, applied = excluded.applied, told = excluded.told`
 
+	clockSQL = `SELECT clock_timestamp()`
+
 	leaveSQL = `DELETE FROM replica WHERE id = $1`
 
 	replicasSQL = `SELECT id, name, version, applied, told FROM replica ORDER BY name COLLATE "C", id LIMIT $1`
@@ -26,10 +28,18 @@ const (
 // be cut short: a server must be able to end while its database hangs.
 func (s *Store) Tell(ctx context.Context, r decision.Replica) error {
 	_, err := s.write.Exec(ctx, tellSQL, uuid.UUID(r.ID), r.Name, r.Version, r.Applied, r.Told, r.Told.Add(-decision.ReplicaForgotten))
-	if err != nil {
+	if s.noted(err) != nil {
 		return fmt.Errorf("entering a replica: %w", err)
 	}
 	return nil
+}
+
+// Clock is the time by the server's clock.
+func (s *Store) Clock(ctx context.Context) (at time.Time, err error) {
+	if err := s.read.QueryRow(ctx, clockSQL).Scan(&at); err != nil {
+		return at, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return at, nil
 }
 
 // Leave drops a replica, if it is there. It may be cut short as well.

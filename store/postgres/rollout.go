@@ -28,6 +28,12 @@ const (
 	// version, and keeps others from reading it until the end.
 	closeLocksSQL = `LOCK TABLE lock_fence IN ACCESS EXCLUSIVE MODE`
 
+	// The same by the row in the place of the table, which costs every batch a
+	// write to it. The version is read by a statement of its own, once the row is
+	// held: it sees what was committed until then.
+	holdLocksSQL  = `SELECT one FROM lock_fence FOR UPDATE`
+	shareLocksSQL = `SELECT one FROM lock_fence FOR SHARE`
+
 	// One statement is one consistent read.
 	rolloutSQL = `SELECT ` + recordColumns + `
 		FROM (SELECT o.record FROM rollout AS o WHERE $1::bigint = 0 OR o.version = $1 ORDER BY o.version DESC LIMIT 1) AS v

@@ -13,11 +13,11 @@ import (
 	"github.com/writpdp/writ/store/lane"
 )
 
-// sequencer is the advisory lock of the one who extends the log.
-const sequencer int64 = 0x777269745f6c6f67 // "writ_log"
-
 const (
-	sequencerSQL = `SELECT pg_try_advisory_xact_lock($1)`
+	// sequencerSQL has a row for the one who extends the log, until its transaction
+	// ends, and none for the others, nor where nothing waits: holding it is written
+	// to the disk.
+	sequencerSQL = `SELECT one FROM sequencer WHERE EXISTS (SELECT 1 FROM pending) FOR UPDATE SKIP LOCKED`
 
 	newestSQL = `SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1`
 
@@ -56,11 +56,17 @@ func (s *Store) Seal(ctx context.Context, max int, extend audit.Extend) (sealed 
 		return 0, fmt.Errorf("sealing: %w", err)
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = pgx.BeginTxFunc(ctx, s.write, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	conn, err := s.write.Acquire(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("sealing: %w", err)
+	}
+	defer conn.Release()
+	defer s.watch(conn)()
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		sealed, err = seal(ctx, tx, max, extend)
 		return err
 	})
-	if err != nil {
+	if s.noted(err) != nil {
 		return 0, fmt.Errorf("sealing: %w", err)
 	}
 	return sealed, nil
@@ -68,7 +74,10 @@ func (s *Store) Seal(ctx context.Context, max int, extend audit.Extend) (sealed 
 
 func seal(ctx context.Context, tx pgx.Tx, max int, extend audit.Extend) (int, error) {
 	var mine bool
-	if err := tx.QueryRow(ctx, sequencerSQL, sequencer).Scan(&mine); err != nil || !mine {
+	switch err := tx.QueryRow(ctx, sequencerSQL).Scan(&mine); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return 0, nil
+	case err != nil:
 		return 0, err
 	}
 	// What follows sees all that the sequencer before has committed: each

@@ -23,17 +23,18 @@ const (
 			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n) ORDER BY w.n
 		ON CONFLICT DO NOTHING`
 
+	// Each row is locked by a query of its own, in their order. A join would be
+	// evaluated again, of it and its neighbours, where somebody changed the row
+	// meanwhile, and PostgreSQL 18 loses rows there.
 	lockCountersSQL = `SELECT b.tenant, b.budget, b.subject, b.window_start, b.used
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
-			WITH ORDINALITY AS w (tenant, budget, subject, window_start, n)
-		JOIN budget_use AS b ON b.tenant = w.tenant AND b.budget = w.budget
-			AND b.subject = w.subject AND b.window_start = w.window_start
-		ORDER BY w.n FOR UPDATE OF b`
+		FROM (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+			WITH ORDINALITY AS u (tenant, budget, subject, window_start, n) ORDER BY u.n) AS w
+		CROSS JOIN LATERAL (SELECT o.* FROM budget_use AS o WHERE o.tenant = w.tenant AND o.budget = w.budget
+			AND o.subject = w.subject AND o.window_start = w.window_start FOR UPDATE) AS b`
 
 	lockTicketsSQL = `SELECT t.tenant, t.id, t.uses, t.max_uses, t.revoked
-		FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (tenant, id, n)
-		JOIN ticket AS t ON t.tenant = w.tenant AND t.id = w.id
-		ORDER BY w.n FOR UPDATE OF t`
+		FROM (SELECT * FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (tenant, id, n) ORDER BY u.n) AS w
+		CROSS JOIN LATERAL (SELECT o.* FROM ticket AS o WHERE o.tenant = w.tenant AND o.id = w.id FOR UPDATE) AS t`
 
 	priorsSQL = `SELECT r.tenant, r.kind, r.key, r.id, r.digest, r.body, l.idx
 		FROM unnest($1::text[], $2::smallint[], $3::text[]) AS w (tenant, kind, key)
@@ -52,24 +53,18 @@ const (
 // is read after that is at least as new. The size is read before the records, so
 // that a record which it finds unsealed will stand at an index of at least it. Of
 // a counter of which only the holder's lease is charged, the lease is locked alone.
-func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs, t *lane.Terms) (*lane.State, error) {
-	s := lane.NewState()
-	leases := newLeased(t)
+func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs, t *lane.Terms) (*lane.State, error) {
+	state, shared, leases := lane.NewState(), t.Shared(), newLeased(t)
 	b := &pgx.Batch{}
 	b.Queue(beginSQL)
-	if n.Relock {
-		b.Queue(closeLocksSQL)
-	}
-	if n.Locks { // before anything that could be waited for: see closeLocksSQL
-		b.Queue(newestLocksSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Locks) })
-	}
+	s.queueFence(b, state, n) // before anything that could be waited for
 	leases.fence(b)
-	if shared := t.Shared(); len(shared) > 0 {
+	if len(shared) > 0 {
 		tenants, budgets, subjects, windows := counterColumns(shared)
 		b.Queue(createCountersSQL, tenants, budgets, subjects, windows)
 		each(b.Queue(lockCountersSQL, tenants, budgets, subjects, windows), func(row pgx.CollectableRow) error {
 			u, err := scanUse(row)
-			s.Used[lane.CounterKey{Tenant: u.Tenant, BudgetKey: u.Key}] = u.Used
+			state.Used[lane.CounterKey{Tenant: u.Tenant, BudgetKey: u.Key}] = u.Used
 			return err
 		})
 	}
@@ -83,15 +78,15 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs, t *lane.Te
 			var k lane.TicketKey
 			var t lane.TicketState
 			err := row.Scan(&k.Tenant, &k.ID, &t.Uses, &t.MaxUses, &t.Revoked)
-			s.Tickets[k] = t
+			state.Tickets[k] = t
 			return err
 		})
 	}
 	if n.Rollout {
-		b.Queue(newestRolloutSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rollout) })
+		b.Queue(newestRolloutSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Rollout) })
 	}
-	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Size) })
-	queuePriors(b, s, n.Records)
+	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Size) })
+	queuePriors(b, state, n.Records)
 	if len(n.Tokens) > 0 {
 		tokens := make([][]byte, len(n.Tokens))
 		for i := range n.Tokens {
@@ -103,15 +98,36 @@ func lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs, t *lane.Te
 				return err
 			}
 			token, err := digest(raw)
-			s.Tokens[token] = true
+			state.Tokens[token] = true
 			return err
 		})
-		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Horizon) })
+		b.Queue(horizonSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Horizon) })
 	}
 	if err := run(ctx, conn, b); err != nil {
-		return nil, err
+		return state, err
 	}
-	return s, leases.meet(s)
+	// They were created just before: one that is not found is there, and holds more
+	// than nothing.
+	if found := len(state.Used); found != len(shared) {
+		return state, fmt.Errorf("%w: %d of %d counters were found", errMissing, found, len(shared))
+	}
+	return state, leases.meet(state)
+}
+
+// queueFence reads the version of the locks, fenced: whoever changes them waits for
+// this transaction, and this one for whoever does.
+func (s *Store) queueFence(b *pgx.Batch, state *lane.State, n lane.Needs) {
+	switch {
+	case n.Relock && s.compatible:
+		b.Queue(holdLocksSQL)
+	case n.Relock:
+		b.Queue(closeLocksSQL)
+	case n.Locks && s.compatible:
+		b.Queue(shareLocksSQL)
+	}
+	if n.Locks {
+		b.Queue(newestLocksSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&state.Locks) })
+	}
 }
 
 func queuePriors(b *pgx.Batch, s *lane.State, wanted []lane.RecordKey) {

@@ -77,6 +77,13 @@ func (s *Store) change(ctx context.Context, text string, args ...any) (int64, er
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	tag, err := s.write.Exec(context.WithoutCancel(ctx), text, args...)
-	return tag.RowsAffected(), err
+	ctx = context.WithoutCancel(ctx)
+	conn, err := s.write.Acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	defer s.watch(conn)()
+	tag, err := conn.Exec(ctx, text, args...)
+	return tag.RowsAffected(), s.noted(err)
 }

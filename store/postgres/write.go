@@ -39,6 +39,13 @@ const (
 		FROM unnest($1::text[], $2::text[], $3::bigint[]) AS w (tenant, id, uses)
 		WHERE t.tenant = w.tenant AND t.id = w.id`
 
+	insertLapsesSQL = `INSERT INTO lapse (tenant, decision, at)
+		SELECT w.tenant, w.decision, w.at FROM unnest($1::text[], $2::uuid[], $3::timestamptz[])
+			WITH ORDINALITY AS w (tenant, decision, at, n) ORDER BY w.n`
+
+	deleteLapsesSQL = `DELETE FROM lapse AS l USING unnest($1::text[], $2::uuid[]) AS w (tenant, decision)
+		WHERE l.tenant = w.tenant AND l.decision = w.decision`
+
 	insertUsesSQL = `INSERT INTO ticket_use (tenant, ticket, record)
 		SELECT w.tenant, w.ticket, w.record FROM unnest($1::text[], $2::text[], $3::uuid[])
 			WITH ORDINALITY AS w (tenant, ticket, record, n) ORDER BY w.n`
@@ -77,6 +84,16 @@ func queueRows(b *pgx.Batch, rows []audit.Row) {
 	b.Queue(insertPendingSQL, times, ids, tenants)
 }
 
+// queueNotices tells who listens of what changes: see Listen.
+func queueNotices(b *pgx.Batch, w *lane.Writes) {
+	if len(w.Locks) > 0 {
+		b.Queue(notifySQL, LocksChanged)
+	}
+	if len(w.Rollouts) > 0 {
+		b.Queue(notifySQL, RolloutChanged)
+	}
+}
+
 func queueEffects(b *pgx.Batch, w *lane.Writes, counters []lane.Counter) {
 	if len(w.Tokens) > 0 {
 		b.Queue(insertTokensSQL,
@@ -101,10 +118,22 @@ func queueEffects(b *pgx.Batch, w *lane.Writes, counters []lane.Counter) {
 			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Ticket }),
 			columns(w.Redemptions, func(r *audit.Redemption) [16]byte { return r.Record }))
 	}
+	if len(w.Lapses) > 0 {
+		tenants, decisions := lapseColumns(w.Lapses)
+		b.Queue(insertLapsesSQL, tenants, decisions, columns(w.Lapses, func(l *audit.Lapse) time.Time { return l.At }))
+	}
+	if len(w.Settled) > 0 {
+		tenants, decisions := lapseColumns(w.Settled)
+		b.Queue(deleteLapsesSQL, tenants, decisions)
+	}
 	for text, rows := range map[string][]audit.VersionRow{insertRolloutsSQL: w.Rollouts, insertLocksSQL: w.Locks} {
 		if len(rows) > 0 {
 			b.Queue(text, columns(rows, func(r *audit.VersionRow) int64 { return r.Version }),
 				columns(rows, func(r *audit.VersionRow) [16]byte { return r.Record }))
 		}
 	}
+}
+
+func lapseColumns(all []audit.Lapse) (tenants []string, decisions [][16]byte) {
+	return columns(all, func(l *audit.Lapse) string { return l.Tenant }), columns(all, func(l *audit.Lapse) [16]byte { return l.Decision })
 }

@@ -131,7 +131,7 @@ func (c *claims) free(e *audit.Entry, now time.Time) bool {
 	}
 	for i, effect := range e.Effects {
 		switch f := effect.(type) {
-		case decision.Charge:
+		case decision.Counting:
 			if !c.room(e, i, f) {
 				return false
 			}
@@ -154,29 +154,49 @@ func (c *claims) free(e *audit.Entry, now time.Time) bool {
 
 // room reports whether a counter has room for the i-th effect of an entry and
 // for those before it.
-func (c *claims) room(e *audit.Entry, i int, f decision.Charge) bool {
-	n := c.used[lane.CounterKey{Tenant: e.Tenant, BudgetKey: f.Key}]
-	if n == nil || !n.known || f.Amount < 0 {
+func (c *claims) room(e *audit.Entry, i int, f decision.Counting) bool {
+	if charge, ok := f.(decision.Charge); ok && charge.Amount < 0 {
 		return false
 	}
-	sum := n.used
-	for _, effect := range e.Effects[:i+1] {
-		if other, ok := effect.(decision.Charge); ok && other.Key == f.Key {
-			if other.Amount > math.MaxInt64-sum {
+	was, ok := c.holds(e.Tenant, f.Counter())
+	if !ok {
+		return false
+	}
+	var beside int64
+	for _, key := range f.Beside() {
+		more, ok := c.holds(e.Tenant, key)
+		if !ok || more > math.MaxInt64-beside {
+			return false
+		}
+		beside += more
+	}
+	for _, effect := range e.Effects[:i] {
+		if other, ok := effect.(decision.Counting); ok && other.Counter() == f.Counter() {
+			if was, ok = other.Apply(was, beside); !ok {
 				return false
 			}
-			sum += other.Amount
 		}
 	}
-	return f.Amount == 0 || sum <= f.Cap
+	_, ok = f.Apply(was, beside)
+	return ok
+}
+
+// holds is what a counter holds; ok is false where it is not known.
+func (c *claims) holds(tenant string, key decision.BudgetKey) (used int64, ok bool) {
+	n := c.used[lane.CounterKey{Tenant: tenant, BudgetKey: key}]
+	if n == nil || !n.known {
+		return 0, false
+	}
+	return n.used, true
 }
 
 // take takes what an entry takes that is free.
 func (c *claims) take(e *audit.Entry) {
 	c.name(e)
 	for _, effect := range e.Effects {
-		if f, ok := effect.(decision.Charge); ok {
-			c.used[lane.CounterKey{Tenant: e.Tenant, BudgetKey: f.Key}].used += f.Amount
+		if f, ok := effect.(decision.Counting); ok {
+			n := c.used[lane.CounterKey{Tenant: e.Tenant, BudgetKey: f.Counter()}]
+			n.used, _ = f.Apply(n.used, 0) // there is room, also with what is beside
 		}
 	}
 }
@@ -207,11 +227,11 @@ func (c *claims) hold(e *audit.Entry) []held {
 	c.name(e)
 	var all []held
 	for _, effect := range e.Effects {
-		f, ok := effect.(decision.Charge)
+		f, ok := effect.(decision.Counting)
 		if !ok {
 			continue
 		}
-		h := held{key: lane.CounterKey{Tenant: e.Tenant, BudgetKey: f.Key}, amount: f.Amount}
+		h := held{key: lane.CounterKey{Tenant: e.Tenant, BudgetKey: f.Counter()}}
 		n := c.used[h.key]
 		if n == nil {
 			n = &counter{}
@@ -219,6 +239,11 @@ func (c *claims) hold(e *audit.Entry) []held {
 		}
 		n.busy++
 		n.version++
+		if charge, ok := f.(decision.Charge); ok {
+			h.amount = charge.Amount
+		} else {
+			n.known = false // what it will hold depends on what the store has
+		}
 		if n.known && h.amount > math.MaxInt64-n.used {
 			n.known = false
 		}

@@ -49,6 +49,10 @@ const (
 	insertLocksSQL = `INSERT INTO lock_version (version, record)
 		SELECT value ->> 0, unhex(value ->> 1) FROM json_each(?)`
 
+	insertLapsesSQL = `INSERT INTO lapse (tenant, decision, at)
+		SELECT value ->> 0, unhex(value ->> 1), value ->> 2 FROM json_each(?)`
+	deleteLapsesSQL = `DELETE FROM lapse WHERE (tenant, decision) IN (SELECT value ->> 0, unhex(value ->> 1) FROM json_each(?))`
+
 	insertUsesSQL = `INSERT INTO ticket_use (tenant, ticket, record)
 		SELECT value ->> 0, value ->> 1, unhex(value ->> 2) FROM json_each(?)`
 )
@@ -229,6 +233,8 @@ func (t tx) write(w *lane.Writes) error {
 		})},
 		{insertRolloutsSQL, many(w.Rollouts, versionItem)},
 		{insertLocksSQL, many(w.Locks, versionItem)},
+		{insertLapsesSQL, many(w.Lapses, lapseItem)},
+		{deleteLapsesSQL, many(w.Settled, lapseItem)},
 	} {
 		if step.keys == nil {
 			continue
@@ -253,6 +259,10 @@ func (t tx) write(w *lane.Writes) error {
 }
 
 func versionItem(r audit.VersionRow) any { return []any{r.Version, hex.EncodeToString(r.Record[:])} }
+
+func lapseItem(l audit.Lapse) any {
+	return []any{l.Tenant, hex.EncodeToString(l.Decision[:]), l.At.UnixMicro()}
+}
 
 func pendingItem(r audit.Row) any {
 	return []any{r.At.UnixMicro(), hex.EncodeToString(r.ID[:]), r.Tenant}

@@ -29,6 +29,7 @@ type Store interface {
 	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Locks(ctx context.Context, version int64) (audit.Row, error)
+	Due(ctx context.Context, at time.Time, limit int) ([]audit.Lapse, error)
 	respond.Roll
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
@@ -53,7 +54,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Replicas", testReplicas},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Replicas", testReplicas}, {"Flow", testFlow},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

@@ -142,7 +142,12 @@ func raceForgetting(t *testing.T, place Place) {
 		var wait sync.WaitGroup
 		for i, s := range stores {
 			wait.Go(func() { // the one whose clock is right forgets, the other tries what is old
-				if err := s.ForgetTokens(t.Context(), hour(now-i)); err != nil {
+				// On a busy machine it gives up, lest it keep others waiting.
+				err := s.ForgetTokens(t.Context(), hour(now-i))
+				for tries := 0; err != nil && tries < 100; tries++ {
+					err = s.ForgetTokens(t.Context(), hour(now-i))
+				}
+				if err != nil {
 					t.Error(err)
 				}
 			})

@@ -27,9 +27,15 @@ const startTime = 2 * time.Minute
 // from the process that wants the cluster: when that process goes, however it
 // goes, the pipe ends, and the script stops the server and removes its files.
 const supervise = `
-bin=$1 dir=$2 port=$3
-"$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
-echo "host all all 127.0.0.1/32 trust" > "$dir/data/pg_hba.conf"
+bin=$1 dir=$2 port=$3 seed=$4
+if [ -d "$seed" ]; then
+	cp -a "$seed" "$dir/data" && touch "$dir/data/standby.signal" &&
+		echo "primary_conninfo = '$5'" >> "$dir/data/postgresql.auto.conf" || exit 1
+else
+	"$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
+	printf 'host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n' > "$dir/data/pg_hba.conf"
+	[ -z "$seed" ] || cp -a "$dir/data" "$dir/seed" || exit 1
+fi
 "$bin/postgres" -D "$dir/data" -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories= \
 	-c max_connections=200 &
 server=$!
@@ -64,7 +70,7 @@ func Start(ctx context.Context) (*Cluster, error) {
 	}
 	var last error
 	for range 3 { // somebody may take the port before the server does
-		c, err := launch(bin)
+		c, err := launch(bin, role{})
 		if err != nil {
 			return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 		}
@@ -110,7 +116,16 @@ func release(place string) int {
 	return n
 }
 
-func launch(bin string) (*Cluster, error) {
+// role is what a cluster is beside being one.
+type role struct {
+	// seed is a directory whose copy the cluster becomes, as a standby; or "keep":
+	// the cluster keeps a copy of itself as it was before it ran; empty: neither.
+	seed string
+	// primary is the connection string of a standby's primary.
+	primary string
+}
+
+func launch(bin string, r role) (*Cluster, error) {
 	directory, err := os.MkdirTemp("", "writ-postgres-")
 	if err != nil {
 		return nil, err
@@ -123,7 +138,7 @@ func launch(bin string) (*Cluster, error) {
 		DSN:       fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port),
 		directory: directory, gone: make(chan struct{}), output: &tail{},
 	}
-	c.command = exec.Command("/bin/sh", "-c", supervise, "supervise", bin, directory, strconv.Itoa(port))
+	c.command = exec.Command("/bin/sh", "-c", supervise, "supervise", bin, directory, strconv.Itoa(port), r.seed, r.primary)
 	c.command.Dir = directory
 	c.command.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "HOME=" + directory}
 	// A session of its own: what ends a terminal's foreground job, or a group of

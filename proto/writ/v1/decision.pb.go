@@ -279,8 +279,11 @@ const (
 	Outcome_OUTCOME_FAILED Outcome = 2
 	// It never ran.
 	Outcome_OUTCOME_NOT_RUN Outcome = 3
-	// The caller gave up waiting and cannot tell.
+	// The caller gave up waiting and cannot tell. A breaker takes it for a failure.
 	Outcome_OUTCOME_UNKNOWN Outcome = 4
+	// Nobody reported in time, and what was reserved has lapsed. Never sent by a
+	// caller: only records have it.
+	Outcome_OUTCOME_LAPSED Outcome = 5
 )
 
 // Enum value maps for Outcome.
@@ -291,6 +294,7 @@ var (
 		2: "OUTCOME_FAILED",
 		3: "OUTCOME_NOT_RUN",
 		4: "OUTCOME_UNKNOWN",
+		5: "OUTCOME_LAPSED",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -298,6 +302,7 @@ var (
 		"OUTCOME_FAILED":      2,
 		"OUTCOME_NOT_RUN":     3,
 		"OUTCOME_UNKNOWN":     4,
+		"OUTCOME_LAPSED":      5,
 	}
 )
 
@@ -379,8 +384,11 @@ type DecideRequest struct {
 	// DPoP proof as RFC 9449 has it, accepted once. Never recorded; only its digest
 	// is. Empty: none.
 	PrincipalProof string `protobuf:"bytes,19,opt,name=principal_proof,json=principalProof,proto3" json:"principal_proof,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How many steps of the agent's plan this one lies below, as the caller counts
+	// them: 0 for what the user asked for itself. The bundle may bound it.
+	PlanDepth     uint32 `protobuf:"varint,20,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DecideRequest) Reset() {
@@ -544,6 +552,13 @@ func (x *DecideRequest) GetPrincipalProof() string {
 		return x.PrincipalProof
 	}
 	return ""
+}
+
+func (x *DecideRequest) GetPlanDepth() uint32 {
+	if x != nil {
+		return x.PlanDepth
+	}
+	return 0
 }
 
 // Tool names one tool of one MCP server, pinned by what its definition said.
@@ -2424,7 +2439,7 @@ var File_writ_v1_decision_proto protoreflect.FileDescriptor
 
 const file_writ_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\xda\r\n" +
+	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\x83\x0e\n" +
 	"\rDecideRequest\x12k\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tBL\xbaHIrG2E^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$R\trequestId\x120\n" +
@@ -2450,7 +2465,9 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"candidates\x18\x11 \x03(\v2\r.writ.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\n" +
 	"candidates\x12;\n" +
 	"\x06tenant\x18\x12 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant\x121\n" +
-	"\x0fprincipal_proof\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof:\xa5\x05\xbaH\xa1\x05\x1al\n" +
+	"\x0fprincipal_proof\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof\x12'\n" +
+	"\n" +
+	"plan_depth\x18\x14 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\tplanDepth:\xa5\x05\xbaH\xa1\x05\x1al\n" +
 	"\x0fphase.call.tool\x12.tool is required in the phases CALL and RESULT\x1a)!(this.phase in [3, 4]) || has(this.tool)\x1a\x8d\x01\n" +
 	"\x15phase.list.candidates\x12Bcandidates are required in the phase LIST and refused in any other\x1a0(this.phase == 1) == (size(this.candidates) > 0)\x1a\x92\x01\n" +
 	"\x11phase.result.call\x12Icall_decision_id is required in the phase RESULT and refused in any other\x1a2(this.phase == 4) == (this.call_decision_id != '')\x1a\x8a\x01\n" +
@@ -2589,12 +2606,11 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"expression\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\n" +
 	"expression\x12\x1e\n" +
 	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\x05value\x12\x16\n" +
-	"\x06masked\x18\x03 \x01(\bR\x06masked\"\x9e\x02\n" +
+	"\x06masked\x18\x03 \x01(\bR\x06masked\"\xa0\x02\n" +
 	"\rSettleRequest\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
-	"decisionId\x126\n" +
-	"\aoutcome\x18\x02 \x01(\x0e2\x10.writ.v1.OutcomeB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\aoutcome\x12%\n" +
+	"decisionId\x128\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x10.writ.v1.OutcomeB\f\xbaH\t\x82\x01\x06\x10\x01 \x00 \x05R\aoutcome\x12%\n" +
 	"\x06actual\x18\x03 \x01(\v2\r.writ.v1.CostR\x06actual\x12F\n" +
 	"\vobligations\x18\x04 \x03(\v2\x19.writ.v1.ObligationReportB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\x12;\n" +
 	"\x06tenant\x18\x05 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant\"?\n" +
@@ -2631,13 +2647,14 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVERDICT_DENY\x10\x01\x12\x13\n" +
 	"\x0fVERDICT_ABSTAIN\x10\x02\x12\x12\n" +
-	"\x0eVERDICT_PERMIT\x10\x03*w\n" +
+	"\x0eVERDICT_PERMIT\x10\x03*\x8b\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x13\n" +
 	"\x0fOUTCOME_NOT_RUN\x10\x03\x12\x13\n" +
-	"\x0fOUTCOME_UNKNOWN\x10\x042\x8f\x02\n" +
+	"\x0fOUTCOME_UNKNOWN\x10\x04\x12\x12\n" +
+	"\x0eOUTCOME_LAPSED\x10\x052\x8f\x02\n" +
 	"\x0fDecisionService\x129\n" +
 	"\x06Decide\x12\x16.writ.v1.DecideRequest\x1a\x17.writ.v1.DecideResponse\x12H\n" +
 	"\vDecideBatch\x12\x1b.writ.v1.DecideBatchRequest\x1a\x1c.writ.v1.DecideBatchResponse\x12<\n" +

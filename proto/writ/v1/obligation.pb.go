@@ -137,7 +137,8 @@ type Obligation struct {
 	// Unique within the decision, for example "redact-1".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The type, equal to the name of the parameters that are set: "redact",
-	// "route", "filter_tools", "limit_output", "notify", "step_up", "watermark".
+	// "route", "filter_tools", "limit_output", "notify", "step_up", "watermark",
+	// "delay".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// The @id of the policy that asks for it; empty where a stage does.
 	PolicyId string `protobuf:"bytes,3,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
@@ -152,6 +153,7 @@ type Obligation struct {
 	//	*Obligation_Notify
 	//	*Obligation_StepUp
 	//	*Obligation_Watermark
+	//	*Obligation_Delay
 	Params        isObligation_Params `protobuf_oneof:"params"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -278,6 +280,15 @@ func (x *Obligation) GetWatermark() *Watermark {
 	return nil
 }
 
+func (x *Obligation) GetDelay() *Delay {
+	if x != nil {
+		if x, ok := x.Params.(*Obligation_Delay); ok {
+			return x.Delay
+		}
+	}
+	return nil
+}
+
 type isObligation_Params interface {
 	isObligation_Params()
 }
@@ -317,6 +328,11 @@ type Obligation_Watermark struct {
 	Watermark *Watermark `protobuf:"bytes,16,opt,name=watermark,proto3,oneof"`
 }
 
+type Obligation_Delay struct {
+	// Wait first.
+	Delay *Delay `protobuf:"bytes,17,opt,name=delay,proto3,oneof"`
+}
+
 func (*Obligation_Redact) isObligation_Params() {}
 
 func (*Obligation_Route) isObligation_Params() {}
@@ -330,6 +346,8 @@ func (*Obligation_Notify) isObligation_Params() {}
 func (*Obligation_StepUp) isObligation_Params() {}
 
 func (*Obligation_Watermark) isObligation_Params() {}
+
+func (*Obligation_Delay) isObligation_Params() {}
 
 // Redact changes content.
 type Redact struct {
@@ -746,11 +764,57 @@ func (x *Watermark) GetText() string {
 	return ""
 }
 
+// Delay has the action wait, after others like it have failed.
+type Delay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long, in milliseconds.
+	Millis        int64 `protobuf:"varint,1,opt,name=millis,proto3" json:"millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delay) Reset() {
+	*x = Delay{}
+	mi := &file_writ_v1_obligation_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delay) ProtoMessage() {}
+
+func (x *Delay) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_obligation_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delay.ProtoReflect.Descriptor instead.
+func (*Delay) Descriptor() ([]byte, []int) {
+	return file_writ_v1_obligation_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Delay) GetMillis() int64 {
+	if x != nil {
+		return x.Millis
+	}
+	return 0
+}
+
 var File_writ_v1_obligation_proto protoreflect.FileDescriptor
 
 const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\n" +
-	"\x18writ/v1/obligation.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\"\xe6\x03\n" +
+	"\x18writ/v1/obligation.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\"\x8e\x04\n" +
 	"\n" +
 	"Obligation\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x121\n" +
@@ -763,7 +827,8 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\flimit_output\x18\r \x01(\v2\x14.writ.v1.LimitOutputH\x00R\vlimitOutput\x12)\n" +
 	"\x06notify\x18\x0e \x01(\v2\x0f.writ.v1.NotifyH\x00R\x06notify\x12*\n" +
 	"\astep_up\x18\x0f \x01(\v2\x0f.writ.v1.StepUpH\x00R\x06stepUp\x122\n" +
-	"\twatermark\x18\x10 \x01(\v2\x12.writ.v1.WatermarkH\x00R\twatermarkB\x0f\n" +
+	"\twatermark\x18\x10 \x01(\v2\x12.writ.v1.WatermarkH\x00R\twatermark\x12&\n" +
+	"\x05delay\x18\x11 \x01(\v2\x0e.writ.v1.DelayH\x00R\x05delayB\x0f\n" +
 	"\x06params\x12\x05\xbaH\x02\b\x01\"o\n" +
 	"\x06Redact\x123\n" +
 	"\x06target\x18\x01 \x01(\x0e2\x0f.writ.v1.TargetB\n" +
@@ -792,7 +857,9 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01(\x80\x02R\bacrValue\"+\n" +
 	"\tWatermark\x12\x1e\n" +
 	"\x04text\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01(\x80\bR\x04text*J\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x04text\"(\n" +
+	"\x05Delay\x12\x1f\n" +
+	"\x06millis\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x06millis*J\n" +
 	"\x06Target\x12\x16\n" +
 	"\x12TARGET_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TARGET_ARGUMENTS\x10\x01\x12\x12\n" +
@@ -815,7 +882,7 @@ func file_writ_v1_obligation_proto_rawDescGZIP() []byte {
 }
 
 var file_writ_v1_obligation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_writ_v1_obligation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_writ_v1_obligation_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_writ_v1_obligation_proto_goTypes = []any{
 	(Target)(0),         // 0: writ.v1.Target
 	(Method)(0),         // 1: writ.v1.Method
@@ -828,6 +895,7 @@ var file_writ_v1_obligation_proto_goTypes = []any{
 	(*Notify)(nil),      // 8: writ.v1.Notify
 	(*StepUp)(nil),      // 9: writ.v1.StepUp
 	(*Watermark)(nil),   // 10: writ.v1.Watermark
+	(*Delay)(nil),       // 11: writ.v1.Delay
 }
 var file_writ_v1_obligation_proto_depIdxs = []int32{
 	3,  // 0: writ.v1.Obligation.redact:type_name -> writ.v1.Redact
@@ -837,14 +905,15 @@ var file_writ_v1_obligation_proto_depIdxs = []int32{
 	8,  // 4: writ.v1.Obligation.notify:type_name -> writ.v1.Notify
 	9,  // 5: writ.v1.Obligation.step_up:type_name -> writ.v1.StepUp
 	10, // 6: writ.v1.Obligation.watermark:type_name -> writ.v1.Watermark
-	0,  // 7: writ.v1.Redact.target:type_name -> writ.v1.Target
-	4,  // 8: writ.v1.Redact.edits:type_name -> writ.v1.Edit
-	1,  // 9: writ.v1.Edit.method:type_name -> writ.v1.Method
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 7: writ.v1.Obligation.delay:type_name -> writ.v1.Delay
+	0,  // 8: writ.v1.Redact.target:type_name -> writ.v1.Target
+	4,  // 9: writ.v1.Redact.edits:type_name -> writ.v1.Edit
+	1,  // 10: writ.v1.Edit.method:type_name -> writ.v1.Method
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_obligation_proto_init() }
@@ -860,6 +929,7 @@ func file_writ_v1_obligation_proto_init() {
 		(*Obligation_Notify)(nil),
 		(*Obligation_StepUp)(nil),
 		(*Obligation_Watermark)(nil),
+		(*Obligation_Delay)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -867,7 +937,7 @@ func file_writ_v1_obligation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_obligation_proto_rawDesc), len(file_writ_v1_obligation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -661,7 +661,9 @@ type DecisionEvent struct {
 	Disclosure Disclosure `protobuf:"varint,35,opt,name=disclosure,proto3,enum=writ.v1.Disclosure" json:"disclosure,omitempty"`
 	// What the decision knew of the store beside what the answer says. Absent: the
 	// token was fresh, and there was no ticket and no call.
-	Facts         *SnapshotFacts `protobuf:"bytes,36,opt,name=facts,proto3" json:"facts,omitempty"`
+	Facts *SnapshotFacts `protobuf:"bytes,36,opt,name=facts,proto3" json:"facts,omitempty"`
+	// The request's plan_depth.
+	PlanDepth     uint32 `protobuf:"varint,37,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -883,6 +885,13 @@ func (x *DecisionEvent) GetFacts() *SnapshotFacts {
 		return x.Facts
 	}
 	return nil
+}
+
+func (x *DecisionEvent) GetPlanDepth() uint32 {
+	if x != nil {
+		return x.PlanDepth
+	}
+	return 0
 }
 
 // RecordedDocument is a JSON object of a request as far as it may stand in a
@@ -1959,6 +1968,9 @@ type EffectFacts struct {
 	//	*EffectFacts_Charge
 	//	*EffectFacts_RedeemedTicket
 	//	*EffectFacts_ConsumedToken
+	//	*EffectFacts_Pace
+	//	*EffectFacts_PassedBreaker
+	//	*EffectFacts_ToldBreaker
 	Effect        isEffectFacts_Effect `protobuf_oneof:"effect"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2028,6 +2040,33 @@ func (x *EffectFacts) GetConsumedToken() []byte {
 	return nil
 }
 
+func (x *EffectFacts) GetPace() *Pace {
+	if x != nil {
+		if x, ok := x.Effect.(*EffectFacts_Pace); ok {
+			return x.Pace
+		}
+	}
+	return nil
+}
+
+func (x *EffectFacts) GetPassedBreaker() *BreakerFacts {
+	if x != nil {
+		if x, ok := x.Effect.(*EffectFacts_PassedBreaker); ok {
+			return x.PassedBreaker
+		}
+	}
+	return nil
+}
+
+func (x *EffectFacts) GetToldBreaker() *BreakerFacts {
+	if x != nil {
+		if x, ok := x.Effect.(*EffectFacts_ToldBreaker); ok {
+			return x.ToldBreaker
+		}
+	}
+	return nil
+}
+
 type isEffectFacts_Effect interface {
 	isEffectFacts_Effect()
 }
@@ -2047,11 +2086,32 @@ type EffectFacts_ConsumedToken struct {
 	ConsumedToken []byte `protobuf:"bytes,3,opt,name=consumed_token,json=consumedToken,proto3,oneof"`
 }
 
+type EffectFacts_Pace struct {
+	// Something was taken of a rate.
+	Pace *Pace `protobuf:"bytes,4,opt,name=pace,proto3,oneof"`
+}
+
+type EffectFacts_PassedBreaker struct {
+	// A breaker let the call through.
+	PassedBreaker *BreakerFacts `protobuf:"bytes,5,opt,name=passed_breaker,json=passedBreaker,proto3,oneof"`
+}
+
+type EffectFacts_ToldBreaker struct {
+	// A breaker was told how the call ended.
+	ToldBreaker *BreakerFacts `protobuf:"bytes,6,opt,name=told_breaker,json=toldBreaker,proto3,oneof"`
+}
+
 func (*EffectFacts_Charge) isEffectFacts_Effect() {}
 
 func (*EffectFacts_RedeemedTicket) isEffectFacts_Effect() {}
 
 func (*EffectFacts_ConsumedToken) isEffectFacts_Effect() {}
+
+func (*EffectFacts_Pace) isEffectFacts_Effect() {}
+
+func (*EffectFacts_PassedBreaker) isEffectFacts_Effect() {}
+
+func (*EffectFacts_ToldBreaker) isEffectFacts_Effect() {}
 
 // Charge is a change of one budget's use in one window.
 type Charge struct {
@@ -2065,7 +2125,14 @@ type Charge struct {
 	// Added to the use; negative for a refund.
 	Amount int64 `protobuf:"varint,4,opt,name=amount,proto3" json:"amount,omitempty"`
 	// The cap that held.
-	Cap           int64 `protobuf:"varint,5,opt,name=cap,proto3" json:"cap,omitempty"`
+	Cap int64 `protobuf:"varint,5,opt,name=cap,proto3" json:"cap,omitempty"`
+	// Length of a sliding window, of which window_start begins a part; 0: the window
+	// is fixed.
+	LengthSeconds int64 `protobuf:"varint,6,opt,name=length_seconds,json=lengthSeconds,proto3" json:"length_seconds,omitempty"`
+	// It is given back when the action is settled, whatever that cost.
+	Held bool `protobuf:"varint,7,opt,name=held,proto3" json:"held,omitempty"`
+	// When it is given back if nobody settles the action; absent: never.
+	LapsesAt      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=lapses_at,json=lapsesAt,proto3" json:"lapses_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2135,6 +2202,199 @@ func (x *Charge) GetCap() int64 {
 	return 0
 }
 
+func (x *Charge) GetLengthSeconds() int64 {
+	if x != nil {
+		return x.LengthSeconds
+	}
+	return 0
+}
+
+func (x *Charge) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *Charge) GetLapsesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LapsesAt
+	}
+	return nil
+}
+
+// Pace is what was taken of a rate.
+type Pace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rate's counter: "rate/" and the budget's id.
+	Budget string `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Whose share of the rate.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// How much was taken.
+	Amount int64 `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// The time in which the rate grants one, in nanoseconds.
+	IntervalNanos int64 `protobuf:"varint,4,opt,name=interval_nanos,json=intervalNanos,proto3" json:"interval_nanos,omitempty"`
+	// The most that it grants at once.
+	Burst         int64 `protobuf:"varint,5,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pace) Reset() {
+	*x = Pace{}
+	mi := &file_writ_v1_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pace) ProtoMessage() {}
+
+func (x *Pace) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pace.ProtoReflect.Descriptor instead.
+func (*Pace) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Pace) GetBudget() string {
+	if x != nil {
+		return x.Budget
+	}
+	return ""
+}
+
+func (x *Pace) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Pace) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Pace) GetIntervalNanos() int64 {
+	if x != nil {
+		return x.IntervalNanos
+	}
+	return 0
+}
+
+func (x *Pace) GetBurst() int64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+// BreakerFacts is a breaker as it let a call through, or was told of its end.
+type BreakerFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The breaker's counter: "breaker/" and its id.
+	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// Whose share of it.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// How many failures in turn open it.
+	Failures int64 `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
+	// For how long it is open at first, and at most, in milliseconds.
+	OpenMillis    int64 `protobuf:"varint,4,opt,name=open_millis,json=openMillis,proto3" json:"open_millis,omitempty"`
+	LongestMillis int64 `protobuf:"varint,5,opt,name=longest_millis,json=longestMillis,proto3" json:"longest_millis,omitempty"`
+	// Of the end: the call failed.
+	Failed        bool `protobuf:"varint,6,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakerFacts) Reset() {
+	*x = BreakerFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakerFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakerFacts) ProtoMessage() {}
+
+func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
+func (*BreakerFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BreakerFacts) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *BreakerFacts) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *BreakerFacts) GetFailures() int64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *BreakerFacts) GetOpenMillis() int64 {
+	if x != nil {
+		return x.OpenMillis
+	}
+	return 0
+}
+
+func (x *BreakerFacts) GetLongestMillis() int64 {
+	if x != nil {
+		return x.LongestMillis
+	}
+	return 0
+}
+
+func (x *BreakerFacts) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
 // SettlementEvent is a report on an allowed action.
 type SettlementEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2156,7 +2416,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2428,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2441,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -2246,7 +2506,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2518,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2531,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -2333,7 +2593,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2605,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2618,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -2436,7 +2696,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2708,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2721,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LockFacts) GetId() string {
@@ -2549,7 +2809,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2821,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2834,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -2662,7 +2922,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2934,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2947,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -2759,7 +3019,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +3031,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +3044,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -2823,7 +3083,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06notice\x12(\n" +
 	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lock\x124\n" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchangeB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc5\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe4\n" +
 	"\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
@@ -2860,7 +3120,9 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"disclosure\x18# \x01(\x0e2\x13.writ.v1.DisclosureB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
 	"disclosure\x12,\n" +
-	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\"M\n" +
+	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\x12\x1d\n" +
+	"\n" +
+	"plan_depth\x18% \x01(\rR\tplanDepth\"M\n" +
 	"\x10RecordedDocument\x12\x1d\n" +
 	"\x04json\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x04json\x12\x1a\n" +
 	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd8\x03\n" +
@@ -2962,18 +3224,38 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"expires_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
 	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
-	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\x9d\x01\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\xbe\x02\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
-	"\x0econsumed_token\x18\x03 \x01(\fH\x00R\rconsumedTokenB\x0f\n" +
-	"\x06effect\x12\x05\xbaH\x02\b\x01\"\xc0\x01\n" +
+	"\x0econsumed_token\x18\x03 \x01(\fH\x00R\rconsumedToken\x12#\n" +
+	"\x04pace\x18\x04 \x01(\v2\r.writ.v1.PaceH\x00R\x04pace\x12>\n" +
+	"\x0epassed_breaker\x18\x05 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\rpassedBreaker\x12:\n" +
+	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreakerB\x0f\n" +
+	"\x06effect\x12\x05\xbaH\x02\b\x01\"\xbd\x02\n" +
 	"\x06Charge\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
 	"\fwindow_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vwindowStart\x12\x16\n" +
 	"\x06amount\x18\x04 \x01(\x03R\x06amount\x12\x19\n" +
-	"\x03cap\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03cap\"\xd1\x02\n" +
+	"\x03cap\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03cap\x12.\n" +
+	"\x0elength_seconds\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rlengthSeconds\x12\x12\n" +
+	"\x04held\x18\a \x01(\bR\x04held\x127\n" +
+	"\tlapses_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\blapsesAt\"\xbc\x01\n" +
+	"\x04Pace\x12 \n" +
+	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12\x1f\n" +
+	"\x06amount\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06amount\x12.\n" +
+	"\x0einterval_nanos\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\rintervalNanos\x12\x1d\n" +
+	"\x05burst\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x05burst\"\xed\x01\n" +
+	"\fBreakerFacts\x12\"\n" +
+	"\abreaker\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\abreaker\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12#\n" +
+	"\bfailures\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\bfailures\x12(\n" +
+	"\vopen_millis\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\n" +
+	"openMillis\x12.\n" +
+	"\x0elongest_millis\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\rlongestMillis\x12\x16\n" +
+	"\x06failed\x18\x06 \x01(\bR\x06failed\"\xd1\x02\n" +
 	"\x0fSettlementEvent\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"decisionId\x124\n" +
@@ -3087,7 +3369,7 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
 	(ActorProof)(0),               // 1: writ.v1.ActorProof
@@ -3110,46 +3392,48 @@ var file_writ_v1_record_proto_goTypes = []any{
 	(*IssuedTokens)(nil),          // 18: writ.v1.IssuedTokens
 	(*EffectFacts)(nil),           // 19: writ.v1.EffectFacts
 	(*Charge)(nil),                // 20: writ.v1.Charge
-	(*SettlementEvent)(nil),       // 21: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 22: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 23: writ.v1.LockEvent
-	(*LockFacts)(nil),             // 24: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 25: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 26: writ.v1.Rollout
-	(*BundleRef)(nil),             // 27: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(Phase)(0),                    // 29: writ.v1.Phase
-	(*Tool)(nil),                  // 30: writ.v1.Tool
-	(*Destination)(nil),           // 31: writ.v1.Destination
-	(*Cost)(nil),                  // 32: writ.v1.Cost
-	(*TraceContext)(nil),          // 33: writ.v1.TraceContext
-	(*Finding)(nil),               // 34: writ.v1.Finding
-	(*DecideResponse)(nil),        // 35: writ.v1.DecideResponse
-	(*Redact)(nil),                // 36: writ.v1.Redact
-	(Effect)(0),                   // 37: writ.v1.Effect
-	(*Reason)(nil),                // 38: writ.v1.Reason
-	(*Obligation)(nil),            // 39: writ.v1.Obligation
-	(Outcome)(0),                  // 40: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 41: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 42: writ.v1.SettleResponse
+	(*Pace)(nil),                  // 21: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 22: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 23: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 24: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 25: writ.v1.LockEvent
+	(*LockFacts)(nil),             // 26: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 27: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 28: writ.v1.Rollout
+	(*BundleRef)(nil),             // 29: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(Phase)(0),                    // 31: writ.v1.Phase
+	(*Tool)(nil),                  // 32: writ.v1.Tool
+	(*Destination)(nil),           // 33: writ.v1.Destination
+	(*Cost)(nil),                  // 34: writ.v1.Cost
+	(*TraceContext)(nil),          // 35: writ.v1.TraceContext
+	(*Finding)(nil),               // 36: writ.v1.Finding
+	(*DecideResponse)(nil),        // 37: writ.v1.DecideResponse
+	(*Redact)(nil),                // 38: writ.v1.Redact
+	(Effect)(0),                   // 39: writ.v1.Effect
+	(*Reason)(nil),                // 40: writ.v1.Reason
+	(*Obligation)(nil),            // 41: writ.v1.Obligation
+	(Outcome)(0),                  // 42: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 43: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 44: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	28, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	30, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
 	7,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	21, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	22, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	25, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	23, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	23, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	24, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	27, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	25, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
 	16, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
 	15, // 7: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	29, // 8: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	30, // 9: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	30, // 10: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	31, // 11: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	32, // 12: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	33, // 13: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	34, // 14: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	35, // 15: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	31, // 8: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	32, // 9: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	32, // 10: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	33, // 11: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	34, // 12: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	35, // 13: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	36, // 14: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	37, // 15: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
 	19, // 16: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
 	14, // 17: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
 	8,  // 18: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
@@ -3161,47 +3445,51 @@ var file_writ_v1_record_proto_depIdxs = []int32{
 	11, // 24: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
 	12, // 25: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
 	13, // 26: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	36, // 27: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	24, // 28: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	30, // 29: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	28, // 30: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	28, // 31: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	28, // 32: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	37, // 33: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	38, // 34: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	39, // 35: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	28, // 36: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	38, // 27: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	26, // 28: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	32, // 29: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	30, // 30: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	30, // 31: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	30, // 32: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	39, // 33: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	40, // 34: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	41, // 35: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	30, // 36: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 37: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
 	15, // 38: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
 	17, // 39: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
 	18, // 40: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	38, // 41: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	28, // 42: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 43: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	28, // 44: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	28, // 45: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	40, // 41: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	30, // 42: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	30, // 43: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	30, // 44: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	30, // 45: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
 	20, // 46: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	28, // 47: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	40, // 48: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	32, // 49: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	41, // 50: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	42, // 51: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	19, // 52: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	4,  // 53: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	26, // 54: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	24, // 55: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	24, // 56: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	2,  // 57: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	28, // 58: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 59: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	27, // 60: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	27, // 61: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	5,  // 62: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	63, // [63:63] is the sub-list for method output_type
-	63, // [63:63] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	21, // 47: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	22, // 48: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	22, // 49: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	30, // 50: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	30, // 51: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	42, // 52: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	34, // 53: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	43, // 54: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	44, // 55: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	19, // 56: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	4,  // 57: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	28, // 58: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	26, // 59: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	26, // 60: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	2,  // 61: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	30, // 62: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	3,  // 63: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	29, // 64: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	29, // 65: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	5,  // 66: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -3223,6 +3511,9 @@ func file_writ_v1_record_proto_init() {
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
+		(*EffectFacts_Pace)(nil),
+		(*EffectFacts_PassedBreaker)(nil),
+		(*EffectFacts_ToldBreaker)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3230,7 +3521,7 @@ func file_writ_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

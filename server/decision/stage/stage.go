@@ -16,6 +16,7 @@ var All = decision.Pipeline{
 	{Name: "purpose", Judge: Purpose},
 	{Name: "tool", Judge: Tool},
 	{Name: "call", Judge: Call},
+	{Name: "session", Judge: Session},
 	{Name: "ticket", Judge: Ticket},
 	{Name: "policy", Judge: Policy},
 	{Name: "budget", Judge: Budget},

@@ -19,7 +19,7 @@
 //	"tools/result"     as "tools/call"; "result", "prompt" and "connect" are Writ's own
 //	"prompt"           {"type": "destination", "id": host, "properties": {"vendor", "region"}}
 //	"connect"          as "prompt"
-//	context            purpose, session_id, tenant, ticket_id, call_decision_id,
+//	context            purpose, session_id, plan_depth, tenant, ticket_id, call_decision_id,
 //	                   arguments: the tool's arguments, passed on byte for byte,
 //	                   cost: {calls, tokens, micros, currency},
 //	                   content: {media_type, and data: a text, or document: any JSON},
@@ -35,7 +35,7 @@
 //
 // Without supported_obligations the draft says that nothing is known, and the
 // caller is taken to meet whatever Writ issues. "custom" means redact, route,
-// filter_tools, limit_output and watermark; what is not advertised is ignored.
+// filter_tools, limit_output, watermark and delay; what is not advertised is ignored.
 //
 // # Response
 //

@@ -27,6 +27,7 @@ var types = []struct{ native, authzen string }{
 	{"notify", typeNotification},
 	{"step_up", typeStepUp},
 	{"watermark", typeCustom},
+	{"delay", typeCustom},
 }
 
 // supported are the native types that a caller can meet, in the order above. nil
@@ -90,6 +91,10 @@ type (
 		custom
 		Text string `json:"text"`
 	}
+	delay struct {
+		custom
+		Millis int64 `json:"millis"`
+	}
 )
 
 // translateObligation fails on one that it does not know, because leaving it out
@@ -116,6 +121,8 @@ func translateObligation(o *writv1.Obligation) (obligation, error) {
 		out.Properties = limitOutput{custom{vendor, "limit_output"}, p.LimitOutput.GetMaxBytes()}
 	case *writv1.Obligation_Watermark:
 		out.Properties = watermark{custom{vendor, "watermark"}, p.Watermark.GetText()}
+	case *writv1.Obligation_Delay:
+		out.Properties = delay{custom{vendor, "delay"}, p.Delay.GetMillis()}
 	default:
 		return obligation{}, internal()
 	}

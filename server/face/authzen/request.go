@@ -42,6 +42,7 @@ type facts struct {
 	PrincipalProof       string         `json:"principal_proof"`
 	Purpose              string         `json:"purpose"`
 	SessionID            string         `json:"session_id"`
+	PlanDepth            uint32         `json:"plan_depth"`
 	Tenant               string         `json:"tenant"`
 	TicketID             string         `json:"ticket_id"`
 	CallDecisionID       string         `json:"call_decision_id"`

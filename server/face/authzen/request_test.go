@@ -12,7 +12,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 )
 
-var everything = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark"}
+var everything = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay"}
 
 // question is the request that call asks, with something more.
 func question(change func(*writv1.DecideRequest)) *writv1.DecideRequest {
@@ -58,6 +58,7 @@ func goodCalls() []good {
 		with("a proof", `"principal_proof":"a.b.c"`, func(q r) { q.PrincipalProof = "a.b.c" }),
 		{name: "a proof beside the token", body: swap(`"token":"`+agentToken+`"`, `"token":"`+agentToken+`","proof":"a.b.c"`),
 			want: question(func(q r) { q.PrincipalProof = "a.b.c" })},
+		with("plan depth", `"plan_depth":7`, func(q r) { q.PlanDepth = 7 }),
 		with("session and ticket", `"session_id":"s-1","ticket_id":"CHG-1"`, func(q r) { q.SessionId, q.TicketId = "s-1", "CHG-1" }),
 		with("arguments byte for byte", `"arguments": {"b" : 1.00,"a":"\u00e9\/", "n":null, "big":1e3 } `, func(q r) {
 			q.Arguments = []byte(`{"b" : 1.00,"a":"\u00e9\/", "n":null, "big":1e3 }`)
@@ -86,7 +87,7 @@ func goodCalls() []good {
 			q.SupportedObligations = []string{"notify", "step_up"}
 		}),
 		with("custom obligations", `"supported_obligations":["custom","custom"]`, func(q r) {
-			q.SupportedObligations = []string{"redact", "route", "filter_tools", "limit_output", "watermark"}
+			q.SupportedObligations = []string{"redact", "route", "filter_tools", "limit_output", "watermark", "delay"}
 		}),
 		with("obligations that are not advertised", `"supported_obligations":["redact","session_termination","STEP-UP",""]`, func(q r) {
 			q.SupportedObligations = nil

@@ -62,6 +62,7 @@ func obligations() []*writv1.Obligation {
 		{Id: "notify-1", Type: "notify", Params: &writv1.Obligation_Notify{Notify: &writv1.Notify{To: "oncall", Body: "<look>"}}},
 		{Id: "step_up-1", Type: "step_up", Params: &writv1.Obligation_StepUp{StepUp: &writv1.StepUp{AcrValue: "urn:loa:3"}}},
 		{Id: "watermark-1", Type: "watermark", Params: &writv1.Obligation_Watermark{Watermark: &writv1.Watermark{Text: "secret"}}},
+		{Id: "delay-1", Type: "delay", Params: &writv1.Obligation_Delay{Delay: &writv1.Delay{Millis: 250}}},
 	}
 }
 
@@ -74,6 +75,7 @@ var goldenObligations = []string{
 	`{"id":"notify-1","type":"notification","properties":{"to":"oncall","body":"<look>"}}`,
 	`{"id":"step_up-1","type":"step-up","properties":{"acr_value":"urn:loa:3"}}`,
 	`{"id":"watermark-1","type":"custom","properties":{"vendor":"writ","action":"watermark","text":"secret"}}`,
+	`{"id":"delay-1","type":"custom","properties":{"vendor":"writ","action":"delay","millis":250}}`,
 }
 
 func TestObligations(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
@@ -186,7 +187,7 @@ func compare(kind string, old, new items) []Datum {
 	return all
 }
 
-var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity"}
+var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker"}
 
 // data are the bundle's things by kind, in the order of kinds.
 func data(b Bundle) []items {
@@ -194,7 +195,7 @@ func data(b Bundle) []items {
 	for i := range all {
 		all[i] = items{}
 	}
-	all[0]["writ.yaml"] = map[string]string{"name": b.Name}
+	all[0]["writ.yaml"] = map[string]string{"name": b.Name, "plan depth": positive(b.Depth)}
 	for id, p := range b.Purposes {
 		all[1][id] = map[string]string{"tools": patterns(p.Tools), "vendors": strings.Join(p.Vendors, " "), "regions": strings.Join(p.Regions, " ")}
 	}
@@ -207,6 +208,11 @@ func data(b Bundle) []items {
 	}
 	for _, rule := range b.Budgets {
 		all[3][rule.ID] = budget(rule)
+	}
+	for _, rule := range b.Breakers {
+		all[6][rule.ID] = map[string]string{"failures": fmt.Sprint(rule.Failures), "open": rule.Open.String(), "longest": rule.Longest.String(),
+			"backoff": seconds(rule.Backoff), "per": per(rule.Per), "purposes": strings.Join(rule.Purposes, " "), "tools": patterns(rule.Tools),
+			"agents": strings.Join(rule.Agents, " ")}
 	}
 	for name, t := range b.Tools {
 		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
@@ -224,16 +230,36 @@ func data(b Bundle) []items {
 }
 
 func budget(r decision.BudgetRule) map[string]string {
-	var per []string
-	for _, d := range r.Per {
-		per = append(per, d.String())
-	}
 	zone := "UTC"
 	if r.Zone != nil {
 		zone = r.Zone.String()
 	}
 	return map[string]string{"unit": r.Unit.String(), "currency": r.Currency, "cap": fmt.Sprint(r.Cap), "window": r.Window.String(), "zone": zone,
-		"per": strings.Join(per, " "), "purposes": strings.Join(r.Purposes, " "), "tools": patterns(r.Tools), "agents": strings.Join(r.Agents, " ")}
+		"length": seconds(time.Duration(r.Length) * time.Second), "burst": positive(r.Burst), "unsettled": seconds(r.Unsettled),
+		"per": per(r.Per), "purposes": strings.Join(r.Purposes, " "), "tools": patterns(r.Tools), "agents": strings.Join(r.Agents, " ")}
+}
+
+// seconds and positive are empty for what is not set.
+func seconds(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+func positive(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func per(all []decision.Dimension) string {
+	var names []string
+	for _, d := range all {
+		names = append(names, d.String())
+	}
+	return strings.Join(names, " ")
 }
 
 func patterns(all []decision.ToolPattern) string {

@@ -52,6 +52,8 @@ type What struct {
 	Tokens   int64  `yaml:"tokens"`
 	Micros   int64  `yaml:"micros"`
 	Currency string `yaml:"currency"`
+	// Depth is how many steps of the agent's plan this one lies below.
+	Depth int64 `yaml:"depth"`
 	// Context is what the caller adds, for context.extra.
 	Context JSON `yaml:"context"`
 	// Supports are the obligations that the caller can meet; empty: all, ["-"]:
@@ -68,7 +70,7 @@ type Ask struct {
 }
 
 // supported are the obligations that there are.
-var supported = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark"}
+var supported = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay"}
 
 // Obligations are the types of obligation that the caller can meet.
 func (a *Ask) Obligations() []string {
@@ -108,7 +110,7 @@ func (a *Ask) Request(b *decision.Bundle, caller decision.Caller) (*decision.Req
 	r := &decision.Request{
 		Caller:    caller,
 		Principal: decision.Principal{Subject: a.Agent, OnBehalfOf: a.OnBehalfOf, Actors: a.Actors, Purposes: a.Carries, Tools: a.CarriesTools},
-		Phase:     phase, Session: a.Session, Purpose: a.Purpose, Ticket: a.Ticket,
+		Phase:     phase, Session: a.Session, Depth: a.Depth, Purpose: a.Purpose, Ticket: a.Ticket,
 		Destination: decision.Destination(a.Destination), Supports: a.Obligations(),
 		Cost: decision.Cost{Calls: 1, Tokens: a.Tokens, Micros: a.Micros, Currency: a.Currency},
 	}

@@ -125,20 +125,34 @@ func (r *reader) budgets(c *Case, name word) error {
 
 func knownBudgets(b *decision.Bundle, used map[string]int64) error {
 	for _, id := range slices.Sorted(maps.Keys(used)) {
-		if !slices.ContainsFunc(b.Budgets, func(rule decision.BudgetRule) bool { return rule.ID == id }) {
-			return fmt.Errorf("there is no budget %q", id)
+		if !slices.ContainsFunc(b.Budgets, func(rule decision.BudgetRule) bool { return rule.ID == id }) &&
+			!slices.ContainsFunc(b.Breakers, func(rule decision.BreakerRule) bool { return rule.ID == id }) {
+			return fmt.Errorf("there is no budget or breaker %q", id)
 		}
 	}
 	return nil
 }
 
 // Used are the counters that a request falls into, with what is used of the
-// budgets by id.
+// budgets by id: of a rate what was taken of its burst, of a breaker the failures in
+// turn, the last of them at that time.
 func Used(b *decision.Bundle, req *decision.Request, at time.Time, used map[string]int64) map[decision.BudgetKey]int64 {
 	counters := map[decision.BudgetKey]int64{}
+	vendor := b.Vendor(req.Destination)
 	for _, rule := range b.Budgets {
-		if amount, ok := used[rule.ID]; ok {
-			counters[rule.Key(req, b.Vendor(req.Destination), at)] = amount
+		amount, ok := used[rule.ID]
+		if !ok {
+			continue
+		}
+		key := rule.Key(req, vendor, at)
+		if rule.Window == decision.Rate {
+			amount = rule.Taken(amount, at)
+		}
+		counters[key] = amount
+	}
+	for _, rule := range b.Breakers {
+		if failures, ok := used[rule.ID]; ok {
+			counters[rule.Key(req, vendor)] = rule.After(failures, at).Held()
 		}
 	}
 	return counters

@@ -28,6 +28,7 @@ type obligation struct {
 	Body     string   `yaml:"body"`
 	ACR      string   `yaml:"acr"`
 	Text     string   `yaml:"text"`
+	Millis   int64    `yaml:"millis"`
 }
 
 func obligationOf(req *decision.Request, in decision.Obligation) obligation {
@@ -60,6 +61,8 @@ func obligationOf(req *decision.Request, in decision.Obligation) obligation {
 		o.ACR = duty.ACRValue
 	case decision.Watermark:
 		o.Text = duty.Text
+	case decision.Delay:
+		o.Millis = duty.For.Milliseconds()
 	}
 	return o
 }

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,6 +28,7 @@ var duties = []struct {
 	{decision.Notify{To: "t", Body: "b"}, obligation{To: "t", Body: "b"}},
 	{decision.StepUp{ACRValue: "a"}, obligation{ACR: "a"}},
 	{decision.Watermark{Text: "t"}, obligation{Text: "t"}},
+	{decision.Delay{For: 250 * time.Millisecond}, obligation{Millis: 250}},
 }
 
 func TestObligationOf(t *testing.T) {
@@ -55,7 +57,7 @@ func TestObligationOf(t *testing.T) {
 // Every word that is given is looked at.
 func TestWithin(t *testing.T) {
 	whole := obligation{Type: "t", Policy: "p", Target: "a", Method: "m", Fields: []string{"f"}, Vendor: "v", Region: "r", Host: "h", Keep: []string{"k"},
-		MaxBytes: 1, To: "t", Body: "b", ACR: "a", Text: "x"}
+		MaxBytes: 1, To: "t", Body: "b", ACR: "a", Text: "x", Millis: 1}
 	v := reflect.ValueOf(&whole).Elem()
 	for i := range v.NumField() {
 		other := whole

@@ -183,7 +183,7 @@ func TestWrong(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	files, b = sample(t, map[string]string{"a.yaml": "now: 2026-11-23T10:00:00Z\nbudgets: {x: {none: 1}}\n"})
-	if _, err := suite.Load(files, b); err == nil || err.Error() != `tests/a.yaml: budgets.x: there is no budget "none"` {
+	if _, err := suite.Load(files, b); err == nil || err.Error() != `tests/a.yaml: budgets.x: there is no budget or breaker "none"` {
 		t.Errorf("got %v", err)
 	}
 	files, b = sample(t, map[string]string{"a.yml": fixtures})
@@ -270,7 +270,7 @@ used: { refunds-daily: 19 }
 		"agent: x\npurpose: p\ntool: a/b\n":                                           "r.yaml: now is missing",
 		"now: 2026-11-23T10:00:00Z\nagent: x\npurpose: p\n":                           "r.yaml: a call and a result have a tool",
 		"now: 2026-11-23T10:00:00Z\nagnt: x\n":                                        `r.yaml:2:1: unknown field "agnt"`,
-		"now: 2026-11-23T10:00:00Z\nagent: x\npurpose: p\ntool: a/b\nused: {none: 1}": `r.yaml: used: there is no budget "none"`,
+		"now: 2026-11-23T10:00:00Z\nagent: x\npurpose: p\ntool: a/b\nused: {none: 1}": `r.yaml: used: there is no budget or breaker "none"`,
 	} {
 		if _, err := suite.ReadRequest("r.yaml", []byte(text), b); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

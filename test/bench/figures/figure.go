@@ -77,6 +77,8 @@ var figures = []figure{
 		func(r *results) float64 { return r.bundleHeap[policies10k] / (1 << 20) }},
 	{locksFigure + "last_allow_p99_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.stops.LastAllowP99 }},
 	{locksFigure + "last_allow_max_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.stops.LastAllowMax }},
+	{cutFigure + "p99_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.cutStops.LastAllowP99 }},
+	{cutFigure + "max_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.cutStops.LastAllowMax }},
 	{"hot_budget_over_naive_c64", "ratio", []load{{hotOne, hotCallers}, {hotNaive, hotCallers}},
 		func(r *results) float64 { return r.over(load{hotOne, hotCallers}, load{hotNaive, hotCallers}, rate) }},
 	{"hot_budget_3_over_1", "ratio", []load{{hotThree, hotCallers}, {hotOne, hotCallers}},

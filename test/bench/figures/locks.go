@@ -42,25 +42,47 @@ type stops struct {
 	Allowed, Denied int64
 }
 
-// locksFigure begins the names of the figures of stopping.
-const locksFigure = "lock_"
+// locksFigure begins the names of the figures of stopping, and cutFigure those of
+// stopping a server that the database tells of nothing.
+const (
+	locksFigure = "lock_"
+	cutFigure   = locksFigure + "last_allow_cut_"
+)
 
-// locks measures the figures of stopping, if one is wanted.
+// locks measures the figures of stopping, if some are wanted: first those of a
+// server that listens to the database, then the others.
 func (b *bench) locks(ctx context.Context, wanted []figure) error {
-	if !slices.ContainsFunc(wanted, func(f figure) bool { return strings.HasPrefix(f.name, locksFigure) }) {
-		return nil
+	for _, part := range []struct {
+		of     func(name string) bool
+		deafen bool
+		to     *stops
+		how    string
+	}{
+		{func(name string) bool {
+			return strings.HasPrefix(name, locksFigure) && !strings.HasPrefix(name, cutFigure)
+		}, false, &b.results.stops, "told of by the database"},
+		{func(name string) bool { return strings.HasPrefix(name, cutFigure) }, true, &b.results.cutStops, "told of by nobody"},
+	} {
+		if !slices.ContainsFunc(wanted, func(f figure) bool { return part.of(f.name) }) {
+			continue
+		}
+		t := b.servers[onPostgres]
+		if part.deafen {
+			if err := t.ask(ctx, "deafen", none{}, nil); err != nil {
+				return err
+			}
+		}
+		if err := b.generator.ask(ctx, "flip", flips{Address: t.address, DSN: t.dsn, Callers: 64, Flips: b.flips}, part.to); err != nil {
+			return err
+		}
+		s := *part.to
+		t.records += s.Allowed + s.Denied + 2*int64(b.flips)
+		if err := t.ask(ctx, "settle", t.records, nil); err != nil {
+			return err
+		}
+		b.note("%d stops, %s, under 64 callers (%d answers allowed, %d denied), from before each was begun: durable after p50 %.2f ms, p99 %.2f ms; the last allow after p50 %.2f ms",
+			b.flips, part.how, s.Allowed, s.Denied, 1e3*s.SetP50, 1e3*s.SetP99, 1e3*s.LastAllowP50)
 	}
-	t := b.servers[onPostgres]
-	if err := b.generator.ask(ctx, "flip", flips{Address: t.address, DSN: t.dsn, Callers: 64, Flips: b.flips}, &b.results.stops); err != nil {
-		return err
-	}
-	s := b.results.stops
-	t.records += s.Allowed + s.Denied + 2*int64(b.flips)
-	if err := t.ask(ctx, "settle", t.records, nil); err != nil {
-		return err
-	}
-	b.note("%d stops under 64 callers (%d answers allowed, %d denied), from before each was begun: durable after p50 %.2f ms, p99 %.2f ms; the last allow after p50 %.2f ms",
-		b.flips, s.Allowed, s.Denied, 1e3*s.SetP50, 1e3*s.SetP99, 1e3*s.LastAllowP50)
 	return nil
 }
 

@@ -41,6 +41,7 @@ type results struct {
 	replayed   float64            // records a second
 	tokens     map[string]float64 // microseconds, by figure
 	stops      stops
+	cutStops   stops // of a server that listens to nothing
 }
 
 func (r *results) median(l load, of func(sample) float64) float64 {

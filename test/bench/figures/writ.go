@@ -67,6 +67,7 @@ func playWrit(ctx context.Context) (*role, error) {
 	w := &writ{}
 	return &role{stop: w.stop, methods: map[string]func(json.RawMessage) (any, error){
 		"serve":  method(func(c writConfig) (writReady, error) { return w.serve(ctx, c) }),
+		"deafen": method(func(none) (none, error) { return none{}, w.deafen() }),
 		"settle": method(func(records int64) (none, error) { return none{}, w.settle(ctx, records) }),
 	}}, nil
 }
@@ -78,6 +79,39 @@ type writ struct {
 	changes int64
 	cancel  context.CancelFunc
 	served  chan error
+	// deaf ends the listening to the database, and heard is closed when it has
+	// ended; nil: there is none.
+	deaf  context.CancelFunc
+	heard chan struct{}
+}
+
+// listen has the locks looked at when the database tells of a change, as `writ
+// serve` does.
+func (w *writ) listen(ctx context.Context, locks *respond.Follower) {
+	listening, ok := w.store.(*postgres.Store)
+	if !ok {
+		return
+	}
+	ctx, w.deaf = context.WithCancel(ctx)
+	w.heard = make(chan struct{})
+	go func() {
+		defer close(w.heard)
+		listening.Listen(ctx, func(postgres.Topic) { locks.Hint() }, func(err error) {
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "the database:", err)
+			}
+		})
+	}()
+}
+
+// deafen ends the listening.
+func (w *writ) deafen() error {
+	if w.deaf == nil {
+		return errors.New("this server does not listen")
+	}
+	w.deaf()
+	<-w.heard
+	return nil
 }
 
 func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err error) {
@@ -127,6 +161,7 @@ func (w *writ) serve(ctx context.Context, c writConfig) (ready writReady, err er
 		go chosen.run(ctx)
 	}
 	go locks.Run(ctx)
+	w.listen(ctx, locks)
 	w.served = make(chan error, 1)
 	go func() { w.served <- s.Serve(ctx, grpcListener, httpListener) }()
 	return ready, nil
