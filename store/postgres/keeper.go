@@ -17,6 +17,10 @@ import (
 // database's clock, is fenced by whoever looks next.
 const tendEvery = 500 * time.Millisecond
 
+// tendTime is how long a look may take: a server that hangs is given up, and the next
+// look goes to the one in its place.
+const tendTime = 5 * time.Second
+
 // leaveTime is how long the end of a store may wait for returning its leases.
 const leaveTime = 3 * time.Second
 
@@ -83,7 +87,9 @@ func (k *keeper) start(tend func(context.Context)) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				tend(ctx)
+				soon, done := context.WithTimeout(ctx, tendTime)
+				tend(soon)
+				done()
 			}
 		}
 	}()
