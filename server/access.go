@@ -26,6 +26,9 @@ var rules = map[string]decision.Action{
 	writv1.DecisionService_Explain_FullMethodName:     decision.ToExplain,
 	writv1.DecisionService_Settle_FullMethodName:      decision.ToSettle,
 	writv1.TokenService_Exchange_FullMethodName:       decision.ToExchange,
+	writv1.BudgetService_List_FullMethodName:          decision.ToReadBudgets,
+	writv1.BudgetService_Get_FullMethodName:           decision.ToReadBudgets,
+	writv1.BudgetService_Change_FullMethodName:        decision.ToChangeBudget,
 
 	healthv1.Health_Check_FullMethodName:                                   anybody,
 	healthv1.Health_List_FullMethodName:                                    anybody,

@@ -44,6 +44,10 @@ func (p *pdp) methods(t testing.TB, tenant string) map[protoreflect.MethodDescri
 		"writ.v1.TokenService.Exchange":       &writv1.ExchangeRequest{RequestId: newID(t), Purposes: []string{"support"}, Count: 1, Tenant: tenant},
 		"writ.v1.DecisionService.Settle": &writv1.SettleRequest{DecisionId: newID(t), Tenant: tenant,
 			Outcome: writv1.Outcome_OUTCOME_SUCCEEDED},
+		"writ.v1.BudgetService.List": &writv1.BudgetServiceListRequest{Tenant: tenant},
+		"writ.v1.BudgetService.Get":  &writv1.BudgetServiceGetRequest{Tenant: tenant, Budget: "none"},
+		"writ.v1.BudgetService.Change": &writv1.BudgetServiceChangeRequest{RequestId: newID(t), Tenant: tenant, Budget: "none", Reason: "x",
+			Change: &writv1.BudgetServiceChangeRequest_Raise{Raise: 1}},
 	}
 	all := map[protoreflect.MethodDescriptor]proto.Message{}
 	protoregistry.GlobalFiles.RangeFilesByPackage("writ.v1", func(file protoreflect.FileDescriptor) bool {
@@ -111,7 +115,10 @@ func TestWhoMayCallWhat(t *testing.T) {
 		{"no Explain", "", all + `@id("no") forbid (principal, action == Action::"Explain", resource);`, func(m string) bool { return m != "Explain" }},
 		{"no Settle", "", all + `@id("no") forbid (principal, action == Action::"Settle", resource);`, func(m string) bool { return m != "Settle" }},
 		{"no Exchange", "", all + `@id("no") forbid (principal, action == Action::"Exchange", resource);`, func(m string) bool { return m != "Exchange" }},
-		{"enforcement", "", `@id("pep") permit (principal, action in Action::"Enforce", resource);`, func(m string) bool { return m != "Explain" && m != "Exchange" }},
+		{"no ReadBudgets", "", all + `@id("no") forbid (principal, action == Action::"ReadBudgets", resource);`, func(m string) bool { return m != "List" && m != "Get" }},
+		{"no ChangeBudget", "", all + `@id("no") forbid (principal, action == Action::"ChangeBudget", resource);`, func(m string) bool { return m != "Change" }},
+		{"no change of that budget", "", all + `@id("no") forbid (principal, action == Action::"ChangeBudget", resource) when { context.budget == "none" };`, func(m string) bool { return m != "Change" }},
+		{"enforcement", "", `@id("pep") permit (principal, action in Action::"Enforce", resource);`, func(m string) bool { return strings.HasPrefix(m, "Decide") || m == "Settle" }},
 		{"another path", "", `@id("path") permit (principal, action, resource) when { principal.path like "/admin/*" };`, func(string) bool { return false }},
 		{"its path", "", `@id("path") permit (principal, action, resource) when { principal.trustDomain == "example.org" && principal.path == "/gateway" };`, func(string) bool { return true }},
 		{"somebody else", "", `@id("other") permit (principal == Caller::"spiffe://example.org/other", action, resource);`, func(string) bool { return false }},

@@ -45,8 +45,8 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		if err != nil {
 			return nil, internal(s.log, "encoding a decision", err)
 		}
-		if snap.Locks != nil && d.Allowed() {
-			entry.Fenced, entry.Locks = true, snap.Locks.Version
+		if snap.Control != nil && d.Allowed() {
+			entry.Fenced, entry.Locks = true, snap.Control.Version
 		}
 		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req)
 		receipt, err := s.ledger.Commit(ctx, entry)
@@ -54,8 +54,8 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		case errors.Is(err, audit.ErrStale):
 			continue // decide again on what is true now
 		case errors.Is(err, audit.ErrFenced):
-			if err := s.locks.Look(ctx); err != nil {
-				return nil, s.unrecorded(ctx, "reading the locks", err)
+			if err := s.control.Look(ctx); err != nil {
+				return nil, s.unrecorded(ctx, "reading the control state", err)
 			}
 			continue
 		case err != nil:
@@ -90,17 +90,23 @@ func (s *Server) again(receipt audit.Receipt) (*writv1.DecideResponse, error) {
 // one decision is made by one bundle.
 func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered bool) (*decision.Snapshot, error) {
 	bundle, at := s.bundle(req), s.now().UTC().Truncate(time.Microsecond)
-	var locks *decision.Locks
-	if s.locks != nil {
-		locks = s.locks.Locks(ctx)
-	}
+	control := s.known(ctx)
 	want := bundle.Want(req, at)
 	want.Remembered = remembered
 	facts, err := s.ledger.Snapshot(ctx, want)
 	if err != nil {
 		return nil, err
 	}
-	return &decision.Snapshot{At: at, Bundle: bundle, Locks: locks, Facts: facts}, nil
+	return &decision.Snapshot{At: at, Bundle: bundle, Control: control, Facts: facts}, nil
+}
+
+// known is what people have changed at run time, as it is known; nil: nobody follows
+// that.
+func (s *Server) known(ctx context.Context) *decision.Control {
+	if s.control == nil {
+		return nil
+	}
+	return s.control.Control(ctx)
 }
 
 // decide decides, and beside it by the bundle's shadow, of which nothing but the
@@ -108,7 +114,7 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
 	if shadow := snap.Bundle.Beside(req.Caller.Tenant); shadow != nil {
-		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Locks: snap.Locks, Facts: snap.Facts})
+		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Facts: snap.Facts})
 	}
 	return d
 }

@@ -33,6 +33,12 @@ const (
 	errNotSigned    = writv1.ErrorReason_ERROR_REASON_NOT_SIGNED
 	errInternal     = writv1.ErrorReason_ERROR_REASON_INTERNAL
 	errForbidden    = writv1.ErrorReason_ERROR_REASON_CALLER_FORBIDDEN
+
+	errBudgetUnknown     = writv1.ErrorReason_ERROR_REASON_BUDGET_UNKNOWN
+	errAdjustmentUnknown = writv1.ErrorReason_ERROR_REASON_ADJUSTMENT_UNKNOWN
+	errAdjustmentsFull   = writv1.ErrorReason_ERROR_REASON_ADJUSTMENTS_FULL
+	errNeedsTicket       = writv1.ErrorReason_ERROR_REASON_CHANGE_NEEDS_TICKET
+	errTicket            = writv1.ErrorReason_ERROR_REASON_TICKET_REFUSED
 )
 
 // code is the gRPC code of each reason, as error.proto says. A reason that is
@@ -55,6 +61,12 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errForbidden:   codes.PermissionDenied,
 	errExchange:    codes.PermissionDenied,
 	errNotSigned:   codes.Unavailable,
+
+	errBudgetUnknown:     codes.NotFound,
+	errAdjustmentUnknown: codes.NotFound,
+	errAdjustmentsFull:   codes.FailedPrecondition,
+	errNeedsTicket:       codes.FailedPrecondition,
+	errTicket:            codes.FailedPrecondition,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

@@ -35,7 +35,8 @@ const workers = 64
 
 // validated are the messages whose rules are compiled at start.
 func validated() []proto.Message {
-	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{}}
+	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{},
+		&writv1.BudgetServiceListRequest{}, &writv1.BudgetServiceGetRequest{}, &writv1.BudgetServiceChangeRequest{}}
 }
 
 // newGRPC makes a server of all methods. more say how callers connect.
@@ -54,10 +55,14 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	}, more...)...)
 	g.RegisterService(described(writv1.DecisionService_ServiceDesc), &service{s: s})
 	g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
+	g.RegisterService(described(writv1.BudgetService_ServiceDesc), &budgetService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	if s.exchange != nil {
 		healthy.SetServingStatus(writv1.TokenService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	}
+	if s.budgets != nil {
+		healthy.SetServingStatus(writv1.BudgetService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	}
 	healthv1.RegisterHealthServer(g, healthy)
 	reflection.Register(g)
@@ -105,6 +110,24 @@ func (f *tokenService) Exchange(ctx context.Context, in *writv1.ExchangeRequest)
 	return answered(ctx, f.s, in, func(ctx context.Context, caller decision.Caller, in *writv1.ExchangeRequest) (*writv1.ExchangeResponse, error) {
 		return f.s.Exchange(ctx, caller, until, in)
 	})
+}
+
+// budgetService is the gRPC face of budgets.
+type budgetService struct {
+	writv1.UnimplementedBudgetServiceServer
+	s *Server
+}
+
+func (f *budgetService) List(ctx context.Context, in *writv1.BudgetServiceListRequest) (*writv1.BudgetServiceListResponse, error) {
+	return answered(ctx, f.s, in, f.s.ListBudgets)
+}
+
+func (f *budgetService) Get(ctx context.Context, in *writv1.BudgetServiceGetRequest) (*writv1.BudgetServiceGetResponse, error) {
+	return answered(ctx, f.s, in, f.s.GetBudget)
+}
+
+func (f *budgetService) Change(ctx context.Context, in *writv1.BudgetServiceChangeRequest) (*writv1.BudgetServiceChangeResponse, error) {
+	return answered(ctx, f.s, in, f.s.ChangeBudget)
 }
 
 // answered is what every gRPC method does.

@@ -81,9 +81,7 @@ func (s *Server) lapseOne(ctx context.Context, l audit.Lapse) error {
 	_, err = s.commitReport(ctx, &report{
 		caller: decision.Caller{Tenant: l.Tenant}, decision: id, digest: digest(nil, l.Tenant, "lapsed"),
 		outcome: writv1.Outcome_OUTCOME_LAPSED, reserved: reserved,
-		settle: func(used map[decision.BudgetKey]int64) decision.Settlement {
-			return decision.Lapse(reserved.Reservations, used)
-		},
+		settle: decision.Lapse,
 	})
 	if status.Code(err) == codes.AlreadyExists {
 		return nil // somebody has settled it meanwhile

@@ -24,9 +24,9 @@ func lockable(t *testing.T, adjust ...func(*pdp, *server.Config)) (*pdp, *respon
 	p := open(t, append([]func(*pdp, *server.Config){func(p *pdp, c *server.Config) {
 		p.locks.Store = p.store
 		var err error
-		f, err = respond.Follow(t.Context(), respond.Config{Store: &p.locks, Now: func() time.Time { return c.Now() }, Report: func(decision.Locks, error) {}})
+		f, err = respond.Follow(t.Context(), respond.Config{Store: &p.locks, Now: func() time.Time { return c.Now() }, Report: func(decision.Control, error) {}})
 		must(t, err)
-		c.Locks = f
+		c.Control = f
 	}}, adjust...)...)
 	return p, f
 }
@@ -48,7 +48,7 @@ func TestALockThatWasNotHeardOf(t *testing.T) {
 	p, f := lockable(t)
 	p.decide(t, p.listing(t), writv1.Effect_EFFECT_ALLOW)
 	p.lock(t, stopped("L-1"))
-	if got := f.Locks(t.Context()).Version; got != 0 {
+	if got := f.Control(t.Context()).Version; got != 0 {
 		t.Fatalf("it has heard of version %d", got)
 	}
 	answer := p.decide(t, p.listing(t), writv1.Effect_EFFECT_DENY)
@@ -117,11 +117,11 @@ type away struct {
 	away atomic.Bool
 }
 
-func (a *away) Locks(ctx context.Context, version int64) (audit.Row, error) {
+func (a *away) Control(ctx context.Context, version int64) (audit.Row, error) {
 	if a.away.Load() {
 		return audit.Row{}, errors.New("away")
 	}
-	return a.Store.Locks(ctx, version)
+	return a.Store.Control(ctx, version)
 }
 
 // The record says by which locks it was decided, and which hit.
@@ -135,7 +135,7 @@ func TestTheRecordTellsOfLocks(t *testing.T) {
 	must(t, err)
 	q, err := audit.QuestionOf(row.Body, nil)
 	must(t, err)
-	if q.Locks == nil || q.Locks.Version != 2 || !slices.ContainsFunc(q.Locks.Locks, func(l decision.Lock) bool { return l.ID == "L-1" }) || len(q.Locks.Locks) != 1 {
-		t.Errorf("got %+v", q.Locks)
+	if q.Control == nil || q.Control.Version != 2 || !slices.ContainsFunc(q.Control.Locks, func(l decision.Lock) bool { return l.ID == "L-1" }) || len(q.Control.Locks) != 1 {
+		t.Errorf("got %+v", q.Control)
 	}
 }

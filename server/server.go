@@ -49,10 +49,11 @@ type Tokens interface {
 	Verify(presented identity.Presented, at time.Time) (decision.Principal, error)
 }
 
-// Locks are the kill switches. Safe for concurrent use.
-type Locks interface {
-	// Locks are those in force; Stale where that could not be learnt for too long.
-	Locks(context.Context) *decision.Locks
+// Control is what people change at run time: locks and budgets. Safe for concurrent
+// use.
+type Control interface {
+	// Control is what is in force; Stale where that could not be learnt for too long.
+	Control(context.Context) *decision.Control
 	// Look learns what others have changed.
 	Look(context.Context) error
 }
@@ -67,8 +68,11 @@ type Config struct {
 	Bundle func(*decision.Request) *decision.Bundle
 	// Live is the bundle in force, whose access policies say who may call.
 	Live func() *decision.Bundle
-	// Locks are the kill switches; nil: there are none.
-	Locks Locks
+	// Control is what people change at run time; nil: nothing.
+	Control Control
+	// Budgets is what reading and changing budgets takes; nil: nobody does over the
+	// wire.
+	Budgets Budgets
 	// Recorded is told each decision that was recorded as new, with the bundle
 	// that made it, before it is answered; nil: nobody is. It must not keep them.
 	Recorded func(*decision.Bundle, *decision.Decision)
@@ -118,7 +122,6 @@ type Server struct {
 	ledger Ledger
 	bundle func(*decision.Request) *decision.Bundle
 	live   func() *decision.Bundle
-	locks  Locks
 	told   func(*decision.Bundle, *decision.Decision)
 	stages decision.Pipeline
 	tokens Tokens
@@ -134,6 +137,11 @@ type Server struct {
 	counts *counts
 
 	exchange *Exchange // nil: tokens are not exchanged
+	control  Control   // nil: nothing is changed at run time
+	budgets  Budgets   // nil: they are neither read nor changed over the wire
+	// changing is held by who changes a budget: one at a time, because each has every
+	// decision under way made anew, and none may keep others from locking.
+	changing chan struct{}
 
 	sealer  *audit.Sealer
 	flush   func(context.Context) error
@@ -168,10 +176,10 @@ func New(c Config) (*Server, error) {
 		c.InFlight = 1024
 	}
 	s := &Server{
-		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, locks: c.Locks, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
+		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, control: c.Control, budgets: c.Budgets, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
 		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, lapses: c.Lapses, exchange: c.Exchange,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
-		slots: make(chan struct{}, c.InFlight), counts: counts,
+		slots: make(chan struct{}, c.InFlight), changing: make(chan struct{}, 1), counts: counts,
 	}
 	listener := []grpc.ServerOption{grpc.NumStreamWorkers(workers)}
 	if c.TLS != nil {

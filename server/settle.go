@@ -38,8 +38,8 @@ func (s *Server) Settle(ctx context.Context, caller decision.Caller, in *writv1.
 	actual := actualCost(in, reserved.Reservations)
 	return s.commitReport(ctx, &report{
 		caller: caller, decision: in.DecisionId, digest: sum, outcome: in.Outcome, actual: actual, obligations: in.Obligations,
-		reserved: reserved, settle: func(used map[decision.BudgetKey]int64) decision.Settlement {
-			return decision.Settle(reserved.Reservations, actual, used)
+		reserved: reserved, settle: func(now []decision.Reservation, used map[decision.BudgetKey]int64) decision.Settlement {
+			return decision.Settle(now, actual, used)
 		},
 	})
 }
@@ -53,8 +53,8 @@ type report struct {
 	actual      decision.Cost
 	obligations []*writv1.ObligationReport
 	reserved    audit.Reserved
-	// settle is what it changes, given what the counters hold.
-	settle func(used map[decision.BudgetKey]int64) decision.Settlement
+	// settle is what it changes, by what was reserved and what the counters hold.
+	settle func(now []decision.Reservation, used map[decision.BudgetKey]int64) decision.Settlement
 }
 
 // commitReport records a report.
@@ -74,15 +74,22 @@ func (s *Server) commitReport(ctx context.Context, r *report) (*writv1.SettleRes
 			return nil, s.unrecorded(ctx, "reading a snapshot", err)
 		}
 		at := s.now().UTC().Truncate(time.Microsecond)
-		settlement := r.settle(facts.Used)
+		settlement := r.readjusted(s.known(ctx), facts.Used, at)
 		settlement.Effects = append(settlement.Effects, observed(r, at)...)
 		entry, answer, err := audit.Settled(id, r.caller, at, r.decision, r.digest, r.outcome, r.actual, r.obligations, settlement)
 		if err != nil {
 			return nil, internal(s.log, "encoding a settlement", err)
 		}
+		// What is refunded, or was reserved, is settled whatever was changed since.
+		entry.Fenced, entry.Locks = s.control != nil && settlement.Charges(), settlement.Control.Version
 		receipt, err := s.ledger.Commit(ctx, entry)
 		switch {
 		case errors.Is(err, audit.ErrStale):
+			continue
+		case errors.Is(err, audit.ErrFenced):
+			if err := s.control.Look(ctx); err != nil {
+				return nil, s.unrecorded(ctx, "reading the control state", err)
+			}
 			continue
 		case errors.Is(err, audit.ErrReused):
 			return nil, fail(errSettled, "the decision was settled with another report, or nobody settled it in time and its reservations have lapsed")
@@ -105,6 +112,23 @@ func observed(r *report, at time.Time) []decision.Effect {
 		return nil
 	}
 	return decision.Observed(r.reserved.Passed, at, r.outcome != writv1.Outcome_OUTCOME_SUCCEEDED)
+}
+
+// readjusted settles by the caps of now. Where nobody knows any more whether budgets
+// were changed, nothing is charged that was not reserved.
+func (r *report) readjusted(known *decision.Control, used map[decision.BudgetKey]int64, at time.Time) decision.Settlement {
+	now, made := known.Readjust(r.caller.Tenant, r.reserved.Reservations, at)
+	if known != nil && known.Stale {
+		for i := range now {
+			now[i].Frozen = true
+		}
+	}
+	settled := r.settle(now, used)
+	settled.Control.Adjustments = made
+	if known != nil {
+		settled.Control.Version = known.Version
+	}
+	return settled
 }
 
 // reserved is what the caller's decision reserved. Somebody else's decision is

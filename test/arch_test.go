@@ -35,7 +35,7 @@ var lattice = map[string]string{
 	"server/identity/jwks":      "server/identity",
 	"server/face/authzen":       "document proto/writ/v1 server/decision",
 	"server/quick":              "proto/writ/v1",
-	"server":                    "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity server/quick",
+	"server":                    "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity server/quick server/respond",
 	"store/lane":                "server/audit server/decision",
 	"store/sqlite":              "migrations server/audit server/decision store/lane",
 	"store/postgres":            "migrations server/audit server/decision store/lane",

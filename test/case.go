@@ -33,6 +33,8 @@ type Given struct {
 	Tickets []GivenTicket `yaml:"tickets"`
 	// Locks are in force for this case's tenant.
 	Locks []GivenLock `yaml:"locks"`
+	// Changes are in force of this case's tenant's budgets.
+	Changes []GivenChange `yaml:"changes"`
 	// Spent is what the counters that the first question falls into hold, by
 	// the budget's id.
 	Spent map[string]int64 `yaml:"spent"`
@@ -63,6 +65,22 @@ func (g GivenLock) Made(now time.Time, tenant string) (decision.Lock, error) {
 	effect, err := decision.ParseLockEffect(g.Effect)
 	return decision.Lock{ID: tenant + "." + g.ID, Target: target, Effect: effect, Until: now.Add(g.Until), Message: g.Message,
 		By: "a test", Reason: "To test."}, err
+}
+
+// GivenChange is a change of a budget; until is from the case's now.
+type GivenChange struct {
+	ID      string        `yaml:"id"`
+	Budget  string        `yaml:"budget"`
+	By      int64         `yaml:"by"`
+	Frozen  bool          `yaml:"frozen"`
+	Until   time.Duration `yaml:"until"`
+	Message string        `yaml:"message"`
+}
+
+// Made is the change at a time, for a tenant.
+func (g GivenChange) Made(now time.Time, tenant string) decision.Adjustment {
+	return decision.Adjustment{ID: tenant + "." + g.ID, Tenant: tenant, Budget: g.Budget, By: g.By, Frozen: g.Frozen, Until: now.Add(g.Until),
+		Message: g.Message, Actor: "a test", Reason: "To test."}
 }
 
 // Step is one question. Empty fields take the values of `defaults`.

@@ -84,7 +84,7 @@ type world struct {
 	used    map[decision.BudgetKey]int64
 	tokens  map[[32]byte]bool
 	calls   map[[16]byte]decision.CallFacts
-	locks   *decision.Locks
+	control *decision.Control
 }
 
 func newWorld(t *testing.T, c *Case, bundle *decision.Bundle) *world {
@@ -97,13 +97,16 @@ func newWorld(t *testing.T, c *Case, bundle *decision.Bundle) *world {
 		}
 		w.tickets[ticket.ID] = ticket
 	}
-	w.locks = &decision.Locks{Version: int64(len(c.Given.Locks))}
+	w.control = &decision.Control{Version: int64(len(c.Given.Locks) + len(c.Given.Changes))}
+	for _, given := range c.Given.Changes {
+		w.control.Adjustments = append(w.control.Adjustments, given.Made(c.Given.Now, caseCaller.Tenant))
+	}
 	for _, given := range c.Given.Locks {
 		l, err := given.Made(c.Given.Now, caseCaller.Tenant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.locks.Locks = append(w.locks.Locks, l)
+		w.control.Locks = append(w.control.Locks, l)
 	}
 	for key, amount := range c.spent(bundle) {
 		w.used[key] = amount
@@ -134,7 +137,7 @@ func (s *Step) pure(bundle *decision.Bundle, caller decision.Caller, calls [][16
 // decide answers one question with some stages and makes its effects true.
 func (w *world) decide(t *testing.T, stages decision.Pipeline, bundle *decision.Bundle, req *decision.Request, id [16]byte) *writv1.DecideResponse {
 	t.Helper()
-	snap := &decision.Snapshot{At: w.now, Bundle: bundle, Locks: w.locks, Facts: decision.Facts{TokenUsed: w.tokens[req.Principal.Token], Used: w.used}}
+	snap := &decision.Snapshot{At: w.now, Bundle: bundle, Control: w.control, Facts: decision.Facts{TokenUsed: w.tokens[req.Principal.Token], Used: w.used}}
 	if ticket, ok := w.tickets[req.Ticket]; ok {
 		copied := *ticket
 		snap.Ticket = &copied

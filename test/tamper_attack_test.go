@@ -151,14 +151,24 @@ var attacks = []struct {
 	}},
 	{"put older locks into force", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Lock })
-		s.raw.set(t, "lock_version", values{"version": int64(3)}, "record", s.raw.id(l.ID))
+		s.raw.set(t, "lock_version", values{"version": int64(4)}, "record", s.raw.id(l.ID))
 		row := s.waiting(t, func(r audit.Row) bool { return r.Kind == audit.Lock })
-		return about(row, -1, "locks", "another record's")
+		return about(row, -1, "control", "another record's")
 	}},
 	{"take the newest lock away", func(t *testing.T, s *scene) *audit.Problem {
-		s.raw.drop(t, "lock_version", values{"version": int64(3)})
+		s.raw.drop(t, "lock_version", values{"version": int64(4)})
 		row := s.waiting(t, func(r audit.Row) bool { return r.Kind == audit.Lock })
-		return about(row, -1, "locks", "the store lacks it")
+		return about(row, -1, "control", "the store lacks it")
+	}},
+	{"take a change of a budget away", func(t *testing.T, s *scene) *audit.Problem {
+		s.raw.drop(t, "lock_version", values{"version": int64(3)})
+		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Budget })
+		return about(l.Row, l.Index, "control", "the store lacks it")
+	}},
+	{"give the ticket of a change of a budget back", func(t *testing.T, s *scene) *audit.Problem {
+		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Budget })
+		s.raw.exec(t, "DELETE FROM ticket_use WHERE ticket = $1", "CHG-MORE")
+		return about(l.Row, l.Index, "redemption", "the store has no such use")
 	}},
 	{"delete the archive of a bundle in force", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Change })

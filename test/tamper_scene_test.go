@@ -20,6 +20,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
 	"github.com/writpdp/writ/store/postgres"
 	"github.com/writpdp/writ/store/sqlite"
@@ -129,6 +130,7 @@ func newScene(t *testing.T, engine string) *scene {
 	s.change(t, 2)
 	p.Lock(t, sceneLock("first", s.now))
 	p.Lock(t, sceneLock("second", s.now))
+	s.adjust(t)
 	checkpoints := 0
 	for s.seal(t, sceneChunk) > 0 {
 		if checkpoints++; checkpoints == 2 {
@@ -227,6 +229,22 @@ func (s *scene) change(t *testing.T, version int64) {
 	}
 }
 
+// adjust raises a budget that every record after it charges, with a ticket.
+func (s *scene) adjust(t *testing.T) {
+	t.Helper()
+	ticket := decision.Ticket{ID: "CHG-MORE", Principal: "ann", Tool: decision.ToolName{Server: decision.BudgetTools, Name: "raise"},
+		NotBefore: s.now, NotAfter: s.now.Add(time.Hour), MaxUses: 1, Approvers: []string{"bob"}}
+	if err := s.store.CreateTicket(t.Context(), "acme", ticket); err != nil {
+		t.Fatal(err)
+	}
+	raise := decision.Adjustment{ID: "A-more", Tenant: "acme", Budget: "agent-daily-calls", By: 7, Until: s.now.Add(24 * time.Hour)}
+	_, err := respond.Adjust(t.Context(), s.store, raise, audit.By{Actor: "ann", Reason: "The month's end.", Ticket: ticket.ID, At: s.now, ID: newID(t)},
+		&respond.Approval{Redeem: true, BudgetRequest: audit.BudgetRequest{ID: newID(t), AdmittedBy: []string{"all"}, Bundle: strings.Repeat("0", 64)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // sceneLock is a lock that stops nobody of the scene.
 func sceneLock(id string, now time.Time) decision.Lock {
 	return decision.Lock{ID: id, Target: decision.Target{Kind: decision.OfSession, Value: "nobody's"}, Effect: decision.LockDeny, Until: now.Add(24 * time.Hour)}
@@ -303,6 +321,9 @@ func (s *scene) kinds() string {
 		case audit.Lock:
 			seen["a lock"] = true
 			continue
+		case audit.Budget:
+			seen["a change of a budget"] = true
+			continue
 		}
 		seen["phase "+row.Phase.String()] = true
 		seen["effect "+writv1.Effect(row.Outcome).String()] = true
@@ -313,7 +334,7 @@ func (s *scene) kinds() string {
 		seen["pending"] = seen["pending"] || row.Kind == audit.Settlement
 	}
 	var missing []string
-	for _, want := range []string{"a settlement", "a change", "a lock", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
+	for _, want := range []string{"a settlement", "a change", "a lock", "a change of a budget", "a ticket", "pending", "tenant acme", "tenant bolt", "tenant cove",
 		"phase LIST", "phase PROMPT", "phase CALL", "phase RESULT", "phase CONNECT",
 		"effect EFFECT_DENY", "effect EFFECT_ALLOW", "effect EFFECT_REDACT", "effect EFFECT_ROUTE"} {
 		if !seen[want] {

@@ -83,8 +83,8 @@ var covered = map[string]fault{
 	"rollout.version": {what: "rollout", changes: apart},
 	"rollout.record":  {what: "rollout"},
 
-	"lock_version.version": {what: "locks", changes: apart},
-	"lock_version.record":  {what: "locks"},
+	"lock_version.version": {what: "control", changes: apart},
+	"lock_version.record":  {what: "control"},
 
 	"bundle.digest":  {what: "archive", changes: cuts},
 	"bundle.archive": {what: "archive", changes: flips},
@@ -359,7 +359,7 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 		ids = append(ids, before["decision"], after["decision"])
 		right = tenant && slices.ContainsFunc(ids, func(id any) bool { return idIn(id) == p.Record })
 	case "ticket_use", "used_token":
-		right = named && (tenant || p.Tenant == "")
+		right = named && (tenant || p.Tenant == "" || p.Tenant == decision.System) // a change of a budget redeems its tenant's ticket
 		index = p.Index
 	case "rollout", "lock_version":
 		right, index = s.changed(p, before["version"].(int64), after["version"].(int64)), p.Index

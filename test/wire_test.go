@@ -129,7 +129,10 @@ func seed(t *testing.T, p *writtest.PDP, c *Case) int64 {
 		}
 		p.Lock(t, l)
 	}
-	records := int64(len(c.Given.Locks))
+	for _, given := range c.Given.Changes {
+		p.Adjust(t, given.Made(c.Given.Now, c.Name))
+	}
+	records := int64(len(c.Given.Locks) + len(c.Given.Changes))
 	if len(c.Given.Spent) == 0 {
 		return records
 	}

@@ -158,7 +158,7 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		return nil, errors.Join(err, d.store.close())
 	}
 	d.server, err = server.New(server.Config{
-		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Locks: d.locks, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
+		Ledger: d.store.ledger, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Control: d.locks, Budgets: d.store, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},

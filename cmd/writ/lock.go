@@ -17,18 +17,18 @@ import (
 	"github.com/writpdp/writ/server/respond"
 )
 
-// followLocks knows the locks that a store has.
+// followLocks knows the locks and changes of budgets that a store has.
 func followLocks(ctx context.Context, store respond.Store, log *slog.Logger) (*respond.Follower, error) {
-	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(l decision.Locks, err error) {
+	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(l decision.Control, err error) {
 		if err != nil {
 			log.Error("the locks", "in_force", l.Version, "error", err)
 			return
 		}
-		log.Info("the locks", "in_force", l.Version, "locks", len(l.Locks))
+		log.Info("the locks", "in_force", l.Version, "locks", len(l.Locks), "budget_changes", len(l.Adjustments))
 	}})
 }
 
-// lockFlags are those of every change of the locks.
+// lockFlags are those of every change of locks and budgets.
 type lockFlags struct {
 	storeFlags `embed:""`
 	Reason     string `required:"" placeholder:"TEXT" help:"Why, in a sentence; it is in the log for good."`
@@ -116,7 +116,7 @@ func (c lockCmd) Run(ctx context.Context, to streams) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(to.out, "%s: %s %s until %s (version %d)\n", l.ID, effect, targetText(target), made.Lock.Until.Format(time.RFC3339), made.Locks.Version)
+		fmt.Fprintf(to.out, "%s: %s %s until %s (version %d)\n", l.ID, effect, targetText(target), made.Lock.Until.Format(time.RFC3339), made.Control.Version)
 		return nil
 	})
 }
@@ -145,7 +145,7 @@ func (c unlockCmd) Run(ctx context.Context, to streams) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(to.out, "%s: lifted (version %d)\n", c.ID, made.Locks.Version)
+		fmt.Fprintf(to.out, "%s: lifted (version %d)\n", c.ID, made.Control.Version)
 		return nil
 	})
 }
@@ -162,12 +162,14 @@ func (c locksCmd) Run(ctx context.Context, to streams) error {
 	if c.Limit < 1 {
 		return usageError("--limit must be positive")
 	}
-	if !c.History {
-		c.Limit = 1
-	}
-	var changes []audit.LockFacts
+	var newest audit.ControlFacts
+	var changes []audit.ControlFacts
 	err := c.use(ctx, false, func(store dataStore) (err error) {
-		changes, err = respond.History(ctx, store, c.Limit)
+		if c.History {
+			changes, err = respond.History(ctx, store, c.Limit, respond.OfLocks)
+		} else {
+			newest, err = respond.Newest(ctx, store)
+		}
 		return err
 	})
 	if err != nil {
@@ -176,10 +178,7 @@ func (c locksCmd) Run(ctx context.Context, to streams) error {
 	if c.History {
 		return printLockHistory(to, c.Output, changes)
 	}
-	var locks []decision.Lock
-	if len(changes) > 0 {
-		locks = respond.InForce(changes[0].Locks.Locks, time.Now())
-	}
+	locks := respond.InForce(newest.Control.Locks, time.Now())
 	if c.Output == "json" {
 		all := []map[string]any{}
 		for i := range locks {
@@ -200,13 +199,13 @@ func (c locksCmd) Run(ctx context.Context, to streams) error {
 	return w.Flush()
 }
 
-func printLockHistory(to streams, output string, changes []audit.LockFacts) error {
+func printLockHistory(to streams, output string, changes []audit.ControlFacts) error {
 	if output == "json" {
 		all := []map[string]any{}
 		for i := range changes {
 			h := &changes[i]
-			all = append(all, map[string]any{"version": h.Locks.Version, "at": h.At, "action": lockAction(h), "lock": lockJSON(&h.Lock),
-				"actor": h.Actor, "reason": h.Reason, "ticket": h.Ticket, "in_force": len(h.Locks.Locks)})
+			all = append(all, map[string]any{"version": h.Control.Version, "at": h.At, "action": lockAction(h), "lock": lockJSON(&h.Lock),
+				"actor": h.Actor, "reason": h.Reason, "ticket": h.Ticket, "in_force": len(h.Control.Locks)})
 		}
 		return printJSON(to, all)
 	}
@@ -214,13 +213,13 @@ func printLockHistory(to streams, output string, changes []audit.LockFacts) erro
 	fmt.Fprintln(w, "VERSION\tAT\tACTION\tID\tEFFECT\tTARGET\tBY\tTICKET\tREASON")
 	for i := range changes {
 		h := &changes[i]
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Locks.Version, h.At.Format(time.RFC3339), lockAction(h), h.Lock.ID,
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Control.Version, h.At.Format(time.RFC3339), lockAction(h), h.Lock.ID,
 			h.Lock.Effect, targetText(h.Lock.Target), h.Actor, or(h.Ticket, "-"), h.Reason)
 	}
 	return w.Flush()
 }
 
-func lockAction(h *audit.LockFacts) string {
+func lockAction(h *audit.ControlFacts) string {
 	if h.Lifted {
 		return "LIFT"
 	}

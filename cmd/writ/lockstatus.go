@@ -48,7 +48,7 @@ func statusOf(r *decision.Replica, newest int64, now time.Time) serverStatus {
 
 // Run prints which servers go by which locks.
 func (c lockStatusCmd) Run(ctx context.Context, to streams) error {
-	var newest audit.LockFacts
+	var newest audit.ControlFacts
 	var replicas []decision.Replica
 	err := c.use(ctx, false, func(store dataStore) (err error) {
 		if newest, err = respond.Newest(ctx, store); err == nil {
@@ -62,15 +62,15 @@ func (c lockStatusCmd) Run(ctx context.Context, to streams) error {
 	now, states := time.Now(), map[string]int{}
 	servers := make([]serverStatus, 0, len(replicas))
 	for i := range replicas {
-		s := statusOf(&replicas[i], newest.Locks.Version, now)
+		s := statusOf(&replicas[i], newest.Control.Version, now)
 		states[s.State]++
 		servers = append(servers, s)
 	}
 	if c.Output == "json" {
-		return printJSON(to, map[string]any{"version": newest.Locks.Version, "servers": servers})
+		return printJSON(to, map[string]any{"version": newest.Control.Version, "servers": servers})
 	}
 	fmt.Fprintf(to.out, "version %d; of %d servers %d go by it, %d are behind, %d silent\n",
-		newest.Locks.Version, len(servers), states["current"], states["behind"], states["silent"])
+		newest.Control.Version, len(servers), states["current"], states["behind"], states["silent"])
 	w := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
 	for _, s := range servers {
 		fmt.Fprintf(w, "%s\t%s\tversion %d since %s\ttold %s\n", printable(s.Name), s.State, s.Version, s.Since.Format(time.RFC3339Nano), s.Told.Format(time.RFC3339))

@@ -91,11 +91,17 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 				kind = "certificate"
 			}
 		case audit.Lock:
-			change, err := audit.LockFactsOf(r.Body)
+			change, err := audit.ControlFactsOf(r.Body)
 			if err != nil {
 				return err
 			}
 			kind, effect = fmt.Sprint("lock ", change.Lock.ID), lockAction(&change)
+		case audit.Budget:
+			change, err := audit.ControlFactsOf(r.Body)
+			if err != nil {
+				return err
+			}
+			kind, effect = fmt.Sprint("budget ", change.Budget.Adjustment.Budget), budgetAction(change.Budget)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.Format(time.RFC3339Nano), uuid.UUID(r.ID), kind, effect,
 			or(phaseName(r.Phase), "-"), or(r.Principal, "-"), or(r.Purpose, "-"), or(strings.Trim(r.Server+"/"+r.Tool, "/"), "-"))
@@ -216,7 +222,7 @@ func (c logVerifyCmd) Run(ctx context.Context, to streams) error {
 func reportJSON(r audit.Report) map[string]any {
 	out := map[string]any{
 		"ok": r.Problem == nil, "leaves": r.Leaves, "pending": r.Pending, "settlements": r.Settlements, "exchanges": r.Exchanges,
-		"changes": r.Changes, "locks": r.Locks, "archives": r.Archives, "checkpoints": r.Checkpoints, "tiles": r.Tiles, "counters": r.Counters, "redemptions": r.Redemptions,
+		"changes": r.Changes, "locks": r.Locks, "budget_changes": r.Budgets, "archives": r.Archives, "checkpoints": r.Checkpoints, "tiles": r.Tiles, "counters": r.Counters, "redemptions": r.Redemptions,
 		"tokens": r.Tokens, "root": hex.EncodeToString(r.Root[:]),
 	}
 	if p := r.Problem; p != nil {
@@ -233,8 +239,8 @@ func printReport(out io.Writer, r audit.Report, took time.Duration) {
 	}
 	fmt.Fprintf(out, "%s\n", verdict)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "  sealed records\t%d\n  unsealed records\t%d\n  settlements\t%d\n  exchanges\t%d\n  changes\t%d\n  lock changes\t%d\n  checkpoints\t%d\n  tiles\t%d\n",
-		r.Leaves, r.Pending, r.Settlements, r.Exchanges, r.Changes, r.Locks, r.Checkpoints, r.Tiles)
+	fmt.Fprintf(w, "  sealed records\t%d\n  unsealed records\t%d\n  settlements\t%d\n  exchanges\t%d\n  changes\t%d\n  lock changes\t%d\n  budget changes\t%d\n  checkpoints\t%d\n  tiles\t%d\n",
+		r.Leaves, r.Pending, r.Settlements, r.Exchanges, r.Changes, r.Locks, r.Budgets, r.Checkpoints, r.Tiles)
 	fmt.Fprintf(w, "  budget counters\t%d\n  ticket uses\t%d\n  used tokens\t%d\n  bundle archives\t%d\n  root\t%x\n  time\t%s\n",
 		r.Counters, r.Redemptions, r.Tokens, r.Archives, r.Root, took.Round(time.Millisecond))
 	w.Flush()

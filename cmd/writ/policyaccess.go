@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -18,6 +19,9 @@ type policyAccessCmd struct {
 	Caller string `arg:"" help:"The caller's SPIFFE ID."`
 	Tenant string `required:"" placeholder:"TENANT" help:"The caller's tenant, as the server's configuration gives it."`
 	For    string `placeholder:"TENANT" help:"The tenant that its requests name. Without: its own."`
+	Change string `default:"raise" enum:"raise,lower,freeze,thaw,restore,withdraw" help:"The change of a budget that ChangeBudget is asked for: ${enum}."`
+	Budget string `placeholder:"ID" help:"Which budget it changes."`
+	Amount int64  `default:"1" help:"By how much it changes the cap; a freeze and its end by 0."`
 	Output string `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
 }
 
@@ -25,11 +29,35 @@ type policyAccessCmd struct {
 type admission struct {
 	Action   decision.Action `json:"action"`
 	Admitted bool            `json:"admitted"`
-	Policies []string        `json:"policies,omitempty"`
+	// NeedsTicket says that nothing but a ticket lacks.
+	NeedsTicket bool     `json:"needs_ticket,omitempty"`
+	Policies    []string `json:"policies,omitempty"`
+}
+
+func (a admission) String() string {
+	switch {
+	case a.Admitted:
+		return "yes"
+	case a.NeedsTicket:
+		return "with a ticket"
+	}
+	return "no"
+}
+
+// asked is the change that ChangeBudget is asked for: for an hour.
+func (c policyAccessCmd) asked() *decision.BudgetChange {
+	change := &decision.BudgetChange{Kind: decision.ChangeKind(c.Change), Budget: c.Budget, Amount: c.Amount, Lasts: time.Hour}
+	if change.Kind == decision.Freezes || change.Kind == decision.Thaws {
+		change.Amount = 0
+	}
+	return change
 }
 
 // Run prints what the caller may do.
 func (c policyAccessCmd) Run(to streams) error {
+	if c.Amount < 0 {
+		return usageError("--amount has no sign: --change says which way")
+	}
 	if _, err := spiffeid.FromString(c.Caller); err != nil {
 		return usageError(fmt.Sprintf("%q is no SPIFFE ID: %v", c.Caller, err))
 	}
@@ -51,8 +79,13 @@ func (c policyAccessCmd) Run(to streams) error {
 	}
 	var all []admission
 	for _, action := range access.Actions() {
-		a := admission{Action: action}
-		a.Admitted, a.Policies = policies.Explain(decision.Caller{SPIFFEID: c.Caller, Tenant: c.Tenant}, action, c.For)
+		a, caller := admission{Action: action}, decision.Caller{SPIFFEID: c.Caller, Tenant: c.Tenant}
+		if action == decision.ToChangeBudget {
+			says := policies.AdmitsChange(caller, c.For, c.asked())
+			a.Admitted, a.NeedsTicket, a.Policies = says.Admitted, says.NeedsTicket, says.Policies
+		} else {
+			a.Admitted, a.Policies = policies.Explain(caller, action, c.For)
+		}
 		all = append(all, a)
 	}
 	if c.Output == "json" {
@@ -65,7 +98,7 @@ func (c policyAccessCmd) Run(to streams) error {
 	}
 	w := tabwriter.NewWriter(to.out, 0, 0, 2, ' ', 0)
 	for _, a := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", a.Action, map[bool]string{true: "yes", false: "no"}[a.Admitted], strings.Join(a.Policies, ", "))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", a.Action, a, strings.Join(a.Policies, ", "))
 	}
 	return w.Flush()
 }

@@ -59,7 +59,7 @@ func probes(bundle *follow.Follower, certificates *transport.Source, locks *resp
 			status, ready := certificates.Ready()
 			state.Certificates, state.Ready = &status, state.Ready && ready
 		}
-		known := locks.Locks(r.Context())
+		known := locks.Control(r.Context())
 		state.Locks, state.Ready = lockState{known.Version, known.Stale}, state.Ready && !known.Stale
 		if clocks != nil {
 			s := clocks.State()

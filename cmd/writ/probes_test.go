@@ -21,7 +21,7 @@ func TestNotReadyWithAnotherClock(t *testing.T) {
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), fileStore))
 	must(t, err)
 	defer store.Close()
-	locks, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Locks, error) {}})
+	locks, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Control, error) {}})
 	must(t, err)
 	metrics, err := telemetry.New()
 	must(t, err)

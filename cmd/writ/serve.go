@@ -361,7 +361,7 @@ func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server
 	}
 	return server.New(server.Config{
 		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
-		Locks: p.locks, Routes: routes, Stages: stage.All, Tokens: p.tokens,
+		Control: p.locks, Budgets: p.store, Routes: routes, Stages: stage.All, Tokens: p.tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,
 		Sealer: p.store.sealer(signer, log), Lapses: p.store, Exchange: p.exchange,
 		Now: time.Now, Random: rand.Reader, Log: log, Meter: p.metrics.Meter(),

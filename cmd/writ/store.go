@@ -44,9 +44,10 @@ type dataStore interface {
 	Tickets(ctx context.Context, tenant string) ([]decision.Ticket, error)
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
-	Locks(ctx context.Context, version int64) (audit.Row, error)
+	Control(ctx context.Context, version int64) (audit.Row, error)
 	server.Lapses
 	respond.Roll
+	respond.Counters
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
 	Close() error

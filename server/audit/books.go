@@ -36,6 +36,10 @@ type books struct {
 	// decisions there was a settlement.
 	lapses  map[mark]Lapse
 	settled map[mark]bool
+	// control are the changes of budgets in force, by the version of the control
+	// state, and early the caps whose version has not come yet.
+	control map[int64][]decision.Adjustment
+	early   []charged
 }
 
 // mark is a digest of a thing's kind, tenant and name. 128 bits: no two things
@@ -88,6 +92,7 @@ func newBooks(at time.Time) books {
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
 		lapses: map[mark]Lapse{}, settled: map[mark]bool{},
 		uses: map[TicketUse]int64{}, versions: map[versionKey]*storedVersion{}, named: map[[32]byte]Row{},
+		control: map[int64][]decision.Adjustment{},
 	}
 }
 
@@ -115,6 +120,8 @@ func (b *books) enter(r *record, index int64) *Problem {
 		key = markOf("l", r.Tenant, []byte(r.Key))
 	case r.Kind == Exchange:
 		key = markOf("x", r.Tenant, []byte(r.Key))
+	case r.Kind == Budget:
+		key = markOf("b", r.Tenant, []byte(r.Key))
 	case r.Outcome != decision.Denied:
 		standing = allowed
 	}
@@ -138,7 +145,7 @@ func (b *books) enter(r *record, index int64) *Problem {
 			return p
 		}
 	}
-	return nil
+	return b.caps(r, index)
 }
 
 // settle wants a settlement's decision. It may come later: the order of the log
@@ -188,18 +195,19 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 	case decision.Observe:
 		b.tally(r.Tenant, e.Key).most = math.MaxInt64
 	case decision.Redeem:
-		use := Redemption{Tenant: r.Tenant, Ticket: e.Ticket, Record: r.ID}
+		use := Redemption{Tenant: e.Of(r.Tenant), Ticket: e.Ticket, Record: r.ID}
 		if met, ok := b.redeemed[use]; !ok || met {
 			return about(&r.Row, index, "redemption", fmt.Sprintf("the record redeems ticket %q; the store has no such use", e.Ticket))
 		}
 		b.redeemed[use] = true
-		b.uses[TicketUse{Tenant: r.Tenant, Ticket: e.Ticket}]++
+		b.uses[TicketUse{Tenant: use.Tenant, Ticket: e.Ticket}]++
 	case decision.Consume:
 		return b.consume(r, index, e)
 	case decision.Rollout:
 		return b.rollout(r, index, &e)
-	case decision.Locks:
-		return b.version(r, index, versionKey{LockChain, e.Version})
+	case decision.Control:
+		b.control[e.Version] = e.Adjustments
+		return b.version(r, index, versionKey{ControlChain, e.Version})
 	}
 	return nil
 }

@@ -191,7 +191,7 @@ func budgetLines(lines []decision.BudgetLine) []*writv1.BudgetLine {
 		l := &lines[i]
 		all[i] = writv1.BudgetLine{
 			Budget: l.Budget, Unit: writv1.Unit(l.Unit), Currency: l.Currency,
-			Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Exhausted: l.Exhausted, Overrun: l.Overrun,
+			Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Adjusted: l.Adjusted, Exhausted: l.Exhausted, Overrun: l.Overrun,
 		}
 		if !l.Resets.IsZero() {
 			resets[i].Seconds, resets[i].Nanos = l.Resets.Unix(), int32(l.Resets.Nanosecond())
@@ -207,7 +207,7 @@ func budgetLines(lines []decision.BudgetLine) []*writv1.BudgetLine {
 func budgetLine(l *writv1.BudgetLine) decision.BudgetLine {
 	line := decision.BudgetLine{
 		Budget: l.Budget, Unit: decision.Unit(l.Unit), Currency: l.Currency,
-		Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Exhausted: l.Exhausted, Overrun: l.Overrun,
+		Reserved: l.Reserved, Remaining: l.Remaining, Cap: l.Cap, Adjusted: l.Adjusted, Exhausted: l.Exhausted, Overrun: l.Overrun,
 	}
 	if l.ResetsAt != nil {
 		line.Resets = l.ResetsAt.AsTime()

@@ -17,9 +17,9 @@ var (
 	// ErrStale: a guard failed, so the decision rests on facts that are no
 	// longer true. Nothing was written; decide again on a new snapshot.
 	ErrStale = errors.New("the snapshot is stale")
-	// ErrFenced: others have changed the locks that the decision rests on. Nothing
+	// ErrFenced: others have changed the locks or budgets that the decision rests on. Nothing
 	// was written; read the locks and decide again.
-	ErrFenced = errors.New("the locks were changed")
+	ErrFenced = errors.New("the locks or budgets were changed")
 	// ErrReused: the idempotency key belongs to a request with another digest.
 	// Nothing was written.
 	ErrReused = errors.New("the request id was used for another request")
@@ -41,6 +41,7 @@ const (
 	Notice
 	Lock
 	Exchange Kind = 20
+	Budget   Kind = 30
 )
 
 // Row is a record as a store keeps it. Every field but Body is derived from
@@ -51,8 +52,8 @@ type Row struct {
 	ID   [16]byte
 	Kind Kind
 	// Key is the idempotency key, unique within tenant and kind: the request id of
-	// a decision or an exchange, a settlement's decision id, and of other kinds
-	// its own.
+	// a decision, an exchange or a change of a budget, a settlement's decision id,
+	// and of other kinds its own.
 	Key string
 	// Digest is that of the request, or of the change itself: the same key with
 	// another is refused.
@@ -85,8 +86,9 @@ type Entry struct {
 	Effects []decision.Effect
 	// Async allows a ledger to answer before the record is durable.
 	Async bool
-	// Fenced says that the entry rests on the locks of a version, and must not be
-	// committed once there are newer ones: then it is ErrFenced.
+	// Fenced says that the entry rests on a version of the control state, of locks
+	// and budgets, and must not be committed once there is a newer one: then it is
+	// ErrFenced.
 	Fenced bool
 	Locks  int64
 }
@@ -182,7 +184,7 @@ type Chain uint8
 // The chains.
 const (
 	RolloutChain Chain = iota + 1
-	LockChain
+	ControlChain
 )
 
 // String is what a Problem calls it.
@@ -190,8 +192,8 @@ func (c Chain) String() string {
 	switch c {
 	case RolloutChain:
 		return "rollout"
-	case LockChain:
-		return "locks"
+	case ControlChain:
+		return "control"
 	}
 	return "unknown"
 }

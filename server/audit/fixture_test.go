@@ -247,8 +247,8 @@ func (m *memory) commit(e Entry) {
 			m.tokens = append(m.tokens, UsedToken{Tenant: e.Tenant, Token: effect.Token, Record: e.ID, Expires: effect.Expires})
 		case decision.Rollout:
 			m.versions = append(m.versions, VersionRow{Chain: RolloutChain, Version: effect.Version, Record: e.ID})
-		case decision.Locks:
-			m.versions = append(m.versions, VersionRow{Chain: LockChain, Version: effect.Version, Record: e.ID})
+		case decision.Control:
+			m.versions = append(m.versions, VersionRow{Chain: ControlChain, Version: effect.Version, Record: e.ID})
 		}
 	}
 }

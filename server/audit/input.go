@@ -118,8 +118,8 @@ func snapshotFacts(req *decision.Request, snap *decision.Snapshot, d *decision.D
 	if call := snap.Call; call != nil && req.Phase == decision.Result {
 		some().Call = &writv1.CallFacts{Allowed: call.Allowed, Fits: call.Fits(req), SameToken: call.Token == req.Principal.Token}
 	}
-	if locks := snap.Locks; locks != nil && (locks.Version > 0 || locks.Stale) {
-		lockSnapshot(some(), snap, d.Locks())
+	if c := snap.Control; c != nil && (c.Version > 0 || c.Stale) {
+		controlSnapshot(some(), snap, d)
 	}
 	for i := range d.Findings {
 		f := &d.Findings[i]
@@ -201,6 +201,9 @@ func checkInput(in *writv1.DecisionEvent, denied bool) error {
 		if c.GetUsed() < 0 {
 			return errors.New("counters: a use is negative")
 		}
+	}
+	if _, err := adjustmentsOf(facts.GetAdjustments()); err != nil {
+		return err
 	}
 	if t := facts.GetTicket(); t != nil && (t.NotBefore.CheckValid() != nil || t.NotAfter.CheckValid() != nil) {
 		return errors.New("a ticket's time is absent or malformed")

@@ -12,51 +12,63 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// LockFacts is a change of the locks, as its record has it.
-type LockFacts struct {
+// ControlFacts is a change of the control state, as its record has it: of a lock or
+// of a budget.
+type ControlFacts struct {
 	// At is when it was made.
 	At time.Time
 	// Actor is who made it: 1 to 2048 bytes.
 	Actor string
-	// Lock is the one that was set, or Lifted.
+	// Lock is the one that was set, or Lifted; zero where Budget is not nil.
 	Lock   decision.Lock
 	Lifted bool
+	// Budget is what was changed of a budget; nil: a lock was.
+	Budget *BudgetChange
 	// Reason is why: 1 to 1024 bytes.
 	Reason string
 	// Ticket approves it: at most 128 bytes; empty: none was named.
 	Ticket string
-	// Locks are all of them after it.
-	Locks decision.Locks
+	// Control is all that is in force after it.
+	Control decision.Control
 }
 
-// Locked is the entry of a change. id is the new record's UUIDv7. Committed, it
-// makes its locks the newest, or is ErrStale where another change was faster.
-func Locked(id [16]byte, c LockFacts) (Entry, error) {
-	event := &writv1.LockEvent{Actor: c.Actor, Lock: lockFacts(&c.Lock), Lifted: c.Lifted, Reason: c.Reason, TicketId: c.Ticket,
-		Version: c.Locks.Version, Locks: locksFacts(c.Locks.Locks)}
-	entry, err := enterSystem(id, c.At, event, &writv1.Record{Event: &writv1.Record_Lock{Lock: event}})
+// Controlled is the entry of a change. id is the new record's UUIDv7. Committed, it
+// makes its state the newest, or is ErrStale where another change was faster.
+func Controlled(id [16]byte, c ControlFacts) (Entry, error) {
+	var entry Entry
+	var err error
+	if c.Budget != nil {
+		entry, err = adjusted(id, &c)
+	} else {
+		event := &writv1.LockEvent{Actor: c.Actor, Lock: lockFacts(&c.Lock), Lifted: c.Lifted, Reason: c.Reason, TicketId: c.Ticket,
+			Version: c.Control.Version, Locks: locksFacts(c.Control.Locks), Adjustments: adjustmentsFacts(c.Control.Adjustments)}
+		entry, err = enterSystem(id, c.At, event, &writv1.Record{Event: &writv1.Record_Lock{Lock: event}})
+	}
 	if err != nil {
-		return Entry{}, fmt.Errorf("encoding the change of the locks: %w", err)
+		return Entry{}, fmt.Errorf("encoding the change of the control state: %w", err)
 	}
 	return entry, nil
 }
 
-// LockFactsOf is the change that a body records. Another record's is ErrNotFound.
-func LockFactsOf(body []byte) (LockFacts, error) {
+// ControlFactsOf is the change that a body records. Another record's is ErrNotFound.
+func ControlFactsOf(body []byte) (ControlFacts, error) {
 	r, err := decode(body)
 	if err != nil {
-		return LockFacts{}, err
+		return ControlFacts{}, err
 	}
-	if r.lock == nil {
-		return LockFacts{}, fmt.Errorf("reading a change of the locks: %w", ErrNotFound)
+	if r.lock == nil && r.budget == nil {
+		return ControlFacts{}, fmt.Errorf("reading a change of the control state: %w", ErrNotFound)
 	}
-	locks, ok := r.effects[0].(decision.Locks)
+	control, ok := r.effects[0].(decision.Control)
 	if !ok {
-		return LockFacts{}, fmt.Errorf("reading a change of the locks: %w", ErrNotFound) // readLock lets none pass
+		return ControlFacts{}, fmt.Errorf("reading a change of the control state: %w", ErrNotFound) // neither reader lets one pass
+	}
+	if r.budget != nil {
+		return budgetFacts(r, control)
 	}
 	lock, err := lockOf(r.lock.Lock)
-	return LockFacts{At: r.At, Actor: r.lock.Actor, Lock: lock, Lifted: r.lock.Lifted, Reason: r.lock.Reason,
-		Ticket: r.lock.TicketId, Locks: locks}, err
+	return ControlFacts{At: r.At, Actor: r.lock.Actor, Lock: lock, Lifted: r.lock.Lifted, Reason: r.lock.Reason,
+		Ticket: r.lock.TicketId, Control: control}, err
 }
 
 func lockFacts(l *decision.Lock) *writv1.LockFacts {
@@ -117,7 +129,7 @@ func locksOf(facts []*writv1.LockFacts) ([]decision.Lock, error) {
 
 func (r *record) readLock(id string, event *writv1.LockEvent) error {
 	r.lock, r.Kind = event, Lock
-	locks, err := locksOf(event.GetLocks())
+	control, err := controlOf(event.GetVersion(), event.GetLocks(), event.GetAdjustments())
 	if err != nil {
 		return err
 	}
@@ -127,18 +139,29 @@ func (r *record) readLock(id string, event *writv1.LockEvent) error {
 	if err := r.system("a change of the locks"); err != nil {
 		return err
 	}
-	if event.Version < 1 {
-		return errors.New("version is not positive")
-	}
 	if err := by(event.Actor, event.Reason, event.TicketId); err != nil {
 		return err
 	}
 	r.Key, r.Principal, r.Ticket = id, event.Actor, event.TicketId
-	r.effects = []decision.Effect{decision.Locks{Version: event.Version, Locks: locks}}
+	r.effects = []decision.Effect{control}
 	return nil
 }
 
-// lockSnapshot is what a decision's record keeps of the locks.
-func lockSnapshot(facts *writv1.SnapshotFacts, snap *decision.Snapshot, hits []decision.Lock) {
-	facts.LockVersion, facts.LocksStale, facts.Locks = snap.Locks.Version, snap.Locks.Stale, locksFacts(hits)
+// controlOf is the state that a change leaves.
+func controlOf(version int64, locks []*writv1.LockFacts, adjustments []*writv1.AdjustmentFacts) (c decision.Control, err error) {
+	if version < 1 {
+		return c, errors.New("version is not positive")
+	}
+	c.Version = version
+	if c.Locks, err = locksOf(locks); err != nil {
+		return c, err
+	}
+	c.Adjustments, err = adjustmentsOf(adjustments)
+	return c, err
+}
+
+// controlSnapshot is what a decision's record keeps of the control state.
+func controlSnapshot(facts *writv1.SnapshotFacts, snap *decision.Snapshot, d *decision.Decision) {
+	facts.LockVersion, facts.LocksStale, facts.Locks = snap.Control.Version, snap.Control.Stale, locksFacts(d.Locks())
+	facts.Adjustments = adjustmentsFacts(d.Adjustments())
 }

@@ -21,8 +21,9 @@ type Question struct {
 	// Facts are what the decision knew. Used holds the counters that it looked
 	// at.
 	Facts decision.Facts
-	// Locks are those that hit the request; nil: there never was a lock.
-	Locks *decision.Locks
+	// Control has the locks that hit the request, and the changes of budgets that
+	// counted it; nil: there never was any.
+	Control *decision.Control
 	// Checked is what the tool stage made of arguments that it checked against
 	// the definition that Request.Tool pins; nil: it did not.
 	Checked *decision.Finding
@@ -227,7 +228,7 @@ func (q *Question) facts(r *record) error {
 			MaxUses: t.MaxUses, Uses: t.Uses, Approvers: t.Approvers, Revoked: t.Revoked,
 		}
 	}
-	if err := q.locks(in); err != nil {
+	if err := q.control(in); err != nil {
 		return err
 	}
 	if call := in.GetCall(); call != nil {
@@ -287,6 +288,8 @@ type Actual struct {
 	// Decision is the decision that allowed it.
 	Decision [16]byte
 	Cost     decision.Cost
+	// Control has the changes of the budgets that it settled.
+	Control *decision.Control
 	// Charges are what it changed, and Lines the budgets after it, by budget.
 	Charges []decision.Charge
 	Lines   map[string]decision.BudgetLine
@@ -313,7 +316,9 @@ func ActualOf(body []byte) (*Actual, error) {
 			out.Charges = append(out.Charges, charge)
 		}
 	}
-	return out, nil
+	out.Control = &decision.Control{Version: r.settlement.LockVersion}
+	out.Control.Adjustments, err = adjustmentsOf(r.settlement.Adjustments)
+	return out, err
 }
 
 func linesOf(in []*writv1.BudgetLine) map[string]decision.BudgetLine {
@@ -340,12 +345,14 @@ func CallOf(body []byte) ([16]byte, error) {
 	return uuid.FromStringOrNil(r.decision.CallDecisionId), nil
 }
 
-// locks are those that hit the request when it was decided.
-func (q *Question) locks(in *writv1.SnapshotFacts) (err error) {
+// control is what hit the request, or changed its budgets, when it was decided.
+func (q *Question) control(in *writv1.SnapshotFacts) (err error) {
 	if in.GetLockVersion() == 0 && !in.GetLocksStale() {
 		return nil
 	}
-	q.Locks = &decision.Locks{Version: in.LockVersion, Stale: in.LocksStale}
-	q.Locks.Locks, err = locksOf(in.Locks)
+	q.Control = &decision.Control{Version: in.LockVersion, Stale: in.LocksStale}
+	if q.Control.Locks, err = locksOf(in.Locks); err == nil {
+		q.Control.Adjustments, err = adjustmentsOf(in.Adjustments)
+	}
 	return err
 }

@@ -49,9 +49,10 @@ type Reader interface {
 // Report is what a verification found.
 type Report struct {
 	// Leaves and Pending count the records that fit, sealed and not yet sealed;
-	// Settlements, Exchanges, Changes and Locks those of both that are such.
-	Leaves, Pending, Settlements, Exchanges, Changes, Locks int64
-	Checkpoints, Tiles                                      int64
+	// Settlements, Exchanges, Changes, Locks and Budgets (changes of them) those of
+	// both that are such.
+	Leaves, Pending, Settlements, Exchanges, Changes, Locks, Budgets int64
+	Checkpoints, Tiles                                               int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
 	// remembered tokens, Archives those of bundles.
 	Counters, Redemptions, Tokens, Archives int64
@@ -65,7 +66,8 @@ type Report struct {
 // Problem is something stored that does not fit what the records say.
 type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
-	// "root", "checkpoint", "tile", "orphan", "settlement", "use", "redemption",
+	// "root", "checkpoint", "tile", "orphan", "settlement", "cap" (that a charge was
+	// made by), "control" (a version of locks and budgets), "use", "redemption",
 	// "ticket" (also how often one was redeemed), "lapse", "used token", "rollout" or
 	// "archive".
 	What string

@@ -78,6 +78,7 @@ func Settled(
 		Event: &writv1.Record_Settlement{Settlement: &writv1.SettlementEvent{
 			DecisionId: decisionID, Outcome: outcome, Actual: cost(&writv1.Cost{}, actual), Obligations: reports,
 			Response: response, Effects: effects,
+			LockVersion: s.Control.Version, Adjustments: adjustmentsFacts(s.Control.Adjustments),
 		}},
 	})
 	if err != nil {
@@ -87,14 +88,16 @@ func Settled(
 }
 
 // enterSystem encodes a record of the tenant writ:system, whose request is its
-// own event. m has nothing but that.
+// own event, unless it has the digest of another. m has nothing but these.
 func enterSystem(id [16]byte, at time.Time, event proto.Message, m *writv1.Record) (Entry, error) {
 	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(event)
 	if err != nil {
 		return Entry{}, err
 	}
-	digest := sha256.Sum256(request)
-	m.Version, m.Tenant, m.Id, m.RequestDigest = version, decision.System, uuid.UUID(id).String(), digest[:]
+	if digest := sha256.Sum256(request); m.RequestDigest == nil {
+		m.RequestDigest = digest[:]
+	}
+	m.Version, m.Tenant, m.Id = version, decision.System, uuid.UUID(id).String()
 	m.At = stamp(&timestamppb.Timestamp{}, at)
 	return enter(m)
 }

@@ -46,6 +46,7 @@ type record struct {
 	notice     *writv1.NoticeEvent
 	lock       *writv1.LockEvent
 	exchange   *writv1.ExchangeEvent
+	budget     *writv1.BudgetEvent
 	effects    []decision.Effect
 }
 
@@ -101,6 +102,8 @@ func derive(m *writv1.Record, body []byte) (r record, err error) {
 		err = r.readLock(m.Id, event.Lock)
 	case *writv1.Record_Exchange:
 		err = r.readExchange(event.Exchange)
+	case *writv1.Record_Budget:
+		err = r.readBudget(event.Budget)
 	default:
 		err = errors.New("no event")
 	}
@@ -195,6 +198,9 @@ func (r *record) readSettlement(id string, event *writv1.SettlementEvent) (err e
 			return errors.New("a settlement has an effect other than a charge and the end of a call")
 		}
 	}
+	if _, err := adjustmentsOf(event.Adjustments); err != nil || event.LockVersion < 0 {
+		return errors.Join(err, errors.New("lock_version or adjustments are malformed"))
+	}
 	return budgets(response.Budgets)
 }
 
@@ -205,6 +211,9 @@ func budgets(lines []*writv1.BudgetLine) error {
 	for _, l := range lines {
 		if l.Unit < writv1.Unit_UNIT_CALLS || l.Unit > writv1.Unit_UNIT_MICROS {
 			return errors.New("a budget's unit is unknown")
+		}
+		if l.Adjusted > l.Cap {
+			return errors.New("a budget's cap is more adjusted than it is")
 		}
 		if l.ResetsAt != nil && l.ResetsAt.CheckValid() != nil {
 			return errors.New("a budget's resets_at is malformed")

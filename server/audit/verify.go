@@ -32,17 +32,18 @@ var errFound = errors.New("a problem was found")
 // Verify recomputes everything that a store keeps of a log from the bodies of
 // its records, and reports the first thing that does not fit, in this order:
 // checkpoints and their signatures; leaf by leaf the index, body, hash, columns,
-// ids and effects, and at every checkpoint's size the root; tiles; pending
-// records, as the leaves; settlements; orphans; counters; archives of bundles;
-// what is left of the redemptions, used tokens and versions of the rollout. keys
+// ids, effects and caps, and at every checkpoint's size the root; tiles; pending
+// records, as the leaves; settlements and caps; orphans; counters; archives of bundles;
+// what is left of the redemptions, used tokens and versions of the rollout and the control state. keys
 // are the log's public keys, of which each checkpoint needs one.
 //
 // A log that does not fit is no error: the error is for what could not be read
 // or was cut short, and then nothing is known.
 //
 // It streams. In memory it holds about 100 bytes a record (ids, to see each
-// once), 40 a checkpoint, the rows of counters, redemptions and tokens, and one
-// archive.
+// once), 40 a checkpoint, the rows of counters, redemptions and tokens, one
+// archive, and for each version of the control state the changes of budgets that
+// were in force.
 func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Report, error) {
 	if o.Origin == "" || len(keys) == 0 {
 		return Report{}, errors.New("verifying the log: no origin or no key")
@@ -256,6 +257,8 @@ func (v *verification) count(r *record) {
 		v.report.Changes++
 	case Lock:
 		v.report.Locks++
+	case Budget:
+		v.report.Budgets++
 	}
 }
 
@@ -276,6 +279,9 @@ func (v *verification) pending() error {
 		return err
 	}
 	if p := v.books.unsettled(); p != nil {
+		return v.fail(p)
+	}
+	if p := v.books.unversioned(); p != nil {
 		return v.fail(p)
 	}
 	return nil

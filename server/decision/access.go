@@ -3,6 +3,7 @@ package decision
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -11,6 +12,68 @@ type Access interface {
 	// Admits reports whether a caller may do something for a tenant, its own or
 	// another. What cannot be evaluated is no.
 	Admits(caller Caller, action Action, tenant string) bool
+	// AdmitsChange is Admits for ToChangeBudget, which depends on the change.
+	AdmitsChange(caller Caller, tenant string, change *BudgetChange) Admission
+}
+
+// BudgetChange is a change of a tenant's budget that somebody asks for.
+type BudgetChange struct {
+	Kind ChangeKind
+	// Budget is the budget's id and Subject the one share of it; empty: every share.
+	Budget, Subject string
+	// Amount is by how much the cap changes, never negative; 0 of a freeze.
+	Amount int64
+	// Lasts is how long it is to be in force; of what is withdrawn, how long it would
+	// have been.
+	Lasts time.Duration
+	// Ticket is the ticket that is named and covers it; nil: none.
+	Ticket *Ticket
+}
+
+// ChangeKind is what a change of a budget does.
+type ChangeKind string
+
+// The kinds.
+const (
+	Raises    ChangeKind = "raise"
+	Lowers    ChangeKind = "lower"
+	Freezes   ChangeKind = "freeze"
+	Thaws     ChangeKind = "thaw"     // ends a freeze before its time
+	Restores  ChangeKind = "restore"  // ends a lowering before its time
+	Withdraws ChangeKind = "withdraw" // ends a raise before its time
+)
+
+// BudgetTools is the server of the tools that tickets for changes of budgets are for:
+// budget/raise and so on, by the kinds.
+const BudgetTools = "budget"
+
+// ChangeOf is what putting an adjustment into force, or withdrawing it, asks for.
+func ChangeOf(a *Adjustment, withdrawn bool, at time.Time) BudgetChange {
+	c := BudgetChange{Budget: a.Budget, Subject: a.Subject, Amount: max(a.By, -a.By), Lasts: a.Until.Sub(at)}
+	switch {
+	case a.Frozen && withdrawn:
+		c.Kind = Thaws
+	case a.Frozen:
+		c.Kind = Freezes
+	case withdrawn && a.By < 0:
+		c.Kind = Restores
+	case withdrawn:
+		c.Kind = Withdraws
+	case a.By < 0:
+		c.Kind = Lowers
+	default:
+		c.Kind = Raises
+	}
+	return c
+}
+
+// Admission is what access policies say of a change.
+type Admission struct {
+	Admitted bool
+	// NeedsTicket says that it is refused, and nothing but a ticket lacks.
+	NeedsTicket bool
+	// Policies are those that say so, by id.
+	Policies []string
 }
 
 // Action is what a caller asks Writ for.
@@ -22,6 +85,9 @@ const (
 	ToExplain  Action = "Explain"
 	ToSettle   Action = "Settle"
 	ToExchange Action = "Exchange"
+
+	ToReadBudgets  Action = "ReadBudgets"
+	ToChangeBudget Action = "ChangeBudget"
 )
 
 const maxTenant = 128 // bytes, in records

@@ -163,7 +163,12 @@ func (b *BudgetRule) Need(c Cost) (n int64, ok bool) {
 
 // Key is the counter that a request falls into at a time.
 func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
-	key := BudgetKey{Budget: b.ID, Subject: share(b.Per, req, vendor), Start: b.starts(at)}
+	return b.KeyOf(share(b.Per, req, vendor), at)
+}
+
+// KeyOf is the counter of a share at a time.
+func (b *BudgetRule) KeyOf(subject string, at time.Time) BudgetKey {
+	key := BudgetKey{Budget: b.ID, Subject: subject, Start: b.Starts(at)}
 	switch b.Window {
 	case Running:
 		key.Budget = sortRunning + b.ID
@@ -173,13 +178,29 @@ func (b *BudgetRule) Key(req *Request, vendor string, at time.Time) BudgetKey {
 	return key
 }
 
-// Keys are all counters that a request's share depends on at a time, its own first.
-func (b *BudgetRule) Keys(req *Request, vendor string, at time.Time) []BudgetKey {
-	key := b.Key(req, vendor, at)
+// Around are all counters that what is left of a share depends on, its own first.
+func (b *BudgetRule) Around(key BudgetKey) []BudgetKey {
 	if b.Window != Sliding {
 		return []BudgetKey{key}
 	}
 	return append([]BudgetKey{key}, beside(key, b.Length)...)
+}
+
+// Used is what is used of a share, given what each of its counters holds.
+func (b *BudgetRule) Used(key BudgetKey, held map[BudgetKey]int64, at time.Time) int64 {
+	if b.Window == Rate {
+		return b.Burst - b.Pace(key, 0, at).Left(held[key])
+	}
+	var sum int64
+	for _, k := range b.Around(key) {
+		sum += held[k]
+	}
+	return sum
+}
+
+// Keys are all counters that a request's share depends on at a time, its own first.
+func (b *BudgetRule) Keys(req *Request, vendor string, at time.Time) []BudgetKey {
+	return b.Around(b.Key(req, vendor, at))
 }
 
 // share is a request's values of some dimensions.
@@ -191,11 +212,15 @@ func share(per []Dimension, req *Request, vendor string) string {
 		}
 		parts = quote(parts, dimension(d, req, vendor))
 	}
-	subject := string(parts)
-	if len(subject) > maxSubject {
-		subject = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(subject)))
+	return subjectOf(parts)
+}
+
+// subjectOf is a counter's subject for the quoted values of its dimensions.
+func subjectOf(parts []byte) string {
+	if len(parts) > maxSubject {
+		return fmt.Sprintf("sha256:%x", sha256.Sum256(parts))
 	}
-	return subject
+	return string(parts)
 }
 
 // quote appends a value in quotes, so that none can imitate two. strconv looks
@@ -227,8 +252,8 @@ func (b *BudgetRule) Resets(at time.Time) time.Time {
 	return time.Time{}
 }
 
-// starts is when the window around a time starts, in Unix time.
-func (b *BudgetRule) starts(at time.Time) int64 {
+// Starts is when the window around a time starts, in Unix time.
+func (b *BudgetRule) Starts(at time.Time) int64 {
 	local := b.local(at)
 	switch b.Window {
 	case Hour:

@@ -56,6 +56,8 @@ type Finding struct {
 	Redactions []RedactRule
 	// Locks are those that hit the request, or kept something out of its answer.
 	Locks []Lock
+	// Adjustments are those of budgets that count the request.
+	Adjustments []Adjustment
 	// Withheld is what an Undetermined finding would have to know.
 	Withheld []string
 }
@@ -126,6 +128,20 @@ func (d *Decision) Locks() []Lock {
 	}
 	slices.SortFunc(all, func(a, b Lock) int { return strings.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(all, func(a, b Lock) bool { return a.ID == b.ID })
+}
+
+// Adjustments are those that made a difference, in the order of their ids.
+func (d *Decision) Adjustments() []Adjustment {
+	var all []Adjustment
+	for i := range d.Findings {
+		all = append(all, d.Findings[i].Adjustments...)
+	}
+	return uniqueAdjustments(all)
+}
+
+func uniqueAdjustments(all []Adjustment) []Adjustment {
+	slices.SortFunc(all, func(a, b Adjustment) int { return strings.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b Adjustment) bool { return a.ID == b.ID })
 }
 
 // Withheld is what would have to be known to determine the decision.
@@ -266,10 +282,11 @@ func (d *Decision) RetryAfter(at time.Time) (wait time.Duration, ok bool) {
 			if !line.Exhausted {
 				continue
 			}
-			if line.Resets.IsZero() || line.Never {
+			until, ends := line.lifts()
+			if !ends {
 				return 0, false
 			}
-			wait, ok = max(wait, line.Resets.Sub(at)), true
+			wait, ok = max(wait, until.Sub(at)), true
 		}
 	}
 	return wait, ok
@@ -309,8 +326,12 @@ type BudgetLine struct {
 	Used     int64
 	Unit     Unit
 	Currency string
-	// Reserved is what the request takes; Remaining what is left then.
-	Reserved, Remaining, Cap int64
+	// Reserved is what the request takes; Remaining what is left then. Cap is the
+	// bundle's with Adjusted added: what was changed at run time.
+	Reserved, Remaining, Cap, Adjusted int64
+	// Thaws is when a frozen budget may have room again; zero: it is not frozen, or
+	// will have none then.
+	Thaws time.Time
 	// Resets is when the window ends; zero: never.
 	Resets    time.Time
 	Exhausted bool
@@ -318,4 +339,15 @@ type BudgetLine struct {
 	Never bool
 	// Overrun is what a settlement could not charge.
 	Overrun int64
+}
+
+// lifts is when waiting may lift a refusal; false: never.
+func (l *BudgetLine) lifts() (time.Time, bool) {
+	switch {
+	case l.Never, l.Resets.IsZero() && l.Thaws.IsZero():
+		return time.Time{}, false
+	case l.Thaws.IsZero():
+		return l.Resets, true
+	}
+	return l.Thaws, true
 }

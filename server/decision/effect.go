@@ -1,6 +1,9 @@
 package decision
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Effect is a change that a decision asks for. It is data: the commit applies it
 // with its guard, or answers that the snapshot was stale.
@@ -55,7 +58,19 @@ func (c Charge) Apply(was, beside int64) (now int64, ok bool) {
 }
 
 // Redeem uses a ticket once. Guard: it is not revoked and has uses left.
-type Redeem struct{ Ticket string }
+type Redeem struct {
+	Ticket string
+	// Tenant is whose ticket it is; empty: the record's.
+	Tenant string
+}
+
+// Of is whose ticket a record of a tenant redeems.
+func (r Redeem) Of(tenant string) string {
+	if r.Tenant != "" {
+		return r.Tenant
+	}
+	return tenant
+}
 
 // Consume uses up a token. Guard: no other request has.
 type Consume struct {
@@ -74,12 +89,22 @@ func (Consume) effect() {}
 type Settlement struct {
 	Budgets []BudgetLine
 	Effects []Effect
+	// Control is the version that it was settled by, and the changes of the budgets
+	// concerned.
+	Control Control
+}
+
+// Charges reports whether a settlement charges more than was reserved.
+func (s *Settlement) Charges() bool {
+	return slices.ContainsFunc(s.Effects, func(e Effect) bool { c, ok := e.(Charge); return ok && c.Amount > 0 })
 }
 
 // Reservation is what a decision reserved of one counter.
 type Reservation struct {
 	Line BudgetLine
 	Charge
+	// Frozen says that nothing more is charged now than was reserved.
+	Frozen bool
 }
 
 // Settle turns reservations into what an action really cost, given what each
@@ -127,11 +152,18 @@ func settle(reserved []Reservation, used map[BudgetKey]int64, spent func(*Reserv
 		}
 		// A counter can be beyond its cap, when the cap was lowered since: then
 		// there is no room, also after a refund. It is never refunded below 0.
-		delta := max(min(max(0, spent)-r.Amount, max(0, r.Line.Cap-all)), -max(0, used[r.Key]))
+		room := max(0, r.Line.Cap-all)
+		if r.Frozen {
+			room = 0
+		}
+		delta := max(min(max(0, spent)-r.Amount, room), -max(0, used[r.Key]))
 		line := r.Line
 		line.Reserved = r.Amount + delta
 		line.Overrun = max(0, spent-line.Reserved)
 		line.Remaining = max(0, r.Line.Cap-all-delta)
+		if r.Frozen {
+			line.Remaining = 0
+		}
 		line.Exhausted = false
 		s.Budgets = append(s.Budgets, line)
 		if delta != 0 {

@@ -48,7 +48,7 @@ func TestSlidingWindow(t *testing.T) {
 				all = append(all, spent{at, amount})
 				continue
 			}
-			frees, ok := rule.Frees(key, amount, held)
+			frees, ok := rule.Frees(key, rule.Cap-amount, held)
 			if ok != (amount <= rule.Cap) {
 				t.Fatalf("%d of %d: it fits sometime: %v", amount, rule.Cap, ok)
 			}

@@ -173,20 +173,6 @@ func (l *Lock) Check() error {
 // ReadOnly is the class of tools that change nothing.
 const ReadOnly = "read-only"
 
-// Locks are all locks, as one change left them: an effect, and what a snapshot
-// knows. Guard of the effect: the newest version that is stored is Version-1.
-type Locks struct {
-	// Version is 1, 2, 3, and so on; 0: there never was a lock.
-	Version int64
-	// Locks are in order of their ids. Those that have ended may still be there.
-	Locks []Lock
-	// Stale says that it could not be learnt for too long whether others have
-	// changed them.
-	Stale bool
-}
-
-func (Locks) effect() {}
-
 // Hits reports whether a lock concerns a request: whether its target meets it and
 // its effect stops it. tool is the request's pinned tool, nil where there is none,
 // and vendor the id of its destination's.

@@ -25,10 +25,11 @@ func beside(key BudgetKey, length int64) []BudgetKey {
 	return append(all, BudgetKey{Budget: key.Budget, Subject: key.Subject, Start: key.Start + part})
 }
 
-// Frees is when so much of a sliding window's use has come back that a need fits,
-// as Unix seconds, given what each part holds; ok is false where it never does.
-func (b *BudgetRule) Frees(key BudgetKey, need int64, used map[BudgetKey]int64) (at int64, ok bool) {
-	if need > b.Cap {
+// Frees is when so much of a sliding window's use has come back that no more than a
+// number is left of it, as Unix seconds, given what each part holds; ok is false where
+// that is never.
+func (b *BudgetRule) Frees(key BudgetKey, most int64, used map[BudgetKey]int64) (at int64, ok bool) {
+	if most < 0 {
 		return 0, false
 	}
 	part, all := step(b.Length), beside(key, b.Length)
@@ -40,7 +41,7 @@ func (b *BudgetRule) Frees(key BudgetKey, need int64, used map[BudgetKey]int64) 
 	first := key.Start - int64(len(all)-1)*part // the oldest part
 	for k := (BudgetKey{Budget: key.Budget, Subject: key.Subject, Start: first}); k.Start <= newest.Start; k.Start += part {
 		sum -= used[k]
-		if sum <= b.Cap-need {
+		if sum <= most {
 			// A part no longer counts in the first part from which it is out of reach.
 			return k.Start + int64(len(all))*part, true
 		}

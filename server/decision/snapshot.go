@@ -11,8 +11,8 @@ type Snapshot struct {
 	// At is the moment.
 	At     time.Time
 	Bundle *Bundle
-	// Locks are the kill switches; nil: there are none to know of.
-	Locks *Locks
+	// Control is what people have changed at run time; nil: there is nothing to know of.
+	Control *Control
 	// Matched is what a record of this very decision tells of policies, for those
 	// who judge a request of which parts are not known; nil: nothing.
 	Matched func(policy string) (matched, known bool)

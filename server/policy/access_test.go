@@ -3,6 +3,7 @@ package policy_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -88,8 +89,8 @@ func TestAccessIsChecked(t *testing.T) {
 		`@id("a") permit (principal, action == Action::"Fly", resource);`:                               `access/access.cedar:1:1: policy "a"`,
 		`@id("a") permit (principal, action, resource) when { principal.name == "x" };`:                 `policy "a"`,
 		`@id("a") permit (principal == Agent::"x", action, resource);`:                                  `policy "a"`,
-		`@id("a") @mode("shadow") permit (principal, action, resource);`:                                `it has no @obligate, @requires or @mode`,
-		`@id("a") @obligate("watermark") @text("x") permit (principal, action, resource);`:              `it has no @obligate, @requires or @mode`,
+		`@id("a") @mode("shadow") permit (principal, action, resource);`:                                `it has no @obligate or @mode`,
+		`@id("a") @obligate("watermark") @text("x") permit (principal, action, resource);`:              `it has no @obligate or @mode`,
 		`@id("a") permit (principal, action, resource); @id("a") forbid (principal, action, resource);`: `the @id "a" is taken`,
 		`@id("a") permit (principal, action, resource) when { ` + strings.Repeat("(", 5000) + `true`:    `access/access.cedar:1:`,
 		`@id("a") permit (principal, action, resource) when`:                                            `access/access.cedar:1:`,
@@ -116,5 +117,48 @@ func TestAccessIsInTheDigest(t *testing.T) {
 	}
 	if before.Digest == after.Digest {
 		t.Error("the digest is the same")
+	}
+}
+
+// A change of a budget that nothing but a ticket lacks is told apart, and what a
+// policy sees of it is what is asked for.
+func TestAdmitsChange(t *testing.T) {
+	const permit = `@id("p") permit (principal, action, resource) when { principal.tenant == resource };`
+	const needs = `@id("t") @requires("ticket") forbid (principal, action == Action::"ChangeBudget", resource) when { context.amount > 5 } unless { context has ticket };`
+	console := decision.Caller{SPIFFEID: "spiffe://example.org/budgets/a", Tenant: "acme"}
+	ticket := &decision.Ticket{ID: "CHG-1", Approvers: []string{"cfo"}}
+	for _, c := range []struct {
+		name, text, tenant string
+		change             decision.BudgetChange
+		want               decision.Admission
+	}{
+		{"the sample, a raise", "sample", "acme", decision.BudgetChange{Kind: decision.Raises}, decision.Admission{NeedsTicket: true, Policies: []string{"access-more-needs-ticket"}}},
+		{"the sample, a raise with one", "sample", "acme", decision.BudgetChange{Kind: decision.Raises, Ticket: ticket}, decision.Admission{Admitted: true, Policies: []string{"access-budgets"}}},
+		{"the sample, a freeze", "sample", "acme", decision.BudgetChange{Kind: decision.Freezes}, decision.Admission{Admitted: true, Policies: []string{"access-budgets"}}},
+		{"the sample, another tenant's", "sample", "bolt", decision.BudgetChange{Kind: decision.Raises}, decision.Admission{Policies: []string{"access-more-needs-ticket"}}},
+		{"without policies", "", "acme", decision.BudgetChange{Kind: decision.Freezes}, decision.Admission{}},
+		{"little", permit + needs, "acme", decision.BudgetChange{Amount: 5}, decision.Admission{Admitted: true, Policies: []string{"p"}}},
+		{"much", permit + needs, "acme", decision.BudgetChange{Amount: 6}, decision.Admission{NeedsTicket: true, Policies: []string{"t"}}},
+		{"much, with a ticket", permit + needs, "acme", decision.BudgetChange{Amount: 6, Ticket: ticket}, decision.Admission{Admitted: true, Policies: []string{"p"}}},
+		{"another forbids too", permit + needs + `@id("f") forbid (principal, action, resource);`, "acme", decision.BudgetChange{Amount: 6}, decision.Admission{Policies: []string{"f", "t"}}},
+		{"the wrong approver", permit + `@id("t") @requires("ticket") forbid (principal, action == Action::"ChangeBudget", resource)
+			unless { context has ticket && context.ticket.approvers.contains("ceo") };`, "acme", decision.BudgetChange{Ticket: ticket}, decision.Admission{Policies: []string{"t"}}},
+		{"one that errs", permit + `@id("e") forbid (principal, action == Action::"ChangeBudget", resource) when { context.amount + 9223372036854775807 > 0 };`, "acme",
+			decision.BudgetChange{Amount: 1}, decision.Admission{Policies: []string{"e"}}},
+		{"all that it sees", permit + `@id("s") forbid (principal, action == Action::"ChangeBudget", resource)
+			unless { context.change == "lower" && context.budget == "b" && context.seconds == 60 && context has share && context.share == "x" };`, "acme",
+			decision.BudgetChange{Kind: decision.Lowers, Budget: "b", Subject: "x", Lasts: time.Minute}, decision.Admission{Admitted: true, Policies: []string{"p"}}},
+		{"every share", permit + `@id("s") forbid (principal, action == Action::"ChangeBudget", resource) unless { context has share };`, "acme",
+			decision.BudgetChange{Kind: decision.Lowers, Budget: "b"}, decision.Admission{Policies: []string{"s"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := c.text
+			if text == "sample" {
+				text = string(policiestest.Sample()["access/access.cedar"].Data)
+			}
+			if diff := cmp.Diff(c.want, admits(t, text).AdmitsChange(console, c.tenant, &c.change)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
 	}
 }

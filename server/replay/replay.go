@@ -2,6 +2,9 @@
 // that bundle would have changed. It never guesses: where the answer depends on
 // what records withhold, it says so.
 //
+// What was changed of budgets at run time is known of those that counted a request, and
+// none is taken to have been changed of others that the bundle counts.
+//
 // Decisions are made one by one with the stages that made the records, on the
 // facts that each record holds, and spread over the cores. What a decision owes to
 // those before it (budgets, uses of tickets, used tokens, the call of a result) is
@@ -112,7 +115,7 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 
 // decide is the decision on some facts, but for the budgets.
 func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, matched func(string) (matched, known bool)) decision.Decision {
-	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Locks: q.Locks, Matched: matched, Facts: facts})
+	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Facts: facts})
 	// The schema of a definition that is the same finds what it found.
 	if f := &d.Findings[toolAt]; f.Verdict == decision.Undetermined && q.Checked != nil {
 		*f = *q.Checked

@@ -128,7 +128,7 @@ func (w *World) judge(c *Candidate) (Outcome, fate) {
 // settle is a decision with its budgets.
 func (w *World) settle(q *audit.Question, d decision.Decision, used map[decision.BudgetKey]int64) decision.Decision {
 	d.Findings = slices.Clone(d.Findings)
-	f := stage.Budget(q.Request, &decision.Snapshot{At: q.At, Bundle: w.bundle, Facts: decision.Facts{Used: used}}, nil)
+	f := stage.Budget(q.Request, &decision.Snapshot{At: q.At, Bundle: w.bundle, Control: q.Control, Facts: decision.Facts{Used: used}}, nil)
 	f.Stage = "budget"
 	d.Findings[budgetAt] = f
 	return d
@@ -292,7 +292,7 @@ func (w *World) Settle(a *audit.Actual, of *Candidate) {
 		if decidedAgain {
 			// The more a counter holds the less it is charged. What is charged
 			// less for want of room stays so, also when room comes back.
-			changes[count.key] = span{low: count.settle(a.Cost, high), high: count.settle(a.Cost, low)}
+			changes[count.key] = span{low: count.settle(a, high), high: count.settle(a, low)}
 		}
 	}
 	for key, amount := range recorded {
@@ -314,9 +314,10 @@ func (w *World) Settle(a *audit.Actual, of *Candidate) {
 }
 
 // settle is what a report changes of a counter that holds some use.
-func (c count) settle(cost decision.Cost, used int64) int64 {
-	settled := decision.Settle([]decision.Reservation{{Charge: decision.Charge{Key: c.key, Amount: c.need},
-		Line: decision.BudgetLine{Unit: c.rule.Unit, Currency: c.rule.Currency, Cap: c.rule.Cap}}}, cost, map[decision.BudgetKey]int64{c.key: used})
+func (c count) settle(a *audit.Actual, used int64) int64 {
+	now, _ := a.Control.Readjust(a.Tenant, []decision.Reservation{{Charge: decision.Charge{Key: c.key, Amount: c.need},
+		Line: decision.BudgetLine{Unit: c.rule.Unit, Currency: c.rule.Currency, Cap: c.rule.Cap}}}, a.At)
+	settled := decision.Settle(now, a.Cost, map[decision.BudgetKey]int64{c.key: used})
 	var sum int64
 	for _, effect := range settled.Effects {
 		sum += effect.(decision.Charge).Amount

@@ -82,6 +82,8 @@ type ledger struct {
 	allowed map[[16]byte]bool
 	ticket  decision.Ticket
 	left    map[[16]byte][]decision.Reservation
+	// control is what was changed of the budgets, whatever the bundle.
+	control *decision.Control
 }
 
 func newLedger(b *decision.Bundle) *ledger {
@@ -91,7 +93,7 @@ func newLedger(b *decision.Bundle) *ledger {
 }
 
 func (l *ledger) decide(id [16]byte, req *decision.Request, at time.Time) (decision.Decision, *decision.Snapshot) {
-	snap := &decision.Snapshot{At: at, Bundle: l.bundle, Facts: decision.Facts{TokenUsed: l.tokens[req.Principal.Token], Used: l.used}}
+	snap := &decision.Snapshot{At: at, Bundle: l.bundle, Control: l.control, Facts: decision.Facts{TokenUsed: l.tokens[req.Principal.Token], Used: l.used}}
 	if req.Ticket == l.ticket.ID {
 		t := l.ticket
 		t.Uses = l.uses
@@ -131,8 +133,10 @@ func (l *ledger) become(other *ledger) {
 	l.uses = other.uses
 }
 
-func (l *ledger) settle(id [16]byte, cost decision.Cost) decision.Settlement {
-	s := decision.Settle(l.left[id], cost, l.used)
+func (l *ledger) settle(id [16]byte, cost decision.Cost, at time.Time) decision.Settlement {
+	now, made := l.control.Readjust("acme", l.left[id], at)
+	s := decision.Settle(now, cost, l.used)
+	s.Control.Adjustments = made
 	for _, effect := range s.Effects {
 		charge := effect.(decision.Charge)
 		l.used[charge.Key] += charge.Amount
@@ -187,13 +191,19 @@ func playWorld(t *testing.T, looks bool) {
 		// From a later record on only what records tell of before is known, which is
 		// what the counters of budgets held that have but another cap.
 		first := rapid.SampledFrom([]int{0, 0, 5, 15}).Draw(t, "first")
-		if first > 0 {
+		// So it is of what was changed of budgets at run time.
+		adjusted := rapid.IntRange(0, 2).Draw(t, "adjusted") == 0
+		if first > 0 || adjusted {
 			rules = slices.Clone(before.bundle.Budgets)
 			for i := range rules {
 				rules[i].Cap = rapid.Int64Range(0, 12).Draw(t, "cap")
 			}
 		}
 		after := newLedger(bundle(t, "new", permits{rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "new denies"), looks}, rules...))
+		if adjusted {
+			before.control = drawControl(t)
+			after.control = before.control
+		}
 		world := NewWorld(after.bundle, time.Time{})
 		bodies := map[[16]byte][]byte{}
 		var requests []*decision.Request
@@ -243,6 +253,21 @@ func playWorld(t *testing.T, looks bool) {
 	}
 }
 
+// drawControl are changes of budgets, some of which end on the way.
+func drawControl(t *rapid.T) *decision.Control {
+	c := &decision.Control{Version: 1}
+	for i := range rapid.IntRange(1, 4).Draw(t, "changes") {
+		a := decision.Adjustment{ID: fmt.Sprint("A-", i), Budget: rapid.SampledFrom([]string{"one", "two", "three"}).Draw(t, "budget"),
+			Subject: rapid.SampledFrom([]string{"", decision.Share([]string{"agent-0"})}).Draw(t, "share"),
+			Until:   noon.Add(time.Duration(rapid.IntRange(0, 900).Draw(t, "until")) * time.Minute)}
+		if a.Frozen = rapid.IntRange(0, 3).Draw(t, "freeze") == 0; !a.Frozen {
+			a.By = rapid.SampledFrom([]int64{-20, -3, -1, 1, 2, 5}).Draw(t, "by")
+		}
+		c.Adjustments = append(c.Adjustments, a)
+	}
+	return c
+}
+
 // drawRequest is a call, or the result of one.
 func drawRequest(t *rapid.T, id [16]byte, earlier []*decision.Request, texts bool) *decision.Request {
 	args, err := document.ParseObject([]byte(`{"n":1}`))
@@ -276,7 +301,7 @@ func drawRequest(t *rapid.T, id [16]byte, earlier []*decision.Request, texts boo
 func report(t *rapid.T, before, after *ledger, world *World, bodies map[[16]byte][]byte, of, id [16]byte, at time.Time, old, replayed bool) {
 	cost := decision.Cost{Calls: rapid.Int64Range(0, 2).Draw(t, "calls"), Tokens: rapid.Int64Range(0, 6).Draw(t, "cost")}
 	entry, _, err := audit.Settled(id, decision.Caller{SPIFFEID: "spiffe://c", Tenant: "acme"}, at, uuid.UUID(of).String(), [32]byte{1},
-		writv1.Outcome_OUTCOME_SUCCEEDED, cost, nil, before.settle(of, cost))
+		writv1.Outcome_OUTCOME_SUCCEEDED, cost, nil, before.settle(of, cost, at))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +317,7 @@ func report(t *rapid.T, before, after *ledger, world *World, bodies map[[16]byte
 			after.used[charge.Key] += charge.Amount
 		}
 	} else if after.allowed[of] {
-		after.settle(of, cost)
+		after.settle(of, cost, at)
 	}
 	q, err := audit.QuestionOf(bodies[of], nil)
 	if err != nil {

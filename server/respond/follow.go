@@ -28,10 +28,11 @@ type Config struct {
 	Now func() time.Time
 	// Report is told when the store does not answer, once, and with nil when it
 	// does again; and of each change. It is called from one goroutine at a time.
-	Report func(decision.Locks, error)
+	Report func(decision.Control, error)
 }
 
-// Follower knows the locks that the store has. Safe for concurrent use.
+// Follower knows the control state that the store has: locks and changes of budgets.
+// Safe for concurrent use.
 type Follower struct {
 	config Config
 	seen   atomic.Pointer[seen]
@@ -44,11 +45,11 @@ type Follower struct {
 
 // seen is what the store had, when it was asked, and since when that is known.
 type seen struct {
-	locks, stale *decision.Locks
-	at, since    time.Time
+	control, stale *decision.Control
+	at, since      time.Time
 }
 
-// Follow returns once it knows the locks: a process that cannot learn them must
+// Follow returns once it knows the control state: a process that cannot learn them must
 // not begin to decide.
 func Follow(ctx context.Context, c Config) (*Follower, error) {
 	f := &Follower{config: c, hints: make(chan struct{}, 1)}
@@ -58,37 +59,38 @@ func Follow(ctx context.Context, c Config) (*Follower, error) {
 	return f, nil
 }
 
-// Locks are those in force. What is known for longer than Fresh is asked for anew;
-// they are Stale where the store does not tell.
-func (f *Follower) Locks(ctx context.Context) *decision.Locks {
-	if locks := f.fresh(); locks != nil {
-		return locks
+// Control is what is in force. What is known for longer than Fresh is asked for anew;
+// it is Stale where the store does not tell.
+func (f *Follower) Control(ctx context.Context) *decision.Control {
+	if known := f.fresh(); known != nil {
+		return known
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if locks := f.fresh(); locks != nil {
-		return locks // somebody else has asked
+	if known := f.fresh(); known != nil {
+		return known // somebody else has asked
 	}
 	// Where it failed a moment ago, nobody waits for it to fail again.
 	if age := f.config.Now().Sub(f.ended); !f.failed || age > interval || age < 0 {
 		_ = f.ask(ctx) // it has reported the error
 	}
-	if locks := f.fresh(); locks != nil {
-		return locks
+	if known := f.fresh(); known != nil {
+		return known
 	}
 	return f.seen.Load().stale
 }
 
-// fresh are the locks as they are known, if that may be relied upon; else nil.
-func (f *Follower) fresh() *decision.Locks {
+// fresh is the control state as it is known, if that may be relied upon; else nil.
+func (f *Follower) fresh() *decision.Control {
 	s := f.seen.Load()
 	if age := f.config.Now().Sub(s.at); age > Fresh || age < -Fresh {
 		return nil
 	}
-	return s.locks
+	return s.control
 }
 
-// Look asks the store, at once: for who has just learnt that there are newer locks.
+// Look asks the store, at once: for who has just learnt that there is a newer
+// version.
 func (f *Follower) Look(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,11 +109,11 @@ func (f *Follower) ask(ctx context.Context) error {
 	return err
 }
 
-func (f *Follower) known() decision.Locks {
+func (f *Follower) known() decision.Control {
 	if s := f.seen.Load(); s != nil {
-		return *s.locks
+		return *s.control
 	}
-	return decision.Locks{}
+	return decision.Control{}
 }
 
 func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err error) {
@@ -119,21 +121,21 @@ func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err er
 	defer cancel()
 	c, err := Newest(ctx, f.config.Store)
 	if err != nil {
-		return false, fmt.Errorf("following the locks: %w", err)
+		return false, fmt.Errorf("following the control state: %w", err)
 	}
-	next := &seen{locks: &c.Locks, at: at, since: f.config.Now()}
+	next := &seen{control: &c.Control, at: at, since: f.config.Now()}
 	if last := f.seen.Load(); last != nil {
 		switch {
-		case c.Locks.Version < last.locks.Version:
-			return false, fmt.Errorf("following the locks: the store went back from version %d to %d", last.locks.Version, c.Locks.Version)
-		case c.Locks.Version == last.locks.Version:
-			next.locks, next.stale, next.since = last.locks, last.stale, last.since
+		case c.Control.Version < last.control.Version:
+			return false, fmt.Errorf("following the control state: the store went back from version %d to %d", last.control.Version, c.Control.Version)
+		case c.Control.Version == last.control.Version:
+			next.control, next.stale, next.since = last.control, last.stale, last.since
 		default:
 			changed = true
 		}
 	}
 	if next.stale == nil {
-		stale := *next.locks
+		stale := *next.control
 		stale.Stale = true
 		next.stale = &stale
 	}

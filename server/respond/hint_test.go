@@ -19,13 +19,13 @@ type counted struct {
 	looks int
 }
 
-func (c *counted) Locks(ctx context.Context, version int64) (audit.Row, error) {
+func (c *counted) Control(ctx context.Context, version int64) (audit.Row, error) {
 	if version == 0 {
 		c.mu.Lock()
 		c.looks++
 		c.mu.Unlock()
 	}
-	return c.versions.Locks(ctx, version)
+	return c.versions.Control(ctx, version)
 }
 
 func (c *counted) take() int {
@@ -40,7 +40,7 @@ func (c *counted) take() int {
 func TestHints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counted{}
-		f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Locks, error) {}})
+		f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Control, error) {}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestHints(t *testing.T) {
 		version := func(want int64) {
 			t.Helper()
 			synctest.Wait()
-			if got := f.Locks(t.Context()).Version; got != want {
+			if got := f.Control(t.Context()).Version; got != want {
 				t.Errorf("version %d, want %d", got, want)
 			}
 		}

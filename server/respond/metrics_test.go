@@ -16,7 +16,7 @@ import (
 func TestObserve(t *testing.T) {
 	store := &flaky{Store: open(t)}
 	now := noon
-	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(decision.Locks, error) {}})
+	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(decision.Control, error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestObserve(t *testing.T) {
 	if err := f.Observe(sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")); err != nil {
 		t.Fatal(err)
 	}
-	want := func(version, inForce int64, age float64) {
+	want := func(version, inForce, changes, frozen int64, age float64) {
 		t.Helper()
 		var all metricdata.ResourceMetrics
 		if err := reader.Collect(t.Context(), &all); err != nil {
@@ -39,27 +39,33 @@ func TestObserve(t *testing.T) {
 				got[m.Name] = data.DataPoints[0].Value
 			}
 		}
-		want := map[string]float64{"writ.locks.version": float64(version), "writ.locks.in_force": float64(inForce), "writ.locks.age": age}
+		want := map[string]float64{"writ.locks.version": float64(version), "writ.locks.in_force": float64(inForce), "writ.locks.age": age,
+			"writ.budgets.adjustments": float64(changes), "writ.budgets.frozen": float64(frozen)}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("metrics (-want +got):\n%s", diff)
 		}
 	}
-	want(0, 0, 0)
+	want(0, 0, 0, 0, 0)
 	for _, l := range []decision.Lock{lock("a", time.Minute), lock("b", time.Hour)} {
 		if _, err := respond.Set(t.Context(), store, l, by("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for _, a := range []decision.Adjustment{raise("a", "", 1, time.Hour), {ID: "b", Budget: "b", Frozen: true, Until: noon.Add(time.Minute)}} {
+		if _, err := respond.Adjust(t.Context(), store, a, by("x"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	now = now.Add(500 * time.Millisecond)
-	want(0, 0, 0.5)
+	want(0, 0, 0, 0, 0.5)
 	if err := f.Look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want(2, 2, 0)
+	want(4, 2, 2, 1, 0)
 	store.away.Store(true)
 	now = now.Add(time.Minute)
 	if f.Look(t.Context()) == nil {
 		t.Fatal("it looked")
 	}
-	want(2, 1, 60)
+	want(4, 1, 1, 0, 60)
 }

@@ -42,9 +42,9 @@ func (f *Follower) Announce(ctx context.Context, to Roll, self decision.Replica,
 	for {
 		now, s := f.config.Now(), f.seen.Load()
 		since := now.Sub(tried)
-		if since < 0 || since >= tellEvery || !failed && s.locks.Version != told {
-			tried, told = now, s.locks.Version
-			self.Version, self.Applied, self.Told = s.locks.Version, s.since, now
+		if since < 0 || since >= tellEvery || !failed && s.control.Version != told {
+			tried, told = now, s.control.Version
+			self.Version, self.Applied, self.Told = s.control.Version, s.since, now
 			err := tell(ctx, to, self)
 			if ctx.Err() == nil && (err != nil) != failed {
 				failed = err != nil

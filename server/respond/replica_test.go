@@ -67,7 +67,7 @@ func (v *versions) Commit(_ context.Context, e audit.Entry) (audit.Receipt, erro
 	return audit.Receipt{}, nil
 }
 
-func (v *versions) Locks(_ context.Context, version int64) (audit.Row, error) {
+func (v *versions) Control(_ context.Context, version int64) (audit.Row, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if version == 0 {
@@ -86,7 +86,7 @@ func TestAnnounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, roll := &versions{}, &roll{}
 		began := time.Now()
-		f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Locks, error) {}})
+		f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Control, error) {}})
 		if err != nil {
 			t.Fatal(err)
 		}

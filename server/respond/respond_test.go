@@ -58,7 +58,7 @@ func TestSetAndLift(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := c.Locks.Version, int64(i+1); got != want {
+		if got, want := c.Control.Version, int64(i+1); got != want {
 			t.Errorf("version %d, want %d", got, want)
 		}
 	}
@@ -75,15 +75,15 @@ func TestSetAndLift(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"a", "c"}, ids(last.Locks.Locks)); diff != "" {
+	if diff := cmp.Diff([]string{"a", "c"}, ids(last.Control.Locks)); diff != "" {
 		t.Errorf("in force (-want +got):\n%s", diff)
 	}
 	want := lock("a", time.Hour)
 	want.By, want.Reason = "ann", "runs wild"
-	if diff := cmp.Diff(want, last.Locks.Locks[0]); diff != "" {
+	if diff := cmp.Diff(want, last.Control.Locks[0]); diff != "" {
 		t.Errorf("a lock (-want +got):\n%s", diff)
 	}
-	history, err := respond.History(t.Context(), s, 10)
+	history, err := respond.History(t.Context(), s, 10, respond.OfLocks)
 	if err != nil || len(history) != 4 || !history[0].Lifted || history[0].Lock.ID != "b" || history[3].Lock.ID != "b" || history[3].Ticket != "INC-1" {
 		t.Errorf("history: %+v, %v", history, err)
 	}
@@ -106,7 +106,7 @@ func TestLocksEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"more"}, ids(c.Locks.Locks)); diff != "" {
+	if diff := cmp.Diff([]string{"more"}, ids(c.Control.Locks)); diff != "" {
 		t.Errorf("in force (-want +got):\n%s", diff)
 	}
 }
@@ -138,7 +138,7 @@ func TestSetRefuses(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if last, err := respond.Newest(t.Context(), s); err != nil || last.Locks.Version != 0 {
+	if last, err := respond.Newest(t.Context(), s); err != nil || last.Control.Version != 0 {
 		t.Errorf("something was set: %+v, %v", last, err)
 	}
 }
@@ -155,8 +155,8 @@ func TestManyLockAtOnce(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if last, err := respond.Newest(t.Context(), s); err != nil || len(last.Locks.Locks) != 12 || last.Locks.Version != 12 {
-		t.Errorf("got %d locks by version %d, %v", len(last.Locks.Locks), last.Locks.Version, err)
+	if last, err := respond.Newest(t.Context(), s); err != nil || len(last.Control.Locks) != 12 || last.Control.Version != 12 {
+		t.Errorf("got %d locks by version %d, %v", len(last.Control.Locks), last.Control.Version, err)
 	}
 }
 
@@ -168,11 +168,11 @@ type flaky struct {
 
 var errAway = errors.New("away")
 
-func (f *flaky) Locks(ctx context.Context, version int64) (audit.Row, error) {
+func (f *flaky) Control(ctx context.Context, version int64) (audit.Row, error) {
 	if f.away.Load() {
 		return audit.Row{}, errAway
 	}
-	return f.Store.Locks(ctx, version)
+	return f.Store.Control(ctx, version)
 }
 
 // A follower that learns nothing for longer than a second says so, whichever way
@@ -180,20 +180,20 @@ func (f *flaky) Locks(ctx context.Context, version int64) (audit.Row, error) {
 func TestFreshness(t *testing.T) {
 	store := &flaky{Store: open(t)}
 	now, reports := noon, 0
-	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(decision.Locks, error) { reports++ }})
+	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(decision.Control, error) { reports++ }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := respond.Set(t.Context(), store, lock("l", time.Hour), by("x")); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Locks(t.Context()); got.Version != 0 || got.Stale {
+	if got := f.Control(t.Context()); got.Version != 0 || got.Stale {
 		t.Errorf("before a look: %+v", got)
 	}
 	if err := f.Look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Locks(t.Context()); got.Version != 1 || len(got.Locks) != 1 || got.Stale {
+	if got := f.Control(t.Context()); got.Version != 1 || len(got.Locks) != 1 || got.Stale {
 		t.Errorf("after it: %+v", got)
 	}
 	store.away.Store(true)
@@ -203,13 +203,13 @@ func TestFreshness(t *testing.T) {
 	}{{0, false}, {respond.Fresh, false}, {respond.Fresh + 1, true}, {time.Hour, true}, {-time.Hour, true}} {
 		after, stale := c.after, c.stale
 		now = noon.Add(after)
-		if got := f.Locks(t.Context()); got.Stale != stale || got.Version != 1 || len(got.Locks) != 1 {
+		if got := f.Control(t.Context()); got.Stale != stale || got.Version != 1 || len(got.Locks) != 1 {
 			t.Errorf("after %s: %+v, want stale %v", after, got, stale)
 		}
 	}
 	store.away.Store(false)
 	now = now.Add(time.Minute)
-	if got := f.Locks(t.Context()); got.Stale || got.Version != 1 { // what is old is asked for
+	if got := f.Control(t.Context()); got.Stale || got.Version != 1 { // what is old is asked for
 		t.Errorf("back again: %+v", got)
 	}
 	if got, want := reports, 3; got != want { // a lock, away, back
@@ -221,7 +221,7 @@ func TestFreshness(t *testing.T) {
 func TestFollowNeedsTheStore(t *testing.T) {
 	store := &flaky{Store: open(t)}
 	store.away.Store(true)
-	_, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Locks, error) {}})
+	_, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: time.Now, Report: func(decision.Control, error) {}})
 	if !errors.Is(err, errAway) {
 		t.Errorf("got %v", err)
 	}
@@ -232,7 +232,7 @@ func TestFollowNeedsTheStore(t *testing.T) {
 func TestASetBackStore(t *testing.T) {
 	full, empty := open(t), open(t)
 	store := &swapped{Store: full}
-	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return noon }, Report: func(decision.Locks, error) {}})
+	f, err := respond.Follow(t.Context(), respond.Config{Store: store, Now: func() time.Time { return noon }, Report: func(decision.Control, error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestASetBackStore(t *testing.T) {
 	if err := f.Look(t.Context()); err == nil {
 		t.Error("a store that went back: no error")
 	}
-	if got := f.Locks(t.Context()); got.Version != 1 || len(got.Locks) != 1 {
+	if got := f.Control(t.Context()); got.Version != 1 || len(got.Locks) != 1 {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 				}
 			}
 		case decision.Redeem:
-			if err := checkText("redeemed ticket", f.Ticket, 1, 128); err != nil {
+			if err := errors.Join(checkText("redeemed ticket", f.Ticket, 1, 128), checkText("its tenant", f.Tenant, 0, 128)); err != nil {
 				return err
 			}
 			if slices.ContainsFunc(effects[:i], func(before decision.Effect) bool { r, ok := before.(decision.Redeem); return ok && r == f }) {
@@ -86,9 +87,9 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 			if f.Version < 1 || len(effects) > 1 {
 				return fmt.Errorf("the version of the rollout is not positive, or something else is changed too")
 			}
-		case decision.Locks:
-			if f.Version < 1 || len(effects) > 1 {
-				return fmt.Errorf("the version of the locks is not positive, or something else is changed too")
+		case decision.Control:
+			if f.Version < 1 || i > 0 || slices.ContainsFunc(effects[1:], other) {
+				return fmt.Errorf("the version of the control state is not positive, or something else than a ticket is changed too")
 			}
 		default:
 			// Not applying what a decision rests on must never look like success.
@@ -96,6 +97,12 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 		}
 	}
 	return nil
+}
+
+// other is an effect that no change of the control state comes with.
+func other(effect decision.Effect) bool {
+	_, redeems := effect.(decision.Redeem)
+	return !redeems
 }
 
 // CheckCounter refuses the name of a counter that cannot be stored.

@@ -26,7 +26,8 @@ type Writes struct {
 	Tickets []Ticket
 	// Redemptions are the new uses of tickets.
 	Redemptions []audit.Redemption
-	// Rollouts and Locks are the new versions of the chains.
+	// Rollouts and Locks are the new versions of the chains; Locks of the control
+	// state, which has changes of budgets too.
 	Rollouts, Locks []audit.VersionRow
 	// Lapses are the decisions whose reservations lapse, and Settled the decisions,
 	// without a time, whose do not any more.
@@ -116,7 +117,7 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 			p.Used[key] = now
 			undo = append(undo, func() { p.Used[key] = was })
 		case decision.Redeem:
-			key := TicketKey{e.Tenant, f.Ticket}
+			key := TicketKey{f.Of(e.Tenant), f.Ticket}
 			was, ok := p.Tickets[key]
 			if !ok || was.Revoked || was.Uses >= was.MaxUses {
 				return undo, false
@@ -136,7 +137,7 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 			}
 			p.Rollout = f.Version
 			undo = append(undo, func() { p.Rollout = was })
-		case decision.Locks:
+		case decision.Control:
 			was := p.Locks
 			if f.Version != was+1 {
 				return undo, false
@@ -181,16 +182,16 @@ func (p *planner) commit(e *audit.Entry) {
 		case decision.Counting:
 			p.counters[CounterKey{e.Tenant, f.Counter()}] = true
 		case decision.Redeem:
-			p.tickets[TicketKey{e.Tenant, f.Ticket}] = true
-			w.Redemptions = append(w.Redemptions, audit.Redemption{Tenant: e.Tenant, Ticket: f.Ticket, Record: e.ID})
+			p.tickets[TicketKey{f.Of(e.Tenant), f.Ticket}] = true
+			w.Redemptions = append(w.Redemptions, audit.Redemption{Tenant: f.Of(e.Tenant), Ticket: f.Ticket, Record: e.ID})
 		case decision.Consume:
 			w.Tokens = append(w.Tokens, audit.UsedToken{
 				Tenant: e.Tenant, Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
 			})
 		case decision.Rollout:
 			w.Rollouts = append(w.Rollouts, audit.VersionRow{Chain: audit.RolloutChain, Version: f.Version, Record: e.ID}) // in order already
-		case decision.Locks:
-			w.Locks = append(w.Locks, audit.VersionRow{Chain: audit.LockChain, Version: f.Version, Record: e.ID}) // likewise
+		case decision.Control:
+			w.Locks = append(w.Locks, audit.VersionRow{Chain: audit.ControlChain, Version: f.Version, Record: e.ID}) // likewise
 		}
 	}
 }

@@ -53,7 +53,8 @@ type State struct {
 	Tokens  map[[32]byte]bool
 	Used    map[CounterKey]int64
 	Tickets map[TicketKey]TicketState
-	// Rollout and Locks are the newest versions of the chains; 0: there is none.
+	// Rollout and Locks are the newest versions of the chains, Locks of the control
+	// state with its changes of budgets; 0: there is none.
 	Rollout, Locks int64
 	// Horizon is the hour before which tokens may be forgotten; see Forgotten. It
 	// is read after the tokens.
@@ -76,7 +77,7 @@ type Needs struct {
 	Counters []CounterKey
 	Tickets  []TicketKey
 	// Rollout and Locks say that the newest version of the chain is needed, and
-	// Relock that the locks are changed.
+	// Relock that the control state is changed.
 	Rollout, Locks, Relock bool
 }
 
@@ -95,12 +96,12 @@ func NeedsOf(entries []audit.Entry) Needs {
 					n.Counters = append(n.Counters, CounterKey{e.Tenant, key})
 				}
 			case decision.Redeem:
-				n.Tickets = append(n.Tickets, TicketKey{e.Tenant, f.Ticket})
+				n.Tickets = append(n.Tickets, TicketKey{f.Of(e.Tenant), f.Ticket})
 			case decision.Consume:
 				n.Tokens = append(n.Tokens, f.Token)
 			case decision.Rollout:
 				n.Rollout = true
-			case decision.Locks:
+			case decision.Control:
 				n.Locks, n.Relock = true, true
 			}
 		}

@@ -111,7 +111,7 @@ func TestLocksAreFollowed(t *testing.T) {
 			other := openNew(t, dsn)
 			defer other.Close()
 			changed := make(chan int64, 100)
-			f, err := respond.Follow(t.Context(), respond.Config{Store: s, Now: time.Now, Report: func(l decision.Locks, err error) {
+			f, err := respond.Follow(t.Context(), respond.Config{Store: s, Now: time.Now, Report: func(l decision.Control, err error) {
 				if err == nil {
 					changed <- l.Version
 				}
@@ -164,7 +164,7 @@ func TestAChangeThatIsRefusedIsNotHeard(t *testing.T) {
 	setLock(t, s, "a")
 	e.hears(t, postgres.LocksChanged)
 	now := time.Now()
-	entry, err := audit.Locked(uuid.Must(uuid.NewV7()), audit.LockFacts{At: now, Actor: "ann", Reason: "x", Locks: decision.Locks{Version: 1},
+	entry, err := audit.Controlled(uuid.Must(uuid.NewV7()), audit.ControlFacts{At: now, Actor: "ann", Reason: "x", Control: decision.Control{Version: 1},
 		Lock: decision.Lock{ID: "a", Target: decision.Target{Kind: decision.OfAgent, Value: "agent"}, Effect: decision.LockDeny, Until: now.Add(time.Hour), By: "ann", Reason: "x"}, Lifted: true})
 	if err != nil {
 		t.Fatal(err)

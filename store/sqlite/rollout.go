@@ -42,7 +42,7 @@ func (s *Store) Rollout(ctx context.Context, version int64) (audit.Row, error) {
 
 // Locks is the record of the change that made a version of the locks; 0: the
 // newest. The error is as for Rollout.
-func (s *Store) Locks(ctx context.Context, version int64) (audit.Row, error) {
+func (s *Store) Control(ctx context.Context, version int64) (audit.Row, error) {
 	row, err := s.one(ctx, locksSQL, version, decision.System)
 	if err != nil {
 		return audit.Row{}, fmt.Errorf("reading the locks: %w", err)

@@ -28,8 +28,8 @@ func locking(t *testing.T, version int64, name string) audit.Entry {
 	t.Helper()
 	lock := decision.Lock{ID: name, Target: decision.Target{Kind: decision.OfAgent, Value: "agent"}, Effect: decision.LockDeny,
 		Until: noon.Add(time.Hour), By: "ann", Reason: "It runs wild."}
-	e, err := audit.Locked(uuid.NewV5(uuid.NamespaceOID, fmt.Sprint("locks ", version, name)), audit.LockFacts{
-		At: noon, Actor: "ann", Lock: lock, Reason: "It runs wild.", Locks: decision.Locks{Version: version, Locks: []decision.Lock{lock}},
+	e, err := audit.Controlled(uuid.NewV5(uuid.NamespaceOID, fmt.Sprint("locks ", version, name)), audit.ControlFacts{
+		At: noon, Actor: "ann", Lock: lock, Reason: "It runs wild.", Control: decision.Control{Version: version, Locks: []decision.Lock{lock}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func fenced(version int64, request string, effects ...decision.Effect) audit.Ent
 func lockVersions(t *testing.T, place Place) {
 	open := place(t)
 	s, other := open(), open()
-	if _, err := s.Locks(t.Context(), 0); !errors.Is(err, audit.ErrNotFound) {
+	if _, err := s.Control(t.Context(), 0); !errors.Is(err, audit.ErrNotFound) {
 		t.Fatalf("a new store: %v", err)
 	}
 	if _, err := s.Commit(t.Context(), locking(t, 2, "early")); !errors.Is(err, audit.ErrStale) {
@@ -59,8 +59,8 @@ func lockVersions(t *testing.T, place Place) {
 	for version := range int64(3) {
 		e := locking(t, version+1, "a")
 		commit(t, s, e)
-		want = append(want, audit.VersionRow{Chain: audit.LockChain, Version: version + 1, Record: e.ID})
-		row, err := other.Locks(t.Context(), 0)
+		want = append(want, audit.VersionRow{Chain: audit.ControlChain, Version: version + 1, Record: e.ID})
+		row, err := other.Control(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,11 +77,11 @@ func lockVersions(t *testing.T, place Place) {
 	}
 	s = open()
 	defer s.Close()
-	if diff := cmp.Diff(want, collect(t, versionsOf(audit.LockChain, s))); diff != "" {
+	if diff := cmp.Diff(want, collect(t, versionsOf(audit.ControlChain, s))); diff != "" {
 		t.Errorf("versions (-want +got):\n%s", diff)
 	}
 	for _, version := range []int64{-1, 4} {
-		if _, err := s.Locks(t.Context(), version); !errors.Is(err, audit.ErrNotFound) {
+		if _, err := s.Control(t.Context(), version); !errors.Is(err, audit.ErrNotFound) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}

@@ -28,8 +28,9 @@ type Store interface {
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	ForgetTokens(ctx context.Context, at time.Time) error
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
-	Locks(ctx context.Context, version int64) (audit.Row, error)
+	Control(ctx context.Context, version int64) (audit.Row, error)
 	Due(ctx context.Context, at time.Time, limit int) ([]audit.Lapse, error)
+	Shares(ctx context.Context, tenant, budget string, start int64, from string, limit int) ([]audit.Use, error)
 	respond.Roll
 	KeepArchive(ctx context.Context, archive []byte) ([32]byte, error)
 	Archive(ctx context.Context, digest [32]byte) ([]byte, error)
@@ -54,7 +55,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Replicas", testReplicas}, {"Flow", testFlow},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Budgets", testBudgets}, {"Replicas", testReplicas}, {"Flow", testFlow},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

@@ -46,7 +46,8 @@ type Store interface {
 	CreateTicket(ctx context.Context, tenant string, t decision.Ticket) error
 	RevokeTicket(ctx context.Context, tenant, id string) error
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
-	Locks(ctx context.Context, version int64) (audit.Row, error)
+	Control(ctx context.Context, version int64) (audit.Row, error)
+	Shares(ctx context.Context, tenant, budget string, start int64, from string, limit int) ([]audit.Use, error)
 }
 
 // Config says what to run. The zero value runs the sample bundle.
@@ -55,7 +56,7 @@ type Config struct {
 	// sample bundle.
 	Bundle fs.FS
 	// Now is the PDP's clock; nil: the real one. With a clock of the test's own, the
-	// PDP learns of locks by Lock and Look alone.
+	// PDP learns of locks and changed budgets by Lock, Adjust and Look alone.
 	Now func() time.Time
 	// Tenant is the tenant that the caller works for, asked at each call; nil:
 	// always the constant of that name.
@@ -111,7 +112,7 @@ func Start(t testing.TB, c Config) *PDP {
 	tokens, err := p.trust()
 	must(err)
 	must(p.newLogKey())
-	p.locks, err = respond.Follow(t.Context(), respond.Config{Store: p.Store, Now: p.now, Report: func(decision.Locks, error) {}})
+	p.locks, err = respond.Follow(t.Context(), respond.Config{Store: p.Store, Now: p.now, Report: func(decision.Control, error) {}})
 	must(err)
 	grpcListener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
@@ -119,7 +120,7 @@ func Start(t testing.TB, c Config) *PDP {
 	must(err)
 	p.Addr, p.BaseURL = grpcListener.Addr().String(), "http://"+httpListener.Addr().String()
 	s, err := server.New(server.Config{
-		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Locks: p.locks, Stages: stage.All, Tokens: tokens,
+		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Control: p.locks, Budgets: p.Store, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: Caller, Tenant: c.Tenant()}, nil
 		},
@@ -216,7 +217,20 @@ func (p *PDP) Lock(t testing.TB, l decision.Lock) {
 	p.Look(t)
 }
 
-// Look learns what others have changed of the locks, at once.
+// Adjust changes a budget.
+func (p *PDP) Adjust(t testing.TB, a decision.Adjustment) {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err == nil {
+		_, err = respond.Adjust(t.Context(), p.Store, a, audit.By{Actor: "a test", Reason: "To test.", At: p.now(), ID: id}, nil)
+	}
+	if err != nil {
+		t.Fatalf("changing a budget: %v", err)
+	}
+	p.Look(t)
+}
+
+// Look learns what others have changed of locks and budgets, at once.
 func (p *PDP) Look(t testing.TB) {
 	t.Helper()
 	if err := p.locks.Look(t.Context()); err != nil {

@@ -1181,14 +1181,17 @@ type BudgetLine struct {
 	Reserved int64 `protobuf:"varint,4,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	// What is left in the window after this answer.
 	Remaining int64 `protobuf:"varint,5,opt,name=remaining,proto3" json:"remaining,omitempty"`
-	// The cap of the window.
+	// The cap of the window, with what was changed of it at run time.
 	Cap int64 `protobuf:"varint,6,opt,name=cap,proto3" json:"cap,omitempty"`
 	// When the window ends. Absent: it never does.
 	ResetsAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=resets_at,json=resetsAt,proto3" json:"resets_at,omitempty"`
 	// True when this budget refused the request.
 	Exhausted bool `protobuf:"varint,8,opt,name=exhausted,proto3" json:"exhausted,omitempty"`
 	// Settle only: spent beyond what was reserved and what the cap had room for.
-	Overrun       int64 `protobuf:"varint,9,opt,name=overrun,proto3" json:"overrun,omitempty"`
+	Overrun int64 `protobuf:"varint,9,opt,name=overrun,proto3" json:"overrun,omitempty"`
+	// What cap has more than the bundle says, because it was changed at run time;
+	// negative: less.
+	Adjusted      int64 `protobuf:"varint,30,opt,name=adjusted,proto3" json:"adjusted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1282,6 +1285,13 @@ func (x *BudgetLine) GetExhausted() bool {
 func (x *BudgetLine) GetOverrun() int64 {
 	if x != nil {
 		return x.Overrun
+	}
+	return 0
+}
+
+func (x *BudgetLine) GetAdjusted() int64 {
+	if x != nil {
+		return x.Adjusted
 	}
 	return 0
 }
@@ -2526,7 +2536,7 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\x04code\x12\x1c\n" +
 	"\x04text\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x04text\x12%\n" +
 	"\tpolicy_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12\x1c\n" +
-	"\x04lift\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x04lift\"\xee\x02\n" +
+	"\x04lift\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x04lift\"\x8a\x03\n" +
 	"\n" +
 	"BudgetLine\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12+\n" +
@@ -2537,7 +2547,8 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x03cap\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03cap\x127\n" +
 	"\tresets_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bresetsAt\x12\x1c\n" +
 	"\texhausted\x18\b \x01(\bR\texhausted\x12!\n" +
-	"\aoverrun\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aoverrun\"\xb4\x01\n" +
+	"\aoverrun\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aoverrun\x12\x1a\n" +
+	"\badjusted\x18\x1e \x01(\x03R\badjusted\"\xb4\x01\n" +
 	"\aReceipt\x12%\n" +
 	"\trecord_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\brecordId\x12$\n" +
 	"\tleaf_hash\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\bleafHash\x12'\n" +

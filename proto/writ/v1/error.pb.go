@@ -68,6 +68,18 @@ const (
 	// The caller is known, and no access policy of the bundle permits it to ask
 	// this for this tenant. PERMISSION_DENIED.
 	ErrorReason_ERROR_REASON_CALLER_FORBIDDEN ErrorReason = 16
+	// The bundle has no such budget. NOT_FOUND.
+	ErrorReason_ERROR_REASON_BUDGET_UNKNOWN ErrorReason = 80
+	// No change of a budget of this id is in force for the tenant. NOT_FOUND.
+	ErrorReason_ERROR_REASON_ADJUSTMENT_UNKNOWN ErrorReason = 81
+	// As many changes of budgets are in force as there can be. FAILED_PRECONDITION.
+	ErrorReason_ERROR_REASON_ADJUSTMENTS_FULL ErrorReason = 82
+	// The access policies permit this change only with a ticket, and none is named.
+	// FAILED_PRECONDITION.
+	ErrorReason_ERROR_REASON_CHANGE_NEEDS_TICKET ErrorReason = 83
+	// The ticket that is named does not cover the change; "code" in the ErrorInfo's
+	// metadata says why. FAILED_PRECONDITION.
+	ErrorReason_ERROR_REASON_TICKET_REFUSED ErrorReason = 84
 	// Tokens were not exchanged: more was asked for than what was presented allows,
 	// or it was used before. The message says what. PERMISSION_DENIED.
 	ErrorReason_ERROR_REASON_EXCHANGE_REFUSED ErrorReason = 60
@@ -96,6 +108,11 @@ var (
 		14: "ERROR_REASON_OVERLOADED",
 		15: "ERROR_REASON_INTERNAL",
 		16: "ERROR_REASON_CALLER_FORBIDDEN",
+		80: "ERROR_REASON_BUDGET_UNKNOWN",
+		81: "ERROR_REASON_ADJUSTMENT_UNKNOWN",
+		82: "ERROR_REASON_ADJUSTMENTS_FULL",
+		83: "ERROR_REASON_CHANGE_NEEDS_TICKET",
+		84: "ERROR_REASON_TICKET_REFUSED",
 		60: "ERROR_REASON_EXCHANGE_REFUSED",
 		61: "ERROR_REASON_NOT_SIGNED",
 	}
@@ -117,6 +134,11 @@ var (
 		"ERROR_REASON_OVERLOADED":          14,
 		"ERROR_REASON_INTERNAL":            15,
 		"ERROR_REASON_CALLER_FORBIDDEN":    16,
+		"ERROR_REASON_BUDGET_UNKNOWN":      80,
+		"ERROR_REASON_ADJUSTMENT_UNKNOWN":  81,
+		"ERROR_REASON_ADJUSTMENTS_FULL":    82,
+		"ERROR_REASON_CHANGE_NEEDS_TICKET": 83,
+		"ERROR_REASON_TICKET_REFUSED":      84,
 		"ERROR_REASON_EXCHANGE_REFUSED":    60,
 		"ERROR_REASON_NOT_SIGNED":          61,
 	}
@@ -153,7 +175,7 @@ var File_writ_v1_error_proto protoreflect.FileDescriptor
 
 const file_writ_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13writ/v1/error.proto\x12\awrit.v1*\xe6\x04\n" +
+	"\x13writ/v1/error.proto\x12\awrit.v1*\x96\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -172,7 +194,12 @@ const file_writ_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_DEADLINE\x10\r\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x0e\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x0f\x12!\n" +
-	"\x1dERROR_REASON_CALLER_FORBIDDEN\x10\x10\x12!\n" +
+	"\x1dERROR_REASON_CALLER_FORBIDDEN\x10\x10\x12\x1f\n" +
+	"\x1bERROR_REASON_BUDGET_UNKNOWN\x10P\x12#\n" +
+	"\x1fERROR_REASON_ADJUSTMENT_UNKNOWN\x10Q\x12!\n" +
+	"\x1dERROR_REASON_ADJUSTMENTS_FULL\x10R\x12$\n" +
+	" ERROR_REASON_CHANGE_NEEDS_TICKET\x10S\x12\x1f\n" +
+	"\x1bERROR_REASON_TICKET_REFUSED\x10T\x12!\n" +
 	"\x1dERROR_REASON_EXCHANGE_REFUSED\x10<\x12\x1b\n" +
 	"\x17ERROR_REASON_NOT_SIGNED\x10=B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 

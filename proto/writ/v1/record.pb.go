@@ -414,6 +414,7 @@ type Record struct {
 	//	*Record_Notice
 	//	*Record_Lock
 	//	*Record_Exchange
+	//	*Record_Budget
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -552,6 +553,15 @@ func (x *Record) GetExchange() *ExchangeEvent {
 	return nil
 }
 
+func (x *Record) GetBudget() *BudgetEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Budget); ok {
+			return x.Budget
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -587,6 +597,11 @@ type Record_Exchange struct {
 	Exchange *ExchangeEvent `protobuf:"bytes,18,opt,name=exchange,proto3,oneof"`
 }
 
+type Record_Budget struct {
+	// A budget was changed at run time.
+	Budget *BudgetEvent `protobuf:"bytes,20,opt,name=budget,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -598,6 +613,8 @@ func (*Record_Notice) isRecord_Event() {}
 func (*Record_Lock) isRecord_Event() {}
 
 func (*Record_Exchange) isRecord_Event() {}
+
+func (*Record_Budget) isRecord_Event() {}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -976,12 +993,15 @@ type SnapshotFacts struct {
 	Redact *Redact `protobuf:"bytes,6,opt,name=redact,proto3" json:"redact,omitempty"`
 	// More redacting policies matched than are here.
 	RedactionsCut bool `protobuf:"varint,7,opt,name=redactions_cut,json=redactionsCut,proto3" json:"redactions_cut,omitempty"`
-	// The version of the locks that it was decided by; 0: there never was a lock.
+	// The version of the locks and of the changes of budgets that it was decided by;
+	// 0: there never was any.
 	LockVersion int64 `protobuf:"varint,8,opt,name=lock_version,json=lockVersion,proto3" json:"lock_version,omitempty"`
 	// The locks that hit the request, or kept something out of its answer.
 	Locks []*LockFacts `protobuf:"bytes,9,rep,name=locks,proto3" json:"locks,omitempty"`
 	// It could not be learnt for too long whether there were newer locks.
-	LocksStale    bool `protobuf:"varint,10,opt,name=locks_stale,json=locksStale,proto3" json:"locks_stale,omitempty"`
+	LocksStale bool `protobuf:"varint,10,opt,name=locks_stale,json=locksStale,proto3" json:"locks_stale,omitempty"`
+	// The changes of the budgets that counted the request, in force then.
+	Adjustments   []*AdjustmentFacts `protobuf:"bytes,30,rep,name=adjustments,proto3" json:"adjustments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1084,6 +1104,13 @@ func (x *SnapshotFacts) GetLocksStale() bool {
 		return x.LocksStale
 	}
 	return false
+}
+
+func (x *SnapshotFacts) GetAdjustments() []*AdjustmentFacts {
+	if x != nil {
+		return x.Adjustments
+	}
+	return nil
 }
 
 // TicketFacts is a ticket.
@@ -2124,7 +2151,7 @@ type Charge struct {
 	WindowStart *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=window_start,json=windowStart,proto3" json:"window_start,omitempty"`
 	// Added to the use; negative for a refund.
 	Amount int64 `protobuf:"varint,4,opt,name=amount,proto3" json:"amount,omitempty"`
-	// The cap that held.
+	// The cap that held, with what was changed of it at run time.
 	Cap int64 `protobuf:"varint,5,opt,name=cap,proto3" json:"cap,omitempty"`
 	// Length of a sliding window, of which window_start begins a part; 0: the window
 	// is fixed.
@@ -2409,7 +2436,12 @@ type SettlementEvent struct {
 	// The answer, without receipt.
 	Response *SettleResponse `protobuf:"bytes,5,opt,name=response,proto3" json:"response,omitempty"`
 	// The refunds and charges that were committed with the record.
-	Effects       []*EffectFacts `protobuf:"bytes,6,rep,name=effects,proto3" json:"effects,omitempty"`
+	Effects []*EffectFacts `protobuf:"bytes,6,rep,name=effects,proto3" json:"effects,omitempty"`
+	// The version of the locks and of the changes of budgets that it was settled by;
+	// 0: there never was any.
+	LockVersion int64 `protobuf:"varint,30,opt,name=lock_version,json=lockVersion,proto3" json:"lock_version,omitempty"`
+	// The changes of the budgets that it settled, in force then.
+	Adjustments   []*AdjustmentFacts `protobuf:"bytes,31,rep,name=adjustments,proto3" json:"adjustments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2482,6 +2514,20 @@ func (x *SettlementEvent) GetResponse() *SettleResponse {
 func (x *SettlementEvent) GetEffects() []*EffectFacts {
 	if x != nil {
 		return x.Effects
+	}
+	return nil
+}
+
+func (x *SettlementEvent) GetLockVersion() int64 {
+	if x != nil {
+		return x.LockVersion
+	}
+	return 0
+}
+
+func (x *SettlementEvent) GetAdjustments() []*AdjustmentFacts {
+	if x != nil {
+		return x.Adjustments
 	}
 	return nil
 }
@@ -2586,7 +2632,9 @@ type LockEvent struct {
 	// 1, 2, 3, and so on: each change makes the next.
 	Version int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
 	// All locks after it, in the order of their ids, without those that have ended.
-	Locks         []*LockFacts `protobuf:"bytes,7,rep,name=locks,proto3" json:"locks,omitempty"`
+	Locks []*LockFacts `protobuf:"bytes,7,rep,name=locks,proto3" json:"locks,omitempty"`
+	// All changes of budgets after it, likewise. They share the versions of the locks.
+	Adjustments   []*AdjustmentFacts `protobuf:"bytes,8,rep,name=adjustments,proto3" json:"adjustments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2670,6 +2718,299 @@ func (x *LockEvent) GetLocks() []*LockFacts {
 	return nil
 }
 
+func (x *LockEvent) GetAdjustments() []*AdjustmentFacts {
+	if x != nil {
+		return x.Adjustments
+	}
+	return nil
+}
+
+// BudgetEvent is a change of a budget at run time. Its record belongs to the reserved
+// tenant `writ:system`.
+type BudgetEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who made it: a SPIFFE ID or a user of the operating system.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The change that was put into force or withdrawn.
+	Adjustment *AdjustmentFacts `protobuf:"bytes,2,opt,name=adjustment,proto3" json:"adjustment,omitempty"`
+	// It was withdrawn; else it was put into force.
+	Withdrawn bool `protobuf:"varint,3,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
+	// Why, in a sentence.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that approves it; empty: none was named.
+	TicketId string `protobuf:"bytes,5,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// The tenant whose ticket was looked up, found to cover the change, and used up
+	// by this record; empty: it was only named.
+	RedeemedOf string `protobuf:"bytes,6,opt,name=redeemed_of,json=redeemedOf,proto3" json:"redeemed_of,omitempty"`
+	// 1, 2, 3, and so on: each change, of a lock or a budget, makes the next.
+	Version int64 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
+	// All locks after it, in the order of their ids, without those that have ended.
+	Locks []*LockFacts `protobuf:"bytes,8,rep,name=locks,proto3" json:"locks,omitempty"`
+	// All changes of budgets after it, likewise.
+	Adjustments []*AdjustmentFacts `protobuf:"bytes,9,rep,name=adjustments,proto3" json:"adjustments,omitempty"`
+	// The request's request_id; a change that was made at the store has its record's id.
+	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The access policies that permitted it, in order; none: it was made at the store.
+	AdmittedBy []string `protobuf:"bytes,11,rep,name=admitted_by,json=admittedBy,proto3" json:"admitted_by,omitempty"`
+	// The digest of the bundle that has these policies and the budget; empty: it was
+	// made at the store.
+	BundleDigest  string `protobuf:"bytes,12,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetEvent) Reset() {
+	*x = BudgetEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetEvent) ProtoMessage() {}
+
+func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
+func (*BudgetEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BudgetEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *BudgetEvent) GetAdjustment() *AdjustmentFacts {
+	if x != nil {
+		return x.Adjustment
+	}
+	return nil
+}
+
+func (x *BudgetEvent) GetWithdrawn() bool {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return false
+}
+
+func (x *BudgetEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BudgetEvent) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *BudgetEvent) GetRedeemedOf() string {
+	if x != nil {
+		return x.RedeemedOf
+	}
+	return ""
+}
+
+func (x *BudgetEvent) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *BudgetEvent) GetLocks() []*LockFacts {
+	if x != nil {
+		return x.Locks
+	}
+	return nil
+}
+
+func (x *BudgetEvent) GetAdjustments() []*AdjustmentFacts {
+	if x != nil {
+		return x.Adjustments
+	}
+	return nil
+}
+
+func (x *BudgetEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *BudgetEvent) GetAdmittedBy() []string {
+	if x != nil {
+		return x.AdmittedBy
+	}
+	return nil
+}
+
+func (x *BudgetEvent) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+// AdjustmentFacts is a change of a budget for a while: of its cap, or whether
+// anything is charged to it.
+type AdjustmentFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, unique among those in force.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The one tenant whose budget it changes; empty: every tenant's.
+	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The budget's id.
+	Budget string `protobuf:"bytes,3,opt,name=budget,proto3" json:"budget,omitempty"`
+	// The one share of the budget that it changes; empty: every share.
+	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What it adds to the cap, in the budget's unit; negative: it takes away. 0 of one
+	// that freezes.
+	By int64 `protobuf:"varint,5,opt,name=by,proto3" json:"by,omitempty"`
+	// Nothing more is allowed that the budget counts.
+	Frozen bool `protobuf:"varint,6,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	// When it ends by itself.
+	Until *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
+	// Who made it.
+	Actor string `protobuf:"bytes,8,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why it was made.
+	Reason string `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that was named for it; empty: none.
+	TicketId string `protobuf:"bytes,10,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// What is told to whom a freeze stops; empty: nothing.
+	Message       string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustmentFacts) Reset() {
+	*x = AdjustmentFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustmentFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustmentFacts) ProtoMessage() {}
+
+func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
+func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AdjustmentFacts) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetBudget() string {
+	if x != nil {
+		return x.Budget
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetBy() int64 {
+	if x != nil {
+		return x.By
+	}
+	return 0
+}
+
+func (x *AdjustmentFacts) GetFrozen() bool {
+	if x != nil {
+		return x.Frozen
+	}
+	return false
+}
+
+func (x *AdjustmentFacts) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *AdjustmentFacts) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *AdjustmentFacts) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // LockFacts is a kill switch.
 type LockFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2696,7 +3037,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3049,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3062,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LockFacts) GetId() string {
@@ -2809,7 +3150,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +3162,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +3175,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -2922,7 +3263,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +3275,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2947,7 +3288,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -3019,7 +3360,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3372,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3385,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -3065,7 +3406,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xb1\x04\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xe1\x04\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -3082,7 +3423,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06change\x18\f \x01(\v2\x14.writ.v1.ChangeEventH\x00R\x06change\x12.\n" +
 	"\x06notice\x18\r \x01(\v2\x14.writ.v1.NoticeEventH\x00R\x06notice\x12(\n" +
 	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lock\x124\n" +
-	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchangeB\x0e\n" +
+	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
+	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budgetB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe4\n" +
 	"\n" +
 	"\rDecisionEvent\x125\n" +
@@ -3125,7 +3467,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"plan_depth\x18% \x01(\rR\tplanDepth\"M\n" +
 	"\x10RecordedDocument\x12\x1d\n" +
 	"\x04json\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x04json\x12\x1a\n" +
-	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\xd8\x03\n" +
+	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\x9f\x04\n" +
 	"\rSnapshotFacts\x12\x1d\n" +
 	"\n" +
 	"token_used\x18\x01 \x01(\bR\ttokenUsed\x12,\n" +
@@ -3141,7 +3483,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x05locks\x18\t \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\x12\x1f\n" +
 	"\vlocks_stale\x18\n" +
 	" \x01(\bR\n" +
-	"locksStale\"\x81\x03\n" +
+	"locksStale\x12E\n" +
+	"\vadjustments\x18\x1e \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\x81\x03\n" +
 	"\vTicketFacts\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02id\x12&\n" +
 	"\tprincipal\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tprincipal\x12!\n" +
@@ -3255,7 +3598,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\vopen_millis\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\n" +
 	"openMillis\x12.\n" +
 	"\x0elongest_millis\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\rlongestMillis\x12\x16\n" +
-	"\x06failed\x18\x06 \x01(\bR\x06failed\"\xd1\x02\n" +
+	"\x06failed\x18\x06 \x01(\bR\x06failed\"\xc4\x03\n" +
 	"\x0fSettlementEvent\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"decisionId\x124\n" +
@@ -3263,7 +3606,9 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06actual\x18\x03 \x01(\v2\r.writ.v1.CostR\x06actual\x12F\n" +
 	"\vobligations\x18\x04 \x03(\v2\x19.writ.v1.ObligationReportB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vobligations\x123\n" +
 	"\bresponse\x18\x05 \x01(\v2\x17.writ.v1.SettleResponseR\bresponse\x129\n" +
-	"\aeffects\x18\x06 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\"\xe9\x01\n" +
+	"\aeffects\x18\x06 \x03(\v2\x14.writ.v1.EffectFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\aeffects\x12*\n" +
+	"\flock_version\x18\x1e \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vlockVersion\x12E\n" +
+	"\vadjustments\x18\x1f \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\xe9\x01\n" +
 	"\vChangeEvent\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x129\n" +
@@ -3272,7 +3617,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
 	"\tticket_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x122\n" +
-	"\arollout\x18\x05 \x01(\v2\x10.writ.v1.RolloutB\x06\xbaH\x03\xc8\x01\x01R\arollout\"\x98\x02\n" +
+	"\arollout\x18\x05 \x01(\v2\x10.writ.v1.RolloutB\x06\xbaH\x03\xc8\x01\x01R\arollout\"\xdf\x02\n" +
 	"\tLockEvent\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12.\n" +
@@ -3282,7 +3627,43 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
 	"\tticket_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12!\n" +
 	"\aversion\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x123\n" +
-	"\x05locks\x18\a \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\"\xbf\x02\n" +
+	"\x05locks\x18\a \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\x12E\n" +
+	"\vadjustments\x18\b \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\"\xc0\x04\n" +
+	"\vBudgetEvent\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12@\n" +
+	"\n" +
+	"adjustment\x18\x02 \x01(\v2\x18.writ.v1.AdjustmentFactsB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"adjustment\x12\x1c\n" +
+	"\twithdrawn\x18\x03 \x01(\bR\twithdrawn\x12\"\n" +
+	"\x06reason\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12)\n" +
+	"\vredeemed_of\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\n" +
+	"redeemedOf\x12!\n" +
+	"\aversion\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x123\n" +
+	"\x05locks\x18\b \x03(\v2\x12.writ.v1.LockFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05locks\x12E\n" +
+	"\vadjustments\x18\t \x03(\v2\x18.writ.v1.AdjustmentFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\vadjustments\x12'\n" +
+	"\n" +
+	"request_id\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x122\n" +
+	"\vadmitted_by\x18\v \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10@\"\ar\x05\x10\x01(\x80\x02R\n" +
+	"admittedBy\x12=\n" +
+	"\rbundle_digest\x18\f \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\"\x85\x03\n" +
+	"\x0fAdjustmentFacts\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x12 \n" +
+	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\x12\"\n" +
+	"\x06budget\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\x06budget\x12\"\n" +
+	"\asubject\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\x03R\x02by\x12\x16\n" +
+	"\x06frozen\x18\x06 \x01(\bR\x06frozen\x128\n" +
+	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x05until\x12\x1e\n" +
+	"\x05actor\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x05actor\x12 \n" +
+	"\x06reason\x18\t \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12\"\n" +
+	"\amessage\x18\v \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\xbf\x02\n" +
 	"\tLockFacts\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x12 \n" +
 	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\x12\"\n" +
@@ -3369,7 +3750,7 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
 	(ActorProof)(0),               // 1: writ.v1.ActorProof
@@ -3397,99 +3778,109 @@ var file_writ_v1_record_proto_goTypes = []any{
 	(*SettlementEvent)(nil),       // 23: writ.v1.SettlementEvent
 	(*ChangeEvent)(nil),           // 24: writ.v1.ChangeEvent
 	(*LockEvent)(nil),             // 25: writ.v1.LockEvent
-	(*LockFacts)(nil),             // 26: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 27: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 28: writ.v1.Rollout
-	(*BundleRef)(nil),             // 29: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(Phase)(0),                    // 31: writ.v1.Phase
-	(*Tool)(nil),                  // 32: writ.v1.Tool
-	(*Destination)(nil),           // 33: writ.v1.Destination
-	(*Cost)(nil),                  // 34: writ.v1.Cost
-	(*TraceContext)(nil),          // 35: writ.v1.TraceContext
-	(*Finding)(nil),               // 36: writ.v1.Finding
-	(*DecideResponse)(nil),        // 37: writ.v1.DecideResponse
-	(*Redact)(nil),                // 38: writ.v1.Redact
-	(Effect)(0),                   // 39: writ.v1.Effect
-	(*Reason)(nil),                // 40: writ.v1.Reason
-	(*Obligation)(nil),            // 41: writ.v1.Obligation
-	(Outcome)(0),                  // 42: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 43: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 44: writ.v1.SettleResponse
+	(*BudgetEvent)(nil),           // 26: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 27: writ.v1.AdjustmentFacts
+	(*LockFacts)(nil),             // 28: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 29: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 30: writ.v1.Rollout
+	(*BundleRef)(nil),             // 31: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(Phase)(0),                    // 33: writ.v1.Phase
+	(*Tool)(nil),                  // 34: writ.v1.Tool
+	(*Destination)(nil),           // 35: writ.v1.Destination
+	(*Cost)(nil),                  // 36: writ.v1.Cost
+	(*TraceContext)(nil),          // 37: writ.v1.TraceContext
+	(*Finding)(nil),               // 38: writ.v1.Finding
+	(*DecideResponse)(nil),        // 39: writ.v1.DecideResponse
+	(*Redact)(nil),                // 40: writ.v1.Redact
+	(Effect)(0),                   // 41: writ.v1.Effect
+	(*Reason)(nil),                // 42: writ.v1.Reason
+	(*Obligation)(nil),            // 43: writ.v1.Obligation
+	(Outcome)(0),                  // 44: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 45: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 46: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	30, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	32, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
 	7,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
 	23, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
 	24, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	27, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	29, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
 	25, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
 	16, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	15, // 7: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	31, // 8: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	32, // 9: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	32, // 10: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	33, // 11: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	34, // 12: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	35, // 13: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	36, // 14: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	37, // 15: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	19, // 16: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	14, // 17: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	8,  // 18: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	8,  // 19: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	8,  // 20: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 21: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	9,  // 22: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	10, // 23: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	11, // 24: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	12, // 25: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	13, // 26: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	38, // 27: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	26, // 28: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	32, // 29: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	30, // 30: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	30, // 31: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	30, // 32: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	39, // 33: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	40, // 34: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	41, // 35: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	30, // 36: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 37: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	15, // 38: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	17, // 39: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	18, // 40: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	40, // 41: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	30, // 42: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	30, // 43: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	30, // 44: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	30, // 45: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	20, // 46: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	21, // 47: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	22, // 48: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	22, // 49: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	30, // 50: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	30, // 51: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	42, // 52: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	34, // 53: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	43, // 54: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	44, // 55: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	19, // 56: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	4,  // 57: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	28, // 58: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	26, // 59: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	26, // 60: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	2,  // 61: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	30, // 62: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 63: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	29, // 64: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	29, // 65: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	5,  // 66: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	26, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	15, // 8: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	33, // 9: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	34, // 10: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	34, // 11: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	35, // 12: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	36, // 13: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	37, // 14: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	38, // 15: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	39, // 16: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	19, // 17: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	14, // 18: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	8,  // 19: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	8,  // 20: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	8,  // 21: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 22: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	9,  // 23: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	10, // 24: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	11, // 25: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	12, // 26: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	13, // 27: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	40, // 28: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	28, // 29: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	27, // 30: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	34, // 31: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	32, // 32: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	32, // 33: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	32, // 34: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	41, // 35: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	42, // 36: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	43, // 37: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	32, // 38: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 39: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	15, // 40: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	17, // 41: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	18, // 42: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	42, // 43: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	32, // 44: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 45: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	32, // 46: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	32, // 47: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	20, // 48: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	21, // 49: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	22, // 50: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	22, // 51: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	32, // 52: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	32, // 53: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	44, // 54: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	36, // 55: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	45, // 56: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	46, // 57: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	19, // 58: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	27, // 59: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	4,  // 60: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	30, // 61: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	28, // 62: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	28, // 63: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	27, // 64: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	27, // 65: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	28, // 66: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	27, // 67: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	32, // 68: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	2,  // 69: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	32, // 70: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	3,  // 71: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	31, // 72: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	31, // 73: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	5,  // 74: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	75, // [75:75] is the sub-list for method output_type
+	75, // [75:75] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -3506,6 +3897,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Notice)(nil),
 		(*Record_Lock)(nil),
 		(*Record_Exchange)(nil),
+		(*Record_Budget)(nil),
 	}
 	file_writ_v1_record_proto_msgTypes[13].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
@@ -3521,7 +3913,7 @@ func file_writ_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,7 +26,13 @@ func Budget(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 				Cap: rule.Cap, Exhausted: true, Never: true})
 			continue
 		}
-		line := balance(rule, rule.Key(req, vendor, snap.At), need, snap)
+		line, allowed := balance(req.Caller.Tenant, rule, rule.Key(req, vendor, snap.At), need, snap)
+		f.Adjustments = append(f.Adjustments, allowed.By...)
+		if allowed.Frozen != nil {
+			f.Verdict = decision.Deny
+			f.Reasons, f.Budgets = append(f.Reasons, frozen(allowed.Frozen)), append(f.Budgets, freeze(line, allowed, need))
+			continue
+		}
 		if line.Exhausted {
 			f.Verdict = decision.Deny
 			f.Reasons = append(f.Reasons, exhausted(rule, line, need))
@@ -35,47 +41,62 @@ func Budget(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 		}
 		line.Reserved, line.Remaining = need, line.Remaining-need
 		f.Budgets = append(f.Budgets, line)
-		f.Effects = append(f.Effects, take(rule, line.Key, need, snap.At))
+		f.Effects = append(f.Effects, take(rule, &line, need, snap.At))
 	}
 	return f
 }
 
-// balance is a budget as a need meets it.
-func balance(rule *decision.BudgetRule, key decision.BudgetKey, need int64, snap *decision.Snapshot) decision.BudgetLine {
-	line := decision.BudgetLine{Budget: rule.ID, Unit: rule.Unit, Currency: rule.Currency, Cap: rule.Cap, Key: key,
+// balance is a budget as a need meets it, with what was changed at run time.
+func balance(tenant string, rule *decision.BudgetRule, key decision.BudgetKey, need int64, snap *decision.Snapshot) (decision.BudgetLine, decision.Allowance) {
+	allowed := snap.Control.Allowance(tenant, key, rule.Cap, snap.At)
+	line := decision.BudgetLine{Budget: rule.ID, Unit: rule.Unit, Currency: rule.Currency, Cap: allowed.Cap, Adjusted: allowed.Cap - rule.Cap, Key: key,
 		Used: snap.Used[key], Resets: rule.Resets(snap.At)}
 	switch rule.Window {
 	case decision.Rate:
 		pace := rule.Pace(key, need, snap.At)
-		line.Cap, line.Remaining = rule.Burst, pace.Left(line.Used)
+		line.Cap, line.Adjusted, line.Remaining = rule.Burst, 0, pace.Left(line.Used)
 		wait := pace.Wait(line.Used)
 		line.Exhausted, line.Never = wait > 0, need > rule.Burst
 		if line.Exhausted && !line.Never {
 			line.Resets = snap.At.Add(wait)
 		}
-		return line
+		return line, allowed
 	case decision.Sliding:
-		for _, other := range (decision.Charge{Key: key, Length: rule.Length}).Beside() {
-			line.Used += snap.Used[other]
-		}
+		line.Used = rule.Used(key, snap.Used, snap.At)
 	}
-	line.Remaining = max(0, rule.Cap-line.Used)
-	line.Exhausted, line.Never = need > line.Remaining, need > rule.Cap
+	line.Remaining = allowed.Room(line.Used)
+	line.Exhausted, line.Never = need > line.Remaining, need > line.Cap
 	if rule.Window == decision.Sliding && line.Exhausted && !line.Never {
-		if at, ok := rule.Frees(key, need, snap.Used); ok {
+		if at, ok := rule.Frees(key, line.Cap-need, snap.Used); ok {
 			line.Resets = time.Unix(at, 0).UTC()
 		}
+	}
+	return line, allowed
+}
+
+// freeze is the line of a frozen budget. It refuses what costs nothing too: what an
+// action costs in the end is known when it is too late.
+func freeze(line decision.BudgetLine, allowed decision.Allowance, need int64) decision.BudgetLine {
+	fits := !line.Exhausted || line.Cap-line.Used >= need && line.Key.Sum()
+	line.Remaining, line.Exhausted, line.Never = 0, true, need > line.Cap
+	switch {
+	case fits || line.Resets.Before(allowed.Frozen.Until) && !line.Resets.IsZero():
+		line.Thaws = allowed.Frozen.Until
+	case !line.Resets.IsZero():
+		line.Thaws = line.Resets
+	default:
+		line.Never = true
 	}
 	return line
 }
 
 // take is the effect that takes a need. It is there where the need is nothing, too:
 // it says which counter the settlement goes to.
-func take(rule *decision.BudgetRule, key decision.BudgetKey, need int64, at time.Time) decision.Effect {
+func take(rule *decision.BudgetRule, line *decision.BudgetLine, need int64, at time.Time) decision.Effect {
 	if rule.Window == decision.Rate {
-		return rule.Pace(key, need, at)
+		return rule.Pace(line.Key, need, at)
 	}
-	charge := decision.Charge{Key: key, Amount: need, Cap: rule.Cap, Held: rule.Window == decision.Running}
+	charge := decision.Charge{Key: line.Key, Amount: need, Cap: line.Cap, Held: rule.Window == decision.Running}
 	if rule.Window == decision.Sliding {
 		charge.Length = rule.Length
 	}
@@ -83,6 +104,19 @@ func take(rule *decision.BudgetRule, key decision.BudgetKey, need int64, at time
 		charge.Lapses = at.Add(rule.Unsettled)
 	}
 	return charge
+}
+
+// frozen tells what froze a budget, not who and why: that is in the record, and who
+// is stopped need not know.
+func frozen(by *decision.Adjustment) decision.Reason {
+	text := fmt.Sprintf("The budget %q is frozen by %s", by.Budget, by.ID)
+	if by.Message != "" {
+		text += ": " + by.Message
+	} else {
+		text += "."
+	}
+	return decision.Reason{Code: "budget.frozen", Text: text,
+		Lift: fmt.Sprintf("Wait until %s, or have the budget thawed.", by.Until.UTC().Format("2006-01-02T15:04:05Z"))}
 }
 
 // exhausted is the reason of a budget without room. One that is kept apart by session

@@ -11,17 +11,17 @@ import (
 // knows any more whether there are locks, everything is stopped but what the bundle
 // names.
 func Lock(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
-	if snap.Locks == nil {
+	if snap.Control == nil {
 		return abstain() // a request outside of any server: there are none
 	}
-	if snap.Locks.Stale && !snap.Bundle.MayFailOpen(req) {
+	if snap.Control.Stale && !snap.Bundle.MayFailOpen(req) {
 		return deny("lock.stale", "Whether the action is stopped by a lock cannot be learnt: the store has not answered for too long.",
 			"Wait until the store answers again.")
 	}
 	tool, vendor := snap.Bundle.Tools[req.Tool.ToolName], snap.Bundle.Vendor(req.Destination)
 	f := abstain()
-	for i := range snap.Locks.Locks {
-		l := &snap.Locks.Locks[i]
+	for i := range snap.Control.Locks {
+		l := &snap.Control.Locks[i]
 		if !l.Hits(req, tool, vendor, snap.At) {
 			continue
 		}

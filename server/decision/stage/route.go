@@ -85,13 +85,13 @@ func choose(req *decision.Request, snap *decision.Snapshot, vendor *decision.Ven
 
 // locked is the first lock that keeps data from an endpoint; nil: none does.
 func locked(req *decision.Request, snap *decision.Snapshot, vendor string, e decision.Endpoint) *decision.Lock {
-	if snap.Locks == nil {
+	if snap.Control == nil {
 		return nil
 	}
 	there := *req
 	there.Destination = decision.Destination{Host: e.Host, Vendor: vendor, Region: e.Region}
-	for i := range snap.Locks.Locks {
-		if l := &snap.Locks.Locks[i]; l.Hits(&there, snap.Bundle.Tools[req.Tool.ToolName], vendor, snap.At) {
+	for i := range snap.Control.Locks {
+		if l := &snap.Control.Locks[i]; l.Hits(&there, snap.Bundle.Tools[req.Tool.ToolName], vendor, snap.At) {
 			return l
 		}
 	}

@@ -53,6 +53,7 @@ type budget struct {
 	ResetsAt  string `json:"resets_at,omitzero"`
 	Exhausted bool   `json:"exhausted,omitzero"`
 	Overrun   int64  `json:"overrun,omitzero"`
+	Adjusted  int64  `json:"adjusted,omitzero"`
 }
 
 type receipt struct {
@@ -102,7 +103,7 @@ func encode(resp *writv1.DecideResponse) ([]byte, error) {
 		c.Budgets = append(c.Budgets, budget{
 			Budget: b.GetBudget(), Unit: short(b.GetUnit(), "UNIT_"), Currency: b.GetCurrency(),
 			Reserved: b.GetReserved(), Remaining: b.GetRemaining(), Cap: b.GetCap(),
-			ResetsAt: instant(b.ResetsAt), Exhausted: b.GetExhausted(), Overrun: b.GetOverrun(),
+			ResetsAt: instant(b.ResetsAt), Exhausted: b.GetExhausted(), Overrun: b.GetOverrun(), Adjusted: b.GetAdjusted(),
 		})
 	}
 	if r := resp.Receipt; r != nil {

@@ -39,7 +39,7 @@ func fullAnswer() *writv1.DecideResponse {
 		Obligations: obligations(),
 		Budgets: []*writv1.BudgetLine{{
 			Budget: "b", Unit: writv1.Unit_UNIT_MICROS, Currency: "EUR", Reserved: 1, Remaining: 2, Cap: 3,
-			ResetsAt: timestamppb.New(time.Unix(1_790_000_000, 500).UTC()), Exhausted: true, Overrun: 4,
+			ResetsAt: timestamppb.New(time.Unix(1_790_000_000, 500).UTC()), Exhausted: true, Overrun: 4, Adjusted: 5,
 		}},
 		RetryAfter: durationpb.New(90*time.Second + 1), BundleDigest: digest, BundleCommit: digest,
 		Receipt: &writv1.Receipt{RecordId: sentID, LeafHash: hash, LogOrigin: "log.example", LogSize: 7, Spooled: true},
@@ -112,7 +112,7 @@ func TestFullAnswer(t *testing.T) {
 		`"reasons":[{"stage":"tool","code":"tool.pinned","text":"The tool is pinned."},` +
 		`{"stage":"budget","code":"budget.exhausted","text":"The budget is spent.","policy_id":"p1","lift":"Wait."}],` +
 		`"obligations":[` + strings.Join(goldenObligations, ",") + `],` +
-		`"budgets":[{"budget":"b","unit":"MICROS","currency":"EUR","reserved":1,"remaining":2,"cap":3,"resets_at":"2026-09-21T14:13:20.0000005Z","exhausted":true,"overrun":4}],` +
+		`"budgets":[{"budget":"b","unit":"MICROS","currency":"EUR","reserved":1,"remaining":2,"cap":3,"resets_at":"2026-09-21T14:13:20.0000005Z","exhausted":true,"overrun":4,"adjusted":5}],` +
 		`"retry_after_seconds":91,"bundle_digest":"` + digest + `","bundle_commit":"` + digest + `",` +
 		`"receipt":{"record_id":"` + sentID + `","leaf_hash":"` + digest + `","log_origin":"log.example","log_size":7,"spooled":true},` +
 		`"ticket_request":{"type":"ticket","principal":"agent-1","tool":"fs/read","definition_digest":"` + digest + `","arguments_digest":"` + digest + `","policy_ids":["p1"],"text":"Approve it."},` +

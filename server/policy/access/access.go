@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
@@ -67,6 +68,8 @@ const maxRemembered = 1 << 14
 type Policies struct {
 	set     *cedar.PolicySet
 	actions cedar.EntityMap
+	// lifted are those of set that no ticket lifts.
+	lifted *cedar.PolicySet
 
 	mu       sync.RWMutex // guards verdicts
 	verdicts map[question]verdict
@@ -90,14 +93,18 @@ func Default() *Policies {
 	if err != nil {
 		panic(err) // it is built in, and tested
 	}
-	return New(map[string]*cedar.Policy{"own-tenant": list[0]})
+	return New(map[string]*cedar.Policy{"own-tenant": list[0]}, func(string) bool { return false })
 }
 
-// New are policies by their ids, which fit the schema.
-func New(policies map[string]*cedar.Policy) *Policies {
-	p := &Policies{set: cedar.NewPolicySet(), actions: cedar.EntityMap{}, verdicts: map[question]verdict{}}
+// New are policies by their ids, which fit the schema. ticket says which forbid what a
+// ticket lifts.
+func New(policies map[string]*cedar.Policy, ticket func(id string) bool) *Policies {
+	p := &Policies{set: cedar.NewPolicySet(), lifted: cedar.NewPolicySet(), actions: cedar.EntityMap{}, verdicts: map[question]verdict{}}
 	for id, policy := range policies {
 		p.set.Add(cedar.PolicyID(id), policy)
+		if !ticket(id) {
+			p.lifted.Add(cedar.PolicyID(id), policy)
+		}
 	}
 	for uid, a := range theSchema().Actions {
 		p.actions[uid] = a.Entity
@@ -119,7 +126,7 @@ func (p *Policies) Admits(caller decision.Caller, action decision.Action, tenant
 	if known {
 		return v.admitted
 	}
-	v = p.judge(q)
+	v = p.judge(p.set, q, cedar.Record{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.verdicts) >= maxRemembered {
@@ -132,11 +139,37 @@ func (p *Policies) Admits(caller decision.Caller, action decision.Action, tenant
 // Explain is what Admits says, with the ids of the policies that say so, in order:
 // the permits, or the forbids and those that cannot be evaluated.
 func (p *Policies) Explain(caller decision.Caller, action decision.Action, tenant string) (admitted bool, policies []string) {
-	v := p.judge(question{caller, action, tenant})
+	v := p.judge(p.set, question{caller, action, tenant}, cedar.Record{})
 	return v.admitted, v.policies
 }
 
-func (p *Policies) judge(q question) verdict {
+// AdmitsChange reports whether a caller may change a budget of a tenant, and whether
+// only a ticket lacks, with the ids of the policies as for Explain. What cannot be
+// evaluated is no.
+func (p *Policies) AdmitsChange(caller decision.Caller, tenant string, c *decision.BudgetChange) decision.Admission {
+	q, context := question{caller, decision.ToChangeBudget, tenant}, contextOf(c)
+	v := p.judge(p.set, q, context)
+	return decision.Admission{Admitted: v.admitted, Policies: v.policies,
+		NeedsTicket: !v.admitted && c.Ticket == nil && p.judge(p.lifted, q, context).admitted}
+}
+
+func contextOf(c *decision.BudgetChange) cedar.Record {
+	m := cedar.RecordMap{"change": cedar.String(c.Kind), "budget": cedar.String(c.Budget), "amount": cedar.Long(c.Amount),
+		"seconds": cedar.Long(c.Lasts / time.Second)}
+	if c.Subject != "" {
+		m["share"] = cedar.String(c.Subject)
+	}
+	if t := c.Ticket; t != nil {
+		approvers := make([]cedar.Value, len(t.Approvers))
+		for i, a := range t.Approvers {
+			approvers[i] = cedar.String(a)
+		}
+		m["ticket"] = cedar.NewRecord(cedar.RecordMap{"id": cedar.String(t.ID), "approvers": cedar.NewSet(approvers...)})
+	}
+	return cedar.NewRecord(m)
+}
+
+func (p *Policies) judge(set *cedar.PolicySet, q question, context cedar.Record) verdict {
 	id, err := spiffeid.FromString(q.caller.SPIFFEID)
 	if err != nil {
 		return verdict{} // nobody that a policy could speak of
@@ -145,7 +178,7 @@ func (p *Policies) judge(q question) verdict {
 	caller := cedar.NewEntityUID(typeCaller, cedar.String(q.caller.SPIFFEID))
 	entities := entities{p.actions, cedar.Entity{UID: caller, Attributes: cedar.NewRecord(cedar.RecordMap{
 		"trustDomain": cedar.String(id.TrustDomain().Name()), "path": cedar.String(id.Path()), "tenant": home})}}
-	d, diagnostic := cedar.Authorize(p.set, entities, cedar.Request{Principal: caller,
+	d, diagnostic := cedar.Authorize(set, entities, cedar.Request{Principal: caller, Context: context,
 		Action: cedar.NewEntityUID(typeAction, cedar.String(q.action)), Resource: cedar.NewEntityUID(typeTenant, cedar.String(q.tenant))})
 	v := verdict{admitted: d == cedar.Allow && len(diagnostic.Errors) == 0}
 	for _, r := range diagnostic.Reasons {

@@ -255,7 +255,7 @@ func openSpool(ctx context.Context, c writConfig, store *sqlite.Store) (*spool.S
 
 // followLocks follows the locks, as `writ serve` does.
 func followLocks(ctx context.Context, store store) (*respond.Follower, error) {
-	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(_ decision.Locks, err error) {
+	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(_ decision.Control, err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "the locks:", err)
 		}
@@ -285,7 +285,7 @@ func newServer(t *trust, chosen bundles, locks *respond.Follower, ledger server.
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return server.New(server.Config{
-		Ledger: ledger, Bundle: chosen.of, Live: chosen.live, Recorded: chosen.recorded, Locks: locks, Stages: stage.All, Tokens: tokens,
+		Ledger: ledger, Bundle: chosen.of, Live: chosen.live, Recorded: chosen.recorded, Control: locks, Stages: stage.All, Tokens: tokens,
 		Caller: func(state *tls.ConnectionState) (decision.Caller, error) {
 			id, err := identity.FromTLS(*state, time.Now())
 			if err != nil {
