@@ -142,9 +142,25 @@ func newScene(t *testing.T, engine string) *scene {
 	play(pendingCases)
 	s.change(t, 3)
 	p.Lock(t, sceneLock("third", s.now))
+	if s.raw.postgres {
+		s.lease(t)
+	}
 	s.read(t)
 	s.raw.keep(t, "kept")
 	return s
+}
+
+// lease has somebody lease some of the counters, who never falls silent.
+func (s *scene) lease(t *testing.T) {
+	t.Helper()
+	holder := s.raw.id(newID(t))
+	s.raw.add(t, "lease_holder", values{"id": holder, "told": time.Now().AddDate(100, 0, 0)})
+	for i, c := range charged(s.raw.all(t, "budget_use"))[:3] {
+		unspent := int64(5 * i)
+		s.raw.set(t, "budget_use", c, "used", c["used"].(int64)+unspent)
+		s.raw.add(t, "lease", values{"holder": holder, "tenant": c["tenant"], "budget": c["budget"], "subject": c["subject"],
+			"window_start": c["window_start"], "unspent": unspent})
+	}
 }
 
 // unsettled is the tenant whose actions nobody reports on.

@@ -289,13 +289,19 @@ func (b *books) consume(r *record, index int64, e decision.Consume) *Problem {
 func (b *books) use(u Use) *Problem {
 	t := b.counters[counter{u.Tenant, u.Key}]
 	switch {
+	case u.Leased < 0:
+		return badUse(u.Tenant, u.Key, "less than nothing of it is leased")
 	case t == nil:
 		return badUse(u.Tenant, u.Key, "no record has charged it")
 	case t.stored:
 		return badUse(u.Tenant, u.Key, "it is stored twice")
+	case !u.Key.Sum() && u.Leased != 0:
+		return badUse(u.Tenant, u.Key, "a part of it is leased, and it has no parts")
 	case !u.Key.Sum() && (u.Used < t.least || u.Used > t.most):
 		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d, the records bring it to %d at least and %d at most", u.Used, t.least, t.most))
-	case u.Key.Sum() && t.sum != u.Used:
+	case u.Key.Sum() && t.sum != u.Used-u.Leased && u.Leased > 0:
+		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d of which %d are leased and unspent, the records charge %d", u.Used, u.Leased, t.sum))
+	case u.Key.Sum() && t.sum != u.Used-u.Leased:
 		return badUse(u.Tenant, u.Key, fmt.Sprintf("it holds %d, the records charge %d", u.Used, t.sum))
 	}
 	t.stored = true

@@ -145,7 +145,10 @@ type Extend func(last Checkpoint, tile func(level int, index int64) ([]byte, err
 type Use struct {
 	Tenant string
 	Key    decision.BudgetKey
-	Used   int64
+	// Used is what the records charge and what is leased.
+	Used int64
+	// Leased is what processes have set aside of it and not charged yet.
+	Leased int64
 }
 
 // Redemption is one use of a ticket.

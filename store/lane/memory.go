@@ -47,14 +47,23 @@ func (m *Memory) Read(tenant string, used map[decision.BudgetKey]int64) {
 	}
 }
 
-// Written remembers counters as a batch left them, once it is committed.
-func (m *Memory) Written(w *Writes) {
+// note remembers counters as a batch left them, once it is committed: what some
+// hold, and by how much others changed, of which it saw no more.
+func (m *Memory) note(seen, moved []Counter) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c := range w.Counters {
+	for _, c := range seen {
 		m.keep(c.Key, c.Used)
 	}
+	for _, c := range moved {
+		if was, known := m.used[c.Key]; known {
+			m.used[c.Key] = max(0, plus(was, c.Used))
+		}
+	}
 }
+
+// Written remembers counters as a batch left them, once it is committed.
+func (m *Memory) Written(w *Writes) { m.note(w.Counters, nil) }
 
 func (m *Memory) keep(key CounterKey, used int64) {
 	if m.used == nil || len(m.used) >= maxRemembered {

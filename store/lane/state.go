@@ -138,3 +138,6 @@ func compareCounters(a, b CounterKey) int {
 func compareTickets(a, b TicketKey) int {
 	return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.ID, b.ID))
 }
+
+// SortCounters puts counters into the order in which everybody locks them.
+func SortCounters(keys []CounterKey) { slices.SortFunc(keys, compareCounters) }

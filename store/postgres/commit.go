@@ -113,16 +113,28 @@ func (s *Store) attempt(entries []audit.Entry) ([]lane.Outcome, error) {
 	}
 	defer conn.Release() // one that is still in a transaction is closed
 	defer s.watch(conn)()
-	state, err := s.lockState(ctx, conn, lane.NeedsOf(entries))
+	needs, at := lane.NeedsOf(entries), s.now()
+	terms := s.leases.Terms(entries, needs.Counters, at)
+	state, err := s.lockState(ctx, conn, needs, &terms)
 	if err != nil {
-		return nil, rollback(ctx, conn, fmt.Errorf("reading what the batch depends on: %w", err))
+		return nil, s.failed(ctx, conn, &terms, fmt.Errorf("reading what the batch depends on: %w", err))
 	}
 	outcomes, writes := lane.Plan(state, entries)
-	if err := s.commit(ctx, conn, &writes); err != nil {
-		return nil, rollback(ctx, conn, fmt.Errorf("writing the batch: %w", err))
+	settled := terms.Settle(state, &writes)
+	if err := s.commit(ctx, conn, &writes, &terms, &settled); err != nil {
+		return nil, s.failed(ctx, conn, &terms, fmt.Errorf("writing the batch: %w", err))
 	}
-	s.memory.Written(&writes)
+	s.leases.Committed(&terms, &settled, &s.memory, at)
 	return outcomes, nil
+}
+
+// failed ends an attempt that failed with err. Its leases are as doubtful as its
+// outcome.
+func (s *Store) failed(ctx context.Context, conn *pgxpool.Conn, t *lane.Terms, err error) error {
+	if s.leases.Doubt(t); errors.Is(err, errFenced) {
+		s.leases.Gone(t.Holder)
+	}
+	return rollback(ctx, conn, err)
 }
 
 // rollback frees a connection for its next use, if it is still there.
@@ -147,13 +159,14 @@ func run(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
 // other. A plan that writes nothing still writes a message to the write-ahead
 // log: what it answers may rest on a commit whose standby is still behind, and
 // this commit waits for both. Who listens is told of what administers alone change.
-func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes) error {
+func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, w *lane.Writes, t *lane.Terms, settled *lane.Settled) error {
 	b := &pgx.Batch{}
 	if w.Empty() {
 		b.Queue("SELECT pg_logical_emit_message(true, 'writ', '')")
 	} else {
 		queueRows(b, w.Rows)
-		queueEffects(b, w)
+		queueEffects(b, w, settled.Counters)
+		queueLeases(b, t.Holder, settled)
 	}
 	if !s.compatible {
 		queueNotices(b, w)

@@ -66,7 +66,7 @@ func (in *insistence) finish(t *testing.T) {
 	in.wait.Wait()
 	in.recovered(t)
 	const n = callers * each
-	if got, want := used(t, in.stores[0]), int64(n); got != want {
+	if got, want := charged(t, in.stores[0]), int64(n); got != want {
 		t.Errorf("the counter holds %d, want %d", got, want)
 	}
 	records, tokens := 0, 0

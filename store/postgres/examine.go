@@ -78,7 +78,7 @@ func examine(ctx context.Context, dsn string, now func() time.Time, all bool) ([
 	defer e.conn.Close(context.WithoutCancel(ctx))
 	parts := []func(context.Context) error{e.version, e.settings, e.failover, e.pooler}
 	if all {
-		parts = append(parts, e.standbys, e.schema, e.rights, e.clock, e.disk)
+		parts = append(parts, e.standbys, e.schema, e.rights, e.leases, e.clock, e.disk)
 	}
 	for _, part := range parts {
 		if err := part(ctx); err != nil {
@@ -228,6 +228,7 @@ func (e *examination) rights(ctx context.Context) error {
 	}{
 		{"record", "SELECT", true}, {"record", "INSERT", true}, {"pending", "DELETE", true}, {"leaf", "INSERT", true}, {"checkpoint", "INSERT", true},
 		{"used_token", "INSERT", true}, {"lock_version", "INSERT", true}, {"lock_fence", "UPDATE", true}, {"sequencer", "UPDATE", true}, {"replica", "DELETE", true},
+		{"lease_holder", "INSERT", true}, {"lease_holder", "DELETE", true}, {"lease", "INSERT", true}, {"lease", "DELETE", true},
 		{"record", "UPDATE", false}, {"record", "DELETE", false}, {"record", "TRUNCATE", false}, {"leaf", "UPDATE", false}, {"leaf", "DELETE", false},
 		{"checkpoint", "UPDATE", false}, {"checkpoint", "DELETE", false}, {"used_token", "DELETE", false}, {"used_token", "UPDATE", false},
 		{"lock_version", "DELETE", false}, {"lock_version", "UPDATE", false},
@@ -253,6 +254,20 @@ func (e *examination) rights(ctx context.Context) error {
 		e.add("role", lane.Good, "", "%s can add records and change none", role)
 	}
 	return nil
+}
+
+// leases are of processes that tell of themselves, or else whoever looks next takes
+// them back.
+func (e *examination) leases(ctx context.Context) error {
+	var leases, holders, silent int
+	err := e.conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM lease), count(*), count(*) FILTER (WHERE told < clock_timestamp() - interval '10 s')
+		FROM lease_holder`).Scan(&leases, &holders, &silent)
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok && (refusal.Code == undefinedTable || refusal.Code == denied) {
+		return nil // as the checks of the schema and the role say
+	}
+	e.add("leases", when(silent > 0, lane.Suspect), "Start a server on this database: it takes back what a silent one has leased.",
+		"%d, of %d processes, of which %d are silent", leases, holders, silent)
+	return err
 }
 
 // clock compares the two clocks: the database's reading lies between two of this

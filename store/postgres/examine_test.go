@@ -37,7 +37,7 @@ func examined(t *testing.T, dsn string, now func() time.Time) (grades map[string
 func TestExamine(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	well := map[string]lane.Grade{"version": lane.Good, "primary": lane.Good, "fsync": lane.Good, "full_page_writes": lane.Good, "encoding": lane.Good,
-		"synchronous_commit": lane.Good, "failover": lane.Suspect, "schema": lane.Good, "role": lane.Good, "clock": lane.Good, "pooler": lane.Good}
+		"synchronous_commit": lane.Good, "failover": lane.Suspect, "schema": lane.Good, "role": lane.Good, "leases": lane.Good, "clock": lane.Good, "pooler": lane.Good}
 	but := func(changes map[string]lane.Grade) map[string]lane.Grade {
 		all := map[string]lane.Grade{}
 		for check, g := range well {
@@ -49,7 +49,9 @@ func TestExamine(t *testing.T) {
 		return all
 	}
 	empty, _ := examined(t, dsn, time.Now)
-	if diff := cmp.Diff(but(map[string]lane.Grade{"schema": lane.Bad, "role": lane.Suspect}), empty); diff != "" {
+	none := but(map[string]lane.Grade{"schema": lane.Bad, "role": lane.Suspect})
+	delete(none, "leases") // nor is there a table of them
+	if diff := cmp.Diff(none, empty); diff != "" {
 		t.Errorf("an empty database, as its owner (-want +got):\n%s", diff)
 	}
 	if err := postgres.Migrate(t.Context(), dsn); err != nil {
@@ -65,6 +67,12 @@ func TestExamine(t *testing.T) {
 		t.Errorf("a clock that is behind: %s (-want +got):\n%s", says["clock"], diff)
 	}
 	conn := admin(t, dsn)
+	execute(t, conn, "INSERT INTO lease_holder (id, told) VALUES (gen_random_uuid(), 'infinity'), (gen_random_uuid(), '2026-03-01')")
+	got, says = examined(t, served, time.Now)
+	if diff := cmp.Diff(but(map[string]lane.Grade{"leases": lane.Suspect}), got); diff != "" || says["leases"] != "0, of 2 processes, of which 1 are silent" {
+		t.Errorf("a silent holder: %s (-want +got):\n%s", says["leases"], diff)
+	}
+	execute(t, conn, "DELETE FROM lease_holder")
 	execute(t, conn, "GRANT DELETE ON record TO PUBLIC")
 	got, says = examined(t, served, time.Now)
 	if diff := cmp.Diff(but(map[string]lane.Grade{"role": lane.Suspect}), got); diff != "" || !strings.Contains(says["role"], "DELETE on record") {

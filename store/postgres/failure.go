@@ -10,6 +10,7 @@ import (
 // SQLSTATEs that mean something of their own here.
 const (
 	undefinedTable  = "42P01"
+	denied          = "42501"
 	uniqueViolation = "23505"
 	unsupported     = "0A000"
 	syntaxError     = "42601"
@@ -39,6 +40,14 @@ var errUnsure = errors.New("the server warns about the commit")
 // errMissing: what is there was not found. Nothing was written.
 var errMissing = errors.New("the server does not find what it has")
 
+// Sentinels of a batch that counted on a lease; nothing was written.
+var (
+	// errFenced: another process has taken this one's leases away.
+	errFenced = errors.New("the holder of the leases is gone")
+	// errLeased: a lease is not what was expected.
+	errLeased = errors.New("a lease does not cover the batch")
+)
+
 const warned = "writ.warned"
 
 // noteWarning remembers, on a connection, that the server has warned.
@@ -57,7 +66,7 @@ func codeOf(err error) string {
 }
 
 func classify(err error) failure {
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, errMissing) || errors.Is(err, errFenced) || errors.Is(err, errLeased) {
 		return conflict
 	}
 	refusal, ok := errors.AsType[*pgconn.PgError](err)

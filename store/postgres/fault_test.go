@@ -39,6 +39,7 @@ func execute(t *testing.T, conn *pgx.Conn, text string, args ...any) {
 	}
 }
 
+// used is what a decision of a store sees as used of the day's calls.
 func used(t *testing.T, s *postgres.Store) int64 {
 	t.Helper()
 	facts, err := s.Snapshot(t.Context(), decision.Want{Tenant: "acme", Budgets: []decision.BudgetKey{storetest.DayCalls}})
@@ -46,6 +47,19 @@ func used(t *testing.T, s *postgres.Store) int64 {
 		t.Fatal(err)
 	}
 	return facts.Used[storetest.DayCalls]
+}
+
+// charged is what is charged to all counters, leases aside.
+func charged(t *testing.T, s *postgres.Store) (sum int64) {
+	t.Helper()
+	err := s.Uses(t.Context(), func(u audit.Use) error {
+		sum += u.Used - u.Leased
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
 }
 
 // cutter passes connections on to a server. Once armed, it drops the next answer

@@ -20,6 +20,8 @@ var granted = []string{
 	`GRANT DELETE ON pending, lapse TO $role`,
 	`GRANT UPDATE ON lock_fence, sequencer TO $role`, // to lock them
 	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
+	`GRANT INSERT, UPDATE (told), DELETE ON lease_holder TO $role`,
+	`GRANT INSERT, UPDATE (unspent), DELETE ON lease TO $role`,
 	`REVOKE EXECUTE ON FUNCTION forget_tokens(timestamptz) FROM PUBLIC`,
 	`GRANT EXECUTE ON FUNCTION forget_tokens(timestamptz) TO $role`,
 }

@@ -72,6 +72,7 @@ func TestTheServersRoleChangesNoRecord(t *testing.T) {
 		"UPDATE ticket SET max_uses = 99", "DELETE FROM ticket", "UPDATE ticket_use SET ticket = 'other'", "DELETE FROM ticket_use",
 		"DELETE FROM budget_use", "UPDATE budget_use SET budget = 'other'", "DELETE FROM tile",
 		"UPDATE rollout SET version = 9", "DELETE FROM rollout", "UPDATE lock_version SET version = 9", "DELETE FROM lock_version",
+		"UPDATE lease SET holder = gen_random_uuid()", "UPDATE lease_holder SET id = gen_random_uuid()", "TRUNCATE lease",
 		"DELETE FROM lock_fence", "DELETE FROM sequencer", "UPDATE engine SET compatible = true", "DELETE FROM engine", "UPDATE bundle SET archive = ''", "DELETE FROM bundle", "UPDATE pending SET tenant = 'other'",
 		"UPDATE goose_db_version SET version_id = 1", "CREATE TABLE mine (a int)",
 		"CREATE OR REPLACE FUNCTION forget_tokens(until timestamptz) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",

@@ -32,19 +32,25 @@ type Config struct {
 	Lanes int
 	// Readers is the most connections that read at once; 0: 16.
 	Readers int
+	// Now is the clock by which demand is measured and leases grow old; nil:
+	// time.Now. Who is fenced goes by the database's clock alone.
+	Now func() time.Time
 }
 
 // Store is a ledger in a database. It is safe for concurrent use.
 type Store struct {
-	write *pgxpool.Pool // of the lanes, the sealer and what changes tickets
+	write *pgxpool.Pool // of the lanes, the keeper of leases, the sealer and what changes tickets
 	read  *pgxpool.Pool
 	// frozen is how long what is done on a connection may take; 0: for ever.
 	frozen time.Duration
 	// compatible says that neither NOTIFY nor locks on tables are used.
 	compatible bool
 	lanes      []*lane.Lane
-	// memory is of the counters.
+	now        func() time.Time
+	// memory is of the counters, and leases of those that this process has leased.
 	memory lane.Memory
+	leases lane.Leases
+	keeper keeper
 }
 
 // Open opens the ledger of a database with the defaults of Config.
@@ -62,10 +68,13 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	if c.Readers <= 0 {
 		c.Readers = 16
 	}
-	s := &Store{}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Store{now: c.Now}
 	var err error
-	// Beside the lanes: one to seal, one to change tickets.
-	if s.write, err = pool(ctx, c.DSN, c.Lanes+2, writeParameters); err != nil {
+	// Beside the lanes: one to seal, one to change tickets, one to keep leases.
+	if s.write, err = pool(ctx, c.DSN, c.Lanes+3, writeParameters); err != nil {
 		return nil, fmt.Errorf("opening the ledger's database: %w", err)
 	}
 	if s.read, err = pool(ctx, c.DSN, c.Readers, readParameters); err != nil {
@@ -80,14 +89,17 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	for range c.Lanes {
 		s.lanes = append(s.lanes, lane.New(s.flush, lane.Config{}))
 	}
+	s.keeper.start(s.tend)
 	return s, nil
 }
 
-// Close answers what is being committed and closes the connections. A nil error
-// says that nothing was left waiting.
+// Close answers what is being committed, returns all leases and closes the
+// connections. A nil error says that nothing was left waiting. Leases that cannot
+// be returned, for the database is gone, are taken back by others later.
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
+	defer s.keeper.stop()
 	for _, l := range s.lanes {
 		if err := l.Close(ctx); err != nil {
 			// A flush is stuck with its connection. It is not to be cut off: what
@@ -95,6 +107,8 @@ func (s *Store) Close() error {
 			return fmt.Errorf("closing the ledger: %w", err)
 		}
 	}
+	s.keeper.stop()
+	s.drain(ctx)
 	s.write.Close()
 	s.read.Close()
 	return nil

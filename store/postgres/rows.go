@@ -148,11 +148,12 @@ func (s *ticketScan) ticket() (*decision.Ticket, error) {
 	return &t, err
 }
 
-// scanUse reads tenant, budget, subject, window_start and used.
-func scanUse(from pgx.Row) (audit.Use, error) {
+// scanUse reads tenant, budget, subject, window_start and used, and what comes
+// after them.
+func scanUse(from pgx.Row, after ...any) (audit.Use, error) {
 	var u audit.Use
 	var start time.Time
-	err := from.Scan(&u.Tenant, &u.Key.Budget, &u.Key.Subject, &start, &u.Used)
+	err := from.Scan(append([]any{&u.Tenant, &u.Key.Budget, &u.Key.Subject, &start, &u.Used}, after...)...)
 	if err == nil && start.Nanosecond() != 0 {
 		err = &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: u.Tenant,
 			Detail: fmt.Sprintf("budget %q, subject %q: its window does not start at a whole second", u.Key.Budget, u.Key.Subject)}

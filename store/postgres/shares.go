@@ -10,8 +10,11 @@ import (
 	"github.com/writpdp/writ/server/audit"
 )
 
-const sharesSQL = `SELECT tenant, budget, subject, window_start, used FROM budget_use
-	WHERE tenant = $1 AND budget = $2 AND subject >= $3 AND window_start = $4 AND used <> 0 ORDER BY subject LIMIT $5`
+// What replicas have leased and not spent is nobody's use.
+const sharesSQL = `SELECT b.tenant, b.budget, b.subject, b.window_start, b.used - coalesce((SELECT sum(l.unspent) FROM lease AS l
+		WHERE l.tenant = b.tenant AND l.budget = b.budget AND l.subject = b.subject AND l.window_start = b.window_start), 0)::bigint
+	FROM budget_use AS b
+	WHERE b.tenant = $1 AND b.budget = $2 AND b.subject >= $3 AND b.window_start = $4 AND b.used <> 0 ORDER BY b.subject LIMIT $5`
 
 // Shares are up to limit counters of a tenant's budget in the window that starts at a
 // Unix time, by subject, from the first that is not before one. Counters that hold 0

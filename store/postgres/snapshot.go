@@ -23,7 +23,10 @@ const (
 			SELECT 1 FROM record AS o
 			WHERE o.tenant = u.tenant AND o.id = u.record AND o.tenant = $2 AND o.kind = $3 AND o.key = $4))`
 
-	usedSQL = `ARRAY(SELECT coalesce((SELECT b.used FROM budget_use AS b
+	// What this process has leased and not spent is free for its decisions.
+	usedSQL = `ARRAY(SELECT coalesce((SELECT greatest(0, b.used - coalesce((SELECT l.unspent FROM lease AS l WHERE l.holder = $11
+					AND l.tenant = $2 AND l.budget = w.budget AND l.subject = w.subject AND l.window_start = w.window_start), 0))
+				FROM budget_use AS b
 				WHERE b.tenant = $2 AND b.budget = w.budget AND b.subject = w.subject AND b.window_start = w.window_start), 0)
 			FROM unnest($5::text[], $6::text[], $7::timestamptz[]) WITH ORDINALITY AS w (budget, subject, window_start, n)
 			ORDER BY w.n)`
@@ -65,7 +68,7 @@ func (s *Store) facts(ctx context.Context, w *decision.Want) (decision.Facts, er
 		columns(w.Budgets, func(k *decision.BudgetKey) string { return k.Budget }),
 		columns(w.Budgets, func(k *decision.BudgetKey) string { return k.Subject }),
 		columns(w.Budgets, func(k *decision.BudgetKey) time.Time { return time.Unix(k.Start, 0) }),
-		w.Ticket, lane.WantedHour(w), lane.WantedProof(w),
+		w.Ticket, lane.WantedHour(w), lane.WantedProof(w), uuid.UUID(s.leases.Holder()),
 	}
 	text, recalled := snapshotSQL, w.CallID != [16]byte{}
 	if recalled {

@@ -51,14 +51,16 @@ const (
 // lockState begins a transaction and reads what a batch depends on, in one round
 // trip. Counters and tickets are locked first, in the order of their keys; what
 // is read after that is at least as new. The size is read before the records, so
-// that a record which it finds unsealed will stand at an index of at least it.
-func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs) (*lane.State, error) {
-	state := lane.NewState()
+// that a record which it finds unsealed will stand at an index of at least it. Of
+// a counter of which only the holder's lease is charged, the lease is locked alone.
+func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs, t *lane.Terms) (*lane.State, error) {
+	state, shared, leases := lane.NewState(), t.Shared(), newLeased(t)
 	b := &pgx.Batch{}
 	b.Queue(beginSQL)
 	s.queueFence(b, state, n) // before anything that could be waited for
-	if len(n.Counters) > 0 {
-		tenants, budgets, subjects, windows := counterColumns(n.Counters)
+	leases.fence(b)
+	if len(shared) > 0 {
+		tenants, budgets, subjects, windows := counterColumns(shared)
 		b.Queue(createCountersSQL, tenants, budgets, subjects, windows)
 		each(b.Queue(lockCountersSQL, tenants, budgets, subjects, windows), func(row pgx.CollectableRow) error {
 			u, err := scanUse(row)
@@ -66,6 +68,7 @@ func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs)
 			return err
 		})
 	}
+	leases.lock(b)
 	if len(n.Tickets) > 0 {
 		tenants, ids := make([]string, len(n.Tickets)), make([]string, len(n.Tickets))
 		for i, k := range n.Tickets {
@@ -105,10 +108,10 @@ func (s *Store) lockState(ctx context.Context, conn *pgxpool.Conn, n lane.Needs)
 	}
 	// They were created just before: one that is not found is there, and holds more
 	// than nothing.
-	if found := len(state.Used); found != len(n.Counters) {
-		return state, fmt.Errorf("%w: %d of %d counters were found", errMissing, found, len(n.Counters))
+	if found := len(state.Used); found != len(shared) {
+		return state, fmt.Errorf("%w: %d of %d counters were found", errMissing, found, len(shared))
 	}
-	return state, nil
+	return state, leases.meet(state)
 }
 
 // queueFence reads the version of the locks, fenced: whoever changes them waits for

@@ -150,11 +150,31 @@ func (r reader) Orphans(ctx context.Context, yield func(tenant string, id [16]by
 	return reading("the orphans", err)
 }
 
+// usesSQL are the counters with their leases. A lease of no counter comes with one
+// that holds nothing; strays are leases of no holder, of which there are none: both
+// go in one transaction.
+const usesSQL = `SELECT coalesce(b.tenant, l.tenant) AS tenant, coalesce(b.budget, l.budget) AS budget,
+		coalesce(b.subject, l.subject) AS subject, coalesce(b.window_start, l.window_start) AS window_start,
+		coalesce(b.used, 0) AS used, coalesce(l.unspent, 0) AS leased, coalesce(l.strays, 0) AS strays
+	FROM (SELECT tenant, budget, subject, window_start, used FROM budget_use WHERE used <> 0) AS b FULL JOIN (
+		SELECT o.tenant, o.budget, o.subject, o.window_start,
+			least(sum(o.unspent), 9223372036854775807)::bigint AS unspent, count(*) FILTER (WHERE h.id IS NULL) AS strays
+		FROM lease AS o LEFT JOIN lease_holder AS h ON h.id = o.holder GROUP BY o.tenant, o.budget, o.subject, o.window_start
+		HAVING sum(o.unspent) <> 0 OR count(*) FILTER (WHERE h.id IS NULL) > 0
+	) AS l ON l.tenant = b.tenant AND l.budget = b.budget AND l.subject = b.subject AND l.window_start = b.window_start
+	ORDER BY tenant, budget, subject, window_start`
+
 // Uses yields what every counter holds that does not hold 0, by its key.
 func (r reader) Uses(ctx context.Context, yield func(audit.Use) error) error {
-	err := stream(ctx, r, "uses", yield, func(rows pgx.Rows) (audit.Use, error) { return scanUse(rows) },
-		`SELECT tenant, budget, subject, window_start, used FROM budget_use
-		WHERE used <> 0 ORDER BY tenant, budget, subject, window_start`)
+	err := stream(ctx, r, "uses", yield, func(rows pgx.Rows) (u audit.Use, err error) {
+		var leased, strays int64
+		u, err = scanUse(rows, &leased, &strays)
+		if u.Leased = leased; err == nil && strays > 0 {
+			err = &audit.Problem{What: "lease", Index: -1, Last: -1, Tenant: u.Tenant,
+				Detail: fmt.Sprintf("budget %q, subject %q: somebody has a lease of it who is no holder of leases", u.Key.Budget, u.Key.Subject)}
+		}
+		return u, err
+	}, usesSQL)
 	return reading("the counters", err)
 }
 

@@ -102,7 +102,7 @@ func queueNotices(b *pgx.Batch, w *lane.Writes) {
 	}
 }
 
-func queueEffects(b *pgx.Batch, w *lane.Writes) {
+func queueEffects(b *pgx.Batch, w *lane.Writes, counters []lane.Counter) {
 	if len(w.Tokens) > 0 {
 		b.Queue(insertTokensSQL,
 			columns(w.Tokens, func(t *audit.UsedToken) []byte { return t.Token[:] }),
@@ -111,10 +111,10 @@ func queueEffects(b *pgx.Batch, w *lane.Writes) {
 			columns(w.Tokens, func(t *audit.UsedToken) time.Time { return t.Expires }),
 			columns(w.Tokens, func(t *audit.UsedToken) int16 { return int16(lane.SlotOf(t.Expires)) }))
 	}
-	if len(w.Counters) > 0 {
-		tenants, budgets, subjects, windows := counterColumns(columns(w.Counters, func(c *lane.Counter) lane.CounterKey { return c.Key }))
+	if len(counters) > 0 {
+		tenants, budgets, subjects, windows := counterColumns(columns(counters, func(c *lane.Counter) lane.CounterKey { return c.Key }))
 		b.Queue(updateCountersSQL, tenants, budgets, subjects, windows,
-			columns(w.Counters, func(c *lane.Counter) int64 { return c.Used }))
+			columns(counters, func(c *lane.Counter) int64 { return c.Used }))
 	}
 	queueTickets(b, insertTicketsSQL, w.Made)
 	queueTickets(b, updateTicketsSQL, w.Tickets)

@@ -26,10 +26,10 @@ func testBudgets(t *testing.T, place Place) {
 func adjusting(t *testing.T, version int64, name, of string) audit.Entry {
 	t.Helper()
 	a := decision.Adjustment{ID: "A-" + name, Tenant: "acme", Budget: "calls", By: 5, Until: noon.Add(time.Hour), Actor: "ann", Reason: "The month's end."}
-	c := audit.ControlFacts{At: noon, Actor: "ann", Reason: "The month's end.", Budget: &audit.BudgetChange{Adjustment: a, RedeemedOf: of, RedeemedVersion: 1},
+	c := audit.ControlFacts{At: noon, Actor: "ann", Reason: "The month's end.", Budget: &audit.BudgetChange{Adjustment: a, RedeemedOf: of},
 		Control: decision.Control{Version: version, Adjustments: []decision.Adjustment{a}}}
 	if of != "" {
-		c.Ticket = "CHG-1"
+		c.Ticket, c.Budget.RedeemedVersion = "CHG-1", 1
 	}
 	e, err := audit.Controlled(uuid.NewV5(uuid.NamespaceOID, fmt.Sprint("budgets ", version, name)), c)
 	if err != nil {

@@ -79,6 +79,10 @@ var figures = []figure{
 	{locksFigure + "last_allow_max_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.stops.LastAllowMax }},
 	{cutFigure + "p99_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.cutStops.LastAllowP99 }},
 	{cutFigure + "max_ms", "ms", []load{{onPostgres, 0}}, func(r *results) float64 { return 1e3 * r.cutStops.LastAllowMax }},
+	{"hot_budget_over_naive_c64", "ratio", []load{{hotOne, hotCallers}, {hotNaive, hotCallers}},
+		func(r *results) float64 { return r.over(load{hotOne, hotCallers}, load{hotNaive, hotCallers}, rate) }},
+	{"hot_budget_3_over_1", "ratio", []load{{hotThree, hotCallers}, {hotOne, hotCallers}},
+		func(r *results) float64 { return r.over(load{hotThree, hotCallers}, load{hotOne, hotCallers}, rate) }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
 	tokenFigure("token_verify_us_eddsa"), tokenFigure("token_verify_us_es256"), tokenFigure("token_verify_us_es384"),
 	tokenFigure("token_verify_us_rs256"), tokenFigure("token_verify_us_ps256"), tokenFigure(warmFigure),
@@ -98,7 +102,7 @@ func choose(names []string, postgres bool) ([]figure, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("there is no figure %q; there are:\n  %s", name, strings.Join(known(), "\n  "))
 		}
-		if !postgres && figures[i].uses(onPostgres) {
+		if !postgres && figures[i].onDatabase() {
 			return nil, fmt.Errorf("%s needs PostgreSQL: set WRIT_TEST_POSTGRES, or run within `go run ./test/pgtest/cluster -- ...`", name)
 		}
 		chosen = append(chosen, figures[i])
@@ -107,7 +111,7 @@ func choose(names []string, postgres bool) ([]figure, error) {
 		return chosen, nil
 	}
 	for _, f := range figures {
-		if postgres || !f.uses(onPostgres) {
+		if postgres || !f.onDatabase() {
 			chosen = append(chosen, f)
 		}
 	}
@@ -125,6 +129,12 @@ func known() []string {
 func (f figure) uses(server string) bool {
 	return slices.ContainsFunc(f.needs, func(l load) bool { return l.server == server })
 }
+
+// onDatabase reports whether a figure needs PostgreSQL.
+func (f figure) onDatabase() bool { return f.uses(onPostgres) || slices.ContainsFunc(hotWays, f.uses) }
+
+// served reports whether a figure needs a server.
+func (f figure) served() bool { return slices.ContainsFunc(servers, f.uses) }
 
 // loads are what the figures need, each once: the quiet ones first, and the
 // servers of a round in their own order.

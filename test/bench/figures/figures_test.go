@@ -41,7 +41,7 @@ func TestChoose(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range without {
-		if f.uses(onPostgres) {
+		if f.onDatabase() {
 			t.Errorf("%s was chosen without PostgreSQL", f.name)
 		}
 	}

@@ -54,6 +54,9 @@ func measure(ctx context.Context, s settings, wanted []figure, out, complaints i
 			return err
 		}
 	}
+	if err := b.budget(ctx, wanted); err != nil {
+		return err
+	}
 	if err := b.serve(ctx, wanted); err != nil {
 		return err
 	}
@@ -65,7 +68,7 @@ func measure(ctx context.Context, s settings, wanted []figure, out, complaints i
 
 // serve measures the servers that the figures need, if there are any.
 func (b *bench) serve(ctx context.Context, wanted []figure) error {
-	if !slices.ContainsFunc(wanted, func(f figure) bool { return len(f.needs) > 0 }) {
+	if !slices.ContainsFunc(wanted, figure.served) {
 		return nil
 	}
 	if err := b.startAll(ctx, wanted); err != nil {
