@@ -174,6 +174,28 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// What is remembered may have changed: nobody is denied on it, and every denial is
+// on what the store has.
+func TestNobodyIsDeniedOnWhatIsRemembered(t *testing.T) {
+	p, f := openFaulty(t)
+	p.cap("calls", decision.Calls, 2)
+	f.snapshot = func(ctx context.Context, w decision.Want) (decision.Facts, error) {
+		facts, err := f.Ledger.Snapshot(ctx, w)
+		if w.Remembered {
+			facts.Remembered = true
+			for key := range facts.Used {
+				facts.Used[key] = 2 // as before others gave theirs back
+			}
+		}
+		return facts, err
+	}
+	for range 2 {
+		p.decide(t, p.listing(t), writv1.Effect_EFFECT_ALLOW)
+	}
+	p.decide(t, p.listing(t), writv1.Effect_EFFECT_DENY)
+	p.verify(t)
+}
+
 // A defect is an error of one call.
 func TestPanic(t *testing.T) {
 	p, f := openFaulty(t, func(_ *pdp, c *server.Config) { c.InFlight = 1 })

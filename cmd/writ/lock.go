@@ -18,8 +18,8 @@ import (
 )
 
 // followLocks knows the locks and changes of budgets that a store has.
-func followLocks(ctx context.Context, store respond.Store, log *slog.Logger) (*respond.Follower, error) {
-	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Report: func(l decision.Control, err error) {
+func followLocks(ctx context.Context, store *servedStore, log *slog.Logger) (*respond.Follower, error) {
+	return respond.Follow(ctx, respond.Config{Store: store, Now: time.Now, Clock: store.clock, Report: func(l decision.Control, err error) {
 		if err != nil {
 			log.Error("the locks", "in_force", l.Version, "error", err)
 			return

@@ -2,6 +2,7 @@ package respond
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -16,16 +17,21 @@ const (
 	// Fresh is how long what was learnt may be relied upon: a replica that learns
 	// nothing for longer stops everything.
 	Fresh = time.Second
+	// MaxSkew is how far this machine's clock may be from the store's: one that is
+	// further off would end locks, tickets and tokens at times of its own.
+	MaxSkew = time.Second
 	// hintGap is the least time from one look that was hinted at to the next:
 	// whoever can hint must not be able to keep a replica busy.
 	hintGap = 10 * time.Millisecond
 )
 
-// Config is what a Follower needs. Every field is required.
+// Config is what a Follower needs. Every field but Clock is required.
 type Config struct {
 	Store Store
 	// Now is the clock.
 	Now func() time.Time
+	// Clock is the store's clock, where that is another machine's; nil: it is Now.
+	Clock func(context.Context) (time.Time, error)
 	// Report is told when the store does not answer, once, and with nil when it
 	// does again; and of each change. It is called from one goroutine at a time.
 	Report func(decision.Control, error)
@@ -47,6 +53,8 @@ type Follower struct {
 type seen struct {
 	control, stale *decision.Control
 	at, since      time.Time
+	// skewed says that by then the clock was further off than it may be.
+	skewed bool
 }
 
 // Follow returns once it knows the control state: a process that cannot learn them must
@@ -60,7 +68,8 @@ func Follow(ctx context.Context, c Config) (*Follower, error) {
 }
 
 // Control is what is in force. What is known for longer than Fresh is asked for anew;
-// it is Stale where the store does not tell.
+// it is Stale where the store does not tell, and where this machine's clock is not the
+// store's.
 func (f *Follower) Control(ctx context.Context) *decision.Control {
 	if known := f.fresh(); known != nil {
 		return known
@@ -83,7 +92,7 @@ func (f *Follower) Control(ctx context.Context) *decision.Control {
 // fresh is the control state as it is known, if that may be relied upon; else nil.
 func (f *Follower) fresh() *decision.Control {
 	s := f.seen.Load()
-	if age := f.config.Now().Sub(s.at); age > Fresh || age < -Fresh {
+	if age := f.config.Now().Sub(s.at); s.skewed || age > Fresh || age < -Fresh {
 		return nil
 	}
 	return s.control
@@ -124,7 +133,8 @@ func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err er
 		return false, fmt.Errorf("following the control state: %w", err)
 	}
 	next := &seen{control: &c.Control, at: at, since: f.config.Now()}
-	if last := f.seen.Load(); last != nil {
+	last := f.seen.Load()
+	if last != nil {
 		switch {
 		case c.Control.Version < last.control.Version:
 			return false, fmt.Errorf("following the control state: the store went back from version %d to %d", last.control.Version, c.Control.Version)
@@ -139,8 +149,39 @@ func (f *Follower) look(ctx context.Context, at time.Time) (changed bool, err er
 		stale.Stale = true
 		next.stale = &stale
 	}
+	err = f.compare(ctx)
+	next.skewed = errors.Is(err, errSkewed)
+	if err != nil && !next.skewed {
+		if last == nil {
+			return changed, err
+		}
+		next.at, next.skewed = last.at, last.skewed // as old as what is known of the clock
+	}
 	f.seen.Store(next)
-	return changed, nil
+	return changed, err
+}
+
+// errSkewed: the clocks differ by more than MaxSkew.
+var errSkewed = errors.New("this machine's clock is not the store's")
+
+// compare looks at the two clocks. The store's is read between two readings of this
+// machine's, as the wall shows it, so that the time that it takes is no skew.
+func (f *Follower) compare(ctx context.Context) error {
+	if f.config.Clock == nil {
+		return nil
+	}
+	before := f.config.Now().Round(0)
+	there, err := f.config.Clock(ctx)
+	after := f.config.Now().Round(0)
+	switch {
+	case err != nil:
+		return fmt.Errorf("following the store's clock: %w", err)
+	case there.Before(before.Add(-MaxSkew)):
+		return fmt.Errorf("%w: it is at least %s ahead", errSkewed, before.Sub(there).Round(time.Millisecond))
+	case there.After(after.Add(MaxSkew)):
+		return fmt.Errorf("%w: it is at least %s behind", errSkewed, there.Sub(after).Round(time.Millisecond))
+	}
+	return nil
 }
 
 // Hint has Run look at once: somebody may have changed the locks. It never waits.

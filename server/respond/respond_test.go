@@ -218,6 +218,48 @@ func TestFreshness(t *testing.T) {
 }
 
 // A process that cannot learn the locks does not begin.
+// A machine whose clock is not the store's stops everything, at once when it is
+// noticed, and goes on when the clock is right again.
+func TestTheClockIsNotTheStores(t *testing.T) {
+	store := open(t)
+	now, there := noon, noon
+	var away error
+	var reports []error
+	config := respond.Config{Store: store, Now: func() time.Time { return now }, Report: func(_ decision.Control, err error) { reports = append(reports, err) },
+		Clock: func(context.Context) (time.Time, error) { return there, away }}
+	f, err := respond.Follow(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		off   time.Duration
+		stale bool
+	}{{respond.MaxSkew, false}, {-respond.MaxSkew, false}, {respond.MaxSkew + 1, true}, {-respond.MaxSkew - 1, true}, {time.Hour, true}, {0, false}} {
+		there = now.Add(-c.off)
+		if err := f.Look(t.Context()); (err != nil) != c.stale {
+			t.Errorf("%s off: %v", c.off, err)
+		}
+		if got := f.Control(t.Context()).Stale; got != c.stale {
+			t.Errorf("%s off: stale is %t, want %t", c.off, got, c.stale)
+		}
+	}
+	if len(reports) != 2 || reports[0] == nil || reports[1] != nil {
+		t.Errorf("the reports are %v, want one of the skew and one of its end", reports)
+	}
+	// A clock that cannot be asked is as good as none, after a while.
+	away = errors.New("away")
+	if err := f.Look(t.Context()); err == nil || f.Control(t.Context()).Stale {
+		t.Errorf("a store's clock that is away: %v", err)
+	}
+	if now = now.Add(respond.Fresh + 1); !f.Control(t.Context()).Stale {
+		t.Error("a store's clock that is away for long: not stale")
+	}
+	away, there = nil, now.Add(-time.Hour)
+	if _, err := respond.Follow(t.Context(), config); err == nil {
+		t.Error("a server whose clock is an hour off starts")
+	}
+}
+
 func TestFollowNeedsTheStore(t *testing.T) {
 	store := &flaky{Store: open(t)}
 	store.away.Store(true)

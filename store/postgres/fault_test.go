@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/uuid/v5"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/writpdp/writ/server/audit"
@@ -181,57 +182,82 @@ func await(t *testing.T, conn *pgx.Conn, what, text string, args ...any) {
 	}
 }
 
-// TestTheWaitForTheStandbyIsCancelled has a synchronous standby that is not
-// there, and an operator who cancels the wait for it. The record is visible on
-// the primary then, and is still not answered: not before the standby has it.
-func TestTheWaitForTheStandbyIsCancelled(t *testing.T) {
+// alone starts a server whose synchronous standby is not there, whatever a
+// connection string says. with has it come, and the server commit alone.
+func alone(t *testing.T) (s *postgres.Store, conn *pgx.Conn, dsn string, with func(standby bool)) {
+	t.Helper()
 	cluster, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := cluster.Stop(); err != nil {
 			t.Error(err)
 		}
-	}()
-	conn := admin(t, cluster.DSN)
+	})
+	conn = admin(t, cluster.DSN)
 	// A connection string cannot weaken the commit.
-	s := openNew(t, cluster.DSN+"&synchronous_commit=off")
-	defer s.Close()
+	s = openNew(t, cluster.DSN+"&synchronous_commit=off")
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	execute(t, conn, "SET synchronous_commit = local")
-	execute(t, conn, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-	execute(t, conn, "SELECT pg_reload_conf()")
-	await(t, conn, "the standby's name", "SELECT current_setting('synchronous_standby_names') = 'nobody'")
-	e := storetest.Load(1, storetest.DayCalls)
-	answer := make(chan error, 1)
-	go func() {
-		receipt, err := s.Commit(t.Context(), e)
-		if receipt.Prior != nil {
-			err = errors.Join(err, errors.New("a replay"))
+	with = func(standby bool) {
+		t.Helper()
+		wanted := "nobody"
+		if standby {
+			wanted = ""
 		}
-		answer <- err
-	}()
-	const waiting = "FROM pg_stat_activity WHERE application_name = 'writ' AND wait_event = 'SyncRep'"
-	for range 2 {
-		await(t, conn, "a commit that waits", "SELECT count(*) = 1 "+waiting)
-		var backend int
-		if err := conn.QueryRow(t.Context(), "SELECT pid "+waiting).Scan(&backend); err != nil {
-			t.Fatal(err)
+		execute(t, conn, "ALTER SYSTEM SET synchronous_standby_names = '"+wanted+"'")
+		execute(t, conn, "SELECT pg_reload_conf()")
+		await(t, conn, "the standby's name", "SELECT current_setting('synchronous_standby_names') = $1", wanted)
+	}
+	return s, conn, cluster.DSN, with
+}
+
+// waiting are the commits that wait for the standby.
+const waiting = "FROM pg_stat_activity WHERE application_name = 'writ' AND wait_event = 'SyncRep'"
+
+// TestTheWaitForTheStandbyIsCancelled has a synchronous standby that is not
+// there, and an operator who cancels the wait for it. The record is visible on
+// the primary then, and is still not answered: not before the standby has it. A
+// retry that has nothing left to write, and no counter to lock, waits as well.
+func TestTheWaitForTheStandbyIsCancelled(t *testing.T) {
+	s, conn, dsn, with := alone(t)
+	charged, plain := storetest.Load(1, storetest.DayCalls), storetest.Load(2, storetest.DayCalls)
+	plain.Effects = nil
+	for i, e := range []audit.Entry{charged, plain} {
+		with(false)
+		answer := make(chan error, 1)
+		go func() {
+			receipt, err := s.Commit(t.Context(), e)
+			if receipt.Prior != nil {
+				err = errors.Join(err, errors.New("a replay"))
+			}
+			answer <- err
+		}()
+		for range 2 {
+			await(t, conn, "a commit that waits", "SELECT count(*) = 1 "+waiting)
+			var backend int
+			if err := conn.QueryRow(t.Context(), "SELECT pid "+waiting).Scan(&backend); err != nil {
+				t.Fatal(err)
+			}
+			execute(t, conn, "SELECT pg_cancel_backend($1)", backend)
+			await(t, conn, "the record to be visible", "SELECT count(*) = $1 FROM record", i+1)
+			// The store tries again, on another connection, and waits again.
+			await(t, conn, "another wait", "SELECT count(*) = 1 "+waiting+" AND pid <> $1", backend)
 		}
-		execute(t, conn, "SELECT pg_cancel_backend($1)", backend)
-		await(t, conn, "the record to be visible", "SELECT count(*) = 1 FROM record")
-		// The store tries again, on another connection, and waits again.
-		await(t, conn, "another wait", "SELECT count(*) = 1 "+waiting+" AND pid <> $1", backend)
-	}
-	select {
-	case err := <-answer:
-		t.Fatalf("answered without the standby: %v", err)
-	default:
-	}
-	execute(t, conn, "ALTER SYSTEM RESET synchronous_standby_names")
-	execute(t, conn, "SELECT pg_reload_conf()")
-	if err := <-answer; err != nil {
-		t.Errorf("with the standby: %v", err)
+		select {
+		case err := <-answer:
+			t.Fatalf("answered without the standby: %v", err)
+		default:
+		}
+		with(true)
+		if err := <-answer; err != nil {
+			t.Errorf("with the standby: %v", err)
+		}
 	}
 	if got, want := used(t, s), int64(1); got != want {
 		t.Errorf("the counter holds %d, want %d", got, want)
@@ -240,8 +266,87 @@ func TestTheWaitForTheStandbyIsCancelled(t *testing.T) {
 	execute(t, conn, "ALTER SYSTEM SET fsync = off")
 	execute(t, conn, "SELECT pg_reload_conf()")
 	await(t, conn, "fsync to be off", "SELECT current_setting('fsync') = 'off'")
-	if _, err := postgres.Open(t.Context(), cluster.DSN); err == nil || !strings.Contains(err.Error(), "fsync") {
+	if _, err := postgres.Open(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "fsync") {
 		t.Errorf("opening with fsync off: %v", err)
+	}
+}
+
+// TestACallerDoesNotWaitForTheStandby has callers leave while their commit waits
+// for the standby. Nobody cancels the wait for that: cancelled, the commit would be
+// visible to all, and the standby would not have it.
+func TestACallerDoesNotWaitForTheStandby(t *testing.T) {
+	s, conn, _, with := alone(t)
+	with(false)
+	e := storetest.Load(1, storetest.DayCalls)
+	soon, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	first := make(chan int, 1)
+	go func() {
+		await(t, conn, "a commit that waits", "SELECT count(*) = 1 "+waiting)
+		var backend int
+		if err := conn.QueryRow(t.Context(), "SELECT pid "+waiting).Scan(&backend); err != nil {
+			t.Error(err)
+		}
+		first <- backend
+	}()
+	if _, err := s.Commit(soon, e); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+	backend := <-first
+	var still bool
+	var visible int
+	err := conn.QueryRow(t.Context(), "SELECT count(*) = 1 "+waiting+" AND pid = $1", backend).Scan(&still)
+	if err == nil {
+		err = conn.QueryRow(t.Context(), "SELECT count(*) FROM record").Scan(&visible)
+	}
+	if err != nil || !still || visible != 0 {
+		t.Errorf("the commit still waits: %t, records to be seen: %d (%v)", still, visible, err)
+	}
+	with(true)
+	if receipt, err := s.Commit(t.Context(), e); err != nil || receipt.Prior != nil {
+		t.Errorf("again: replayed: %t, %v", receipt.Prior != nil, err)
+	}
+	if got, want := used(t, s), int64(1); got != want {
+		t.Errorf("the counter holds %d, want %d", got, want)
+	}
+}
+
+// TestAChangeOfTheLocksWaits changes the locks while a decision is being committed
+// that has read the version before: the change waits until it is.
+func TestAChangeOfTheLocksWaits(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	s := openNew(t, dsn)
+	defer s.Close()
+	deciding, conn := admin(t, dsn), admin(t, dsn)
+	execute(t, deciding, "BEGIN")
+	execute(t, deciding, "SELECT one FROM lock_fence")
+	lock := decision.Lock{ID: "L", Effect: decision.LockDeny, Until: time.Now().Add(time.Hour), By: "ann", Reason: "It runs wild."}
+	e, err := audit.Controlled([16]byte(uuid.Must(uuid.NewV7())), audit.ControlFacts{At: time.Now().UTC().Truncate(time.Microsecond), Actor: "ann", Lock: lock,
+		Reason: lock.Reason, Control: decision.Control{Version: 1, Locks: []decision.Lock{lock}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	go func() {
+		_, err := s.Commit(t.Context(), e)
+		answer <- err
+	}()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for waits := false; !waits; {
+		select {
+		case err := <-answer:
+			t.Fatalf("the locks were changed while a decision by those before was under way: %v", err)
+		case <-again.C:
+		}
+		err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'lock_fence'::regclass AND NOT granted)`).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	execute(t, deciding, "COMMIT")
+	if err := <-answer; err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,6 +26,16 @@ func TestAnotherSchemaIsRefused(t *testing.T) {
 	execute(t, admin(t, dsn), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)")
 	if _, err := postgres.Open(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "version 99") {
 		t.Errorf("a newer schema: %v", err)
+	}
+}
+
+func TestClock(t *testing.T) {
+	s := openNew(t, pgtest.DSN(t))
+	defer s.Close()
+	before := time.Now()
+	at, err := s.Clock(t.Context())
+	if after := time.Now(); err != nil || at.Before(before.Add(-time.Second)) || at.After(after.Add(time.Second)) {
+		t.Errorf("the clock of a server on this machine says %s between %s and %s: %v", at, before, after, err)
 	}
 }
 

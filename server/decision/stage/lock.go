@@ -15,8 +15,8 @@ func Lock(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 		return abstain() // a request outside of any server: there are none
 	}
 	if snap.Control.Stale && !snap.Bundle.MayFailOpen(req) {
-		return deny("lock.stale", "Whether the action is stopped by a lock cannot be learnt: the store has not answered for too long.",
-			"Wait until the store answers again.")
+		return deny("lock.stale", "Whether the action is stopped by a lock cannot be learnt: the store has not answered for too long, or the server's clock is not the store's.",
+			"Wait until the store answers again, and have the server's clock set.")
 	}
 	tool, vendor := snap.Bundle.Tools[req.Tool.ToolName], snap.Bundle.Vendor(req.Destination)
 	f := abstain()
