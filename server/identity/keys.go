@@ -21,6 +21,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/writpdp/writ/document"
+	"github.com/writpdp/writ/server/identity/crowd"
 )
 
 // MaxKeySet is the largest key set, in bytes.
@@ -39,6 +40,27 @@ const (
 var ps256 = &jwt.SigningMethodRSAPSS{
 	SigningMethodRSA: &jwt.SigningMethodRSA{Name: "PS256", Hash: crypto.SHA256},
 	Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
+}
+
+// together is EdDSA, but that signatures which come at the same time are checked
+// together.
+var together = &ed25519Together{SigningMethod: jwt.SigningMethodEdDSA}
+
+type ed25519Together struct {
+	jwt.SigningMethod
+	crowd crowd.Verifier
+}
+
+// Verify checks a signature of a text; key is an ed25519.PublicKey.
+func (m *ed25519Together) Verify(text string, signature []byte, key any) error {
+	public, ok := key.(ed25519.PublicKey)
+	switch {
+	case !ok || len(public) != ed25519.PublicKeySize:
+		return jwt.ErrInvalidKeyType
+	case !m.crowd.Verify(public, []byte(text), signature):
+		return jwt.ErrEd25519Verification
+	}
+	return nil
 }
 
 // privateMembers are the members of a JWK that only a private or a symmetric
@@ -277,7 +299,7 @@ func (j jwk) edwards() (key, error) {
 	return key{
 		public:     ed25519.PublicKey(x),
 		signature:  ed25519.SignatureSize,
-		methods:    []jwt.SigningMethod{jwt.SigningMethodEdDSA},
+		methods:    []jwt.SigningMethod{together},
 		thumbprint: thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, x),
 	}, nil
 }
