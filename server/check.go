@@ -92,7 +92,7 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 	bundle, at := s.bundle(req), s.now().UTC().Truncate(time.Microsecond)
 	control := s.known(ctx)
 	want := bundle.Want(req, at)
-	want.Remembered = remembered
+	want.Budgets, want.Remembered = control.Wants(want.Budgets, bundle, req, at), remembered
 	facts, err := s.ledger.Snapshot(ctx, want)
 	if err != nil {
 		return nil, err

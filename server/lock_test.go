@@ -139,3 +139,35 @@ func TestTheRecordTellsOfLocks(t *testing.T) {
 		t.Errorf("got %+v", q.Control)
 	}
 }
+
+// A throttle lets so much through, to the last, says when the next may, and stops
+// nothing that it is not for.
+func TestThrottle(t *testing.T) {
+	began := time.Now()
+	var ahead atomic.Int64
+	p, f := lockable(t, func(p *pdp, c *server.Config) {
+		c.Now = func() time.Time { return began.Add(time.Duration(ahead.Load())) }
+	})
+	l := stopped("L-1")
+	l.Effect, l.Rate, l.Per, l.Message = decision.LockThrottle, 3, time.Minute, "Slowly."
+	p.lock(t, l)
+	for range 3 {
+		p.decide(t, p.listing(t), writv1.Effect_EFFECT_ALLOW)
+	}
+	answer := p.decide(t, p.listing(t), writv1.Effect_EFFECT_DENY)
+	if r := answer.Reasons[0]; r.Code != "lock.throttled" || r.Text != "The lock L-1 lets 3 through in 1m0s: Slowly." || answer.RetryAfter.AsDuration() != 20*time.Second {
+		t.Errorf("got %v, retry after %s", r, answer.RetryAfter.AsDuration())
+	}
+	ahead.Add(int64(20 * time.Second))
+	must(t, f.Look(t.Context()))
+	p.decide(t, p.listing(t), writv1.Effect_EFFECT_ALLOW)
+	p.decide(t, p.listing(t), writv1.Effect_EFFECT_DENY)
+	// Beside a lock that stops for good, waiting does not help.
+	p.lock(t, stopped("L-2"))
+	must(t, f.Look(t.Context()))
+	answer = p.decide(t, p.listing(t), writv1.Effect_EFFECT_DENY)
+	if len(answer.Reasons) < 2 || answer.RetryAfter != nil {
+		t.Errorf("got %v, retry after %v", answer.Reasons, answer.RetryAfter)
+	}
+	p.verify(t)
+}

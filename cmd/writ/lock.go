@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -79,7 +81,8 @@ func (lockCmds) Help() string {
 type lockCmd struct {
 	Target    string `arg:"" help:"What to stop: all, or agent:, caller:, human:, session:, tool:, server:, class:, vendor:, host: or purpose: with a value."`
 	lockFlags `embed:""`
-	Effect    string        `default:"deny" enum:"deny,read-only,quarantine,block-egress" help:"What happens to it: ${enum}."`
+	Effect    string        `default:"deny" enum:"deny,read-only,quarantine,block-egress,throttle" help:"What happens to it: ${enum}."`
+	Rate      string        `placeholder:"N/DURATION" help:"Of throttle: how many get through, of every tenant: 10/1m."`
 	For       time.Duration `required:"" help:"How long, at the most 720h: then it ends by itself." placeholder:"DURATION"`
 	Tenant    string        `placeholder:"TENANT" help:"Only this tenant's. Without: every tenant's."`
 	Message   string        `placeholder:"TEXT" help:"What is told to whom it stops."`
@@ -102,6 +105,10 @@ func (c lockCmd) Run(ctx context.Context, to streams) error {
 	if err != nil {
 		return usageError(err.Error())
 	}
+	l := decision.Lock{Target: target, Effect: effect, Message: c.Message}
+	if l.Rate, l.Per, err = rateOf(c.Rate); err != nil {
+		return usageError(err.Error())
+	}
 	by, err := c.by()
 	if err != nil {
 		return err
@@ -110,7 +117,7 @@ func (c lockCmd) Run(ctx context.Context, to streams) error {
 		c.ID = "L-" + hex.EncodeToString(by.ID[11:])
 	}
 	target.Tenant = c.Tenant
-	l := decision.Lock{ID: c.ID, Target: target, Effect: effect, Until: by.At.Add(c.For), Message: c.Message}
+	l.ID, l.Target, l.Until = c.ID, target, by.At.Add(c.For)
 	return c.use(ctx, true, func(store dataStore) error {
 		made, err := respond.Set(ctx, store, l, by)
 		if err != nil {
@@ -119,6 +126,21 @@ func (c lockCmd) Run(ctx context.Context, to streams) error {
 		fmt.Fprintf(to.out, "%s: %s %s until %s (version %d)\n", l.ID, effect, targetText(target), made.Lock.Until.Format(time.RFC3339), made.Control.Version)
 		return nil
 	})
+}
+
+// rateOf reads N/DURATION; empty: none.
+func rateOf(text string) (n int64, per time.Duration, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	count, in, _ := strings.Cut(text, "/")
+	if n, err = strconv.ParseInt(count, 10, 64); err == nil {
+		per, err = time.ParseDuration(in)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("the rate %q is not N/DURATION, as in 10/1m", text)
+	}
+	return n, per, nil
 }
 
 // targetText is a target with its tenant.
@@ -227,8 +249,12 @@ func lockAction(h *audit.ControlFacts) string {
 }
 
 func lockJSON(l *decision.Lock) map[string]any {
-	return map[string]any{"id": l.ID, "effect": l.Effect.String(), "target": l.Target.String(), "tenant": l.Target.Tenant,
+	out := map[string]any{"id": l.ID, "effect": l.Effect.String(), "target": l.Target.String(), "tenant": l.Target.Tenant,
 		"until": l.Until, "by": l.By, "reason": l.Reason, "message": l.Message}
+	if l.Effect == decision.LockThrottle {
+		out["rate"], out["per"] = l.Rate, l.Per.String()
+	}
+	return out
 }
 
 func printJSON(to streams, what any) error {

@@ -73,7 +73,7 @@ func ControlFactsOf(body []byte) (ControlFacts, error) {
 
 func lockFacts(l *decision.Lock) *writv1.LockFacts {
 	return &writv1.LockFacts{Id: l.ID, Tenant: l.Target.Tenant, Target: l.Target.String(), Effect: writv1.LockEffect(l.Effect),
-		Until: stamp(&timestamppb.Timestamp{}, l.Until), By: l.By, Reason: l.Reason, Message: l.Message}
+		Until: stamp(&timestamppb.Timestamp{}, l.Until), By: l.By, Reason: l.Reason, Message: l.Message, Rate: l.Rate, PerMillis: l.Per.Milliseconds()}
 }
 
 func locksFacts(locks []decision.Lock) []*writv1.LockFacts {
@@ -99,10 +99,14 @@ func lockOf(facts *writv1.LockFacts) (decision.Lock, error) {
 	if err != nil {
 		return decision.Lock{}, err
 	}
-	if facts.Effect < writv1.LockEffect_LOCK_EFFECT_DENY || facts.Effect > writv1.LockEffect_LOCK_EFFECT_BLOCK_EGRESS {
+	if facts.Effect < writv1.LockEffect_LOCK_EFFECT_DENY || facts.Effect > writv1.LockEffect_LOCK_EFFECT_THROTTLE {
 		return decision.Lock{}, errors.New("effect is unknown")
 	}
+	if facts.PerMillis < 0 || facts.PerMillis > int64(decision.MaxLockTime/time.Millisecond) {
+		return decision.Lock{}, errors.New("per_millis is out of range")
+	}
 	l := decision.Lock{ID: facts.Id, Target: target, Effect: decision.LockEffect(facts.Effect), Until: until,
+		Rate: facts.Rate, Per: time.Duration(facts.PerMillis) * time.Millisecond,
 		By: facts.By, Reason: facts.Reason, Message: facts.Message}
 	return l, errors.Join(l.Check(), line("id", l.ID, 1, 64), line("target", facts.Target, 1, 4096), line("tenant", facts.Tenant, 0, 128),
 		line("by", l.By, 0, maxActor), line("reason", l.Reason, 0, maxReason), line("message", l.Message, 0, maxReason))

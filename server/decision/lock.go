@@ -15,6 +15,10 @@ type Lock struct {
 	ID     string
 	Target Target
 	Effect LockEffect
+	// Rate and Per are of what is throttled: so many in each Per are let through, of
+	// every tenant.
+	Rate int64
+	Per  time.Duration
 	// Until is when it ends by itself: from then on it hits nothing.
 	Until time.Time
 	// By is who set it, Reason why. Message is for who is stopped; empty: nothing
@@ -133,10 +137,11 @@ const (
 	LockReadOnly                          // no tool is called that is not read-only
 	LockQuarantine                        // as LockDeny, and the record tells it apart
 	LockBlockEgress                       // nothing goes to a destination
+	LockThrottle                          // so many calls, prompts and connections get through
 )
 
 // lockEffects are the names of the effects, by their numbers.
-var lockEffects = [...]string{"", "deny", "read-only", "quarantine", "block-egress"}
+var lockEffects = [...]string{"", "deny", "read-only", "quarantine", "block-egress", "throttle"}
 
 func (e LockEffect) String() string {
 	if e >= LockDeny && int(e) < len(lockEffects) {
@@ -162,12 +167,40 @@ func (l *Lock) Check() error {
 	switch {
 	case l.ID == "" || len(l.ID) > maxLockID || !plain(l.ID):
 		return fmt.Errorf("the id is not 1 to %d bytes without spaces and control characters", maxLockID)
-	case l.Effect < LockDeny || l.Effect > LockBlockEgress:
+	case l.Effect < LockDeny || l.Effect > LockThrottle:
 		return errors.New("the effect is unknown")
 	case l.Until.IsZero():
 		return errors.New("it has no end")
+	case l.Effect != LockThrottle && (l.Rate != 0 || l.Per != 0):
+		return errors.New("only what throttles has a rate")
+	case l.Effect == LockThrottle && (l.Rate < 1 || l.Rate > maxRate || l.Per < time.Second || l.Per > maxPer || l.Per%time.Millisecond != 0):
+		return fmt.Errorf("the rate is not 1 to %d in a time of 1s to %s", maxRate, maxPer)
 	}
 	return nil
+}
+
+// Bounds of a throttle.
+const (
+	maxRate = 1_000_000
+	maxPer  = 24 * time.Hour
+)
+
+// Pace is what one action takes of a throttle.
+func (l *Lock) Pace(at time.Time) Pace {
+	return Pace{Key: BudgetKey{Budget: sortRate + "lock:" + l.ID}, Amount: 1, Interval: (int64(l.Per) + l.Rate - 1) / max(1, l.Rate), Burst: l.Rate, At: at}
+}
+
+// Wants adds to the counters that a request needs those of the throttles that hit it.
+func (c *Control) Wants(keys []BudgetKey, b *Bundle, req *Request, at time.Time) []BudgetKey {
+	if c == nil {
+		return keys
+	}
+	for i := range c.Locks {
+		if l := &c.Locks[i]; l.Effect == LockThrottle && l.Hits(req, b.Tools[req.Tool.ToolName], b.Vendor(req.Destination), at) {
+			keys = append(keys, l.Pace(at).Key)
+		}
+	}
+	return keys
 }
 
 // ReadOnly is the class of tools that change nothing.
@@ -186,6 +219,8 @@ func (e LockEffect) stops(req *Request, tool *Tool) bool {
 		return (req.Phase == Call || req.Phase == List) && req.Tool.Name != "" && (tool == nil || !slices.Contains(tool.Classes, ReadOnly))
 	case LockBlockEgress:
 		return req.Destination != Destination{}
+	case LockThrottle:
+		return req.Phase == Call || req.Phase == Prompt || req.Phase == Connect
 	}
 	return true // also what is unknown
 }

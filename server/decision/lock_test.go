@@ -110,6 +110,10 @@ func TestLockEffects(t *testing.T) {
 		{"egress, a connection", decision.LockBlockEgress, with(decision.Connect, "h"), nil, true},
 		{"egress, a call that goes nowhere", decision.LockBlockEgress, with(decision.Call, ""), writes, false},
 		{"egress, a call that goes out", decision.LockBlockEgress, with(decision.Call, "h"), reads, true},
+		{"a throttle, a call", decision.LockThrottle, with(decision.Call, ""), reads, true},
+		{"a throttle, a connection", decision.LockThrottle, with(decision.Connect, "h"), nil, true},
+		{"a throttle, a result", decision.LockThrottle, with(decision.Result, ""), reads, false},
+		{"a throttle, a list", decision.LockThrottle, with(decision.List, ""), nil, false},
 		{"quarantine, a result", decision.LockQuarantine, with(decision.Result, ""), reads, true},
 		{"what nobody knows", 99, with(decision.Call, ""), reads, true},
 	} {

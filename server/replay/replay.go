@@ -157,7 +157,7 @@ func momentary(q *audit.Question) []string {
 	var all []string
 	for _, r := range q.Reasons {
 		switch r.Code {
-		case "budget.rate", "budget.running", "breaker.open":
+		case "budget.rate", "budget.running", "breaker.open", "lock.throttled":
 			all = append(all, r.Code+": it was so at that moment")
 		}
 	}

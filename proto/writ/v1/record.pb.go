@@ -283,6 +283,8 @@ const (
 	LockEffect_LOCK_EFFECT_QUARANTINE LockEffect = 3
 	// Nothing goes to a destination.
 	LockEffect_LOCK_EFFECT_BLOCK_EGRESS LockEffect = 4
+	// Calls, prompts and connections get through at a rate.
+	LockEffect_LOCK_EFFECT_THROTTLE LockEffect = 5
 )
 
 // Enum value maps for LockEffect.
@@ -293,6 +295,7 @@ var (
 		2: "LOCK_EFFECT_READ_ONLY",
 		3: "LOCK_EFFECT_QUARANTINE",
 		4: "LOCK_EFFECT_BLOCK_EGRESS",
+		5: "LOCK_EFFECT_THROTTLE",
 	}
 	LockEffect_value = map[string]int32{
 		"LOCK_EFFECT_UNSPECIFIED":  0,
@@ -300,6 +303,7 @@ var (
 		"LOCK_EFFECT_READ_ONLY":    2,
 		"LOCK_EFFECT_QUARANTINE":   3,
 		"LOCK_EFFECT_BLOCK_EGRESS": 4,
+		"LOCK_EFFECT_THROTTLE":     5,
 	}
 )
 
@@ -3424,7 +3428,10 @@ type LockFacts struct {
 	// Why it was set.
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What is told to whom it stops; empty: nothing.
-	Message       string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	// THROTTLE: how many get through in each per_millis milliseconds, of every tenant.
+	Rate          int64 `protobuf:"varint,9,opt,name=rate,proto3" json:"rate,omitempty"`
+	PerMillis     int64 `protobuf:"varint,10,opt,name=per_millis,json=perMillis,proto3" json:"per_millis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3513,6 +3520,20 @@ func (x *LockFacts) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *LockFacts) GetRate() int64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *LockFacts) GetPerMillis() int64 {
+	if x != nil {
+		return x.PerMillis
+	}
+	return 0
 }
 
 // NoticeEvent is what a server noticed about the source of its bundle, or about its
@@ -4090,7 +4111,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"previousId\x12?\n" +
 	"\tpresented\x18\t \x03(\v2\x17.writ.v1.PresentedTokenB\b\xbaH\x05\x92\x01\x02\x10\x02R\tpresented\x124\n" +
 	"\x06ticket\x18\n" +
-	" \x01(\v2\x14.writ.v1.TicketFactsB\x06\xbaH\x03\xc8\x01\x01R\x06ticket\"\xbf\x02\n" +
+	" \x01(\v2\x14.writ.v1.TicketFactsB\x06\xbaH\x03\xc8\x01\x01R\x06ticket\"\x84\x03\n" +
 	"\tLockFacts\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x12 \n" +
 	"\x06tenant\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06tenant\x12\"\n" +
@@ -4101,7 +4122,11 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x05until\x12\x18\n" +
 	"\x02by\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\x02by\x12 \n" +
 	"\x06reason\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06reason\x12\"\n" +
-	"\amessage\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\"\xce\x02\n" +
+	"\amessage\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\bR\amessage\x12\x1b\n" +
+	"\x04rate\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04rate\x12&\n" +
+	"\n" +
+	"per_millis\x18\n" +
+	" \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tperMillis\"\xce\x02\n" +
 	"\vNoticeEvent\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x123\n" +
@@ -4150,14 +4175,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x14TICKET_ACTION_CREATE\x10\x02\x12\x19\n" +
 	"\x15TICKET_ACTION_APPROVE\x10\x03\x12\x18\n" +
 	"\x14TICKET_ACTION_REJECT\x10\x04\x12\x18\n" +
-	"\x14TICKET_ACTION_REVOKE\x10\x05*\x94\x01\n" +
+	"\x14TICKET_ACTION_REVOKE\x10\x05*\xae\x01\n" +
 	"\n" +
 	"LockEffect\x12\x1b\n" +
 	"\x17LOCK_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10LOCK_EFFECT_DENY\x10\x01\x12\x19\n" +
 	"\x15LOCK_EFFECT_READ_ONLY\x10\x02\x12\x1a\n" +
 	"\x16LOCK_EFFECT_QUARANTINE\x10\x03\x12\x1c\n" +
-	"\x18LOCK_EFFECT_BLOCK_EGRESS\x10\x04*\xfb\x01\n" +
+	"\x18LOCK_EFFECT_BLOCK_EGRESS\x10\x04\x12\x18\n" +
+	"\x14LOCK_EFFECT_THROTTLE\x10\x05*\xfb\x01\n" +
 	"\n" +
 	"NoticeKind\x12\x1b\n" +
 	"\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +

@@ -20,16 +20,29 @@ func Lock(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 	}
 	tool, vendor := snap.Bundle.Tools[req.Tool.ToolName], snap.Bundle.Vendor(req.Destination)
 	f := abstain()
+	stopped := false // for good, or until the lock ends
 	for i := range snap.Control.Locks {
 		l := &snap.Control.Locks[i]
 		if !l.Hits(req, tool, vendor, snap.At) {
 			continue
 		}
-		if f.Locks == nil {
-			f.Verdict = decision.Deny
+		if l.Effect == decision.LockThrottle {
+			pace := l.Pace(snap.At)
+			wait := pace.Wait(snap.Used[pace.Key])
+			if wait == 0 {
+				f.Effects = append(f.Effects, pace)
+				continue
+			}
+			f.Waits = append(f.Waits, snap.At.Add(wait))
+		} else {
+			stopped = true
 		}
+		f.Verdict = decision.Deny
 		f.Locks = append(f.Locks, *l)
 		f.Reasons = append(f.Reasons, decision.Reason{Code: lockCodes[l.Effect], Text: lockText(l), Lift: lockLift(l)})
+	}
+	if stopped {
+		f.Waits = nil
 	}
 	return f
 }
@@ -38,12 +51,16 @@ func Lock(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) 
 var lockCodes = map[decision.LockEffect]string{
 	decision.LockDeny: "lock.denied", decision.LockReadOnly: "lock.read_only",
 	decision.LockQuarantine: "lock.quarantined", decision.LockBlockEgress: "lock.egress_blocked",
+	decision.LockThrottle: "lock.throttled",
 }
 
 func lockText(l *decision.Lock) string {
 	text := fmt.Sprintf("Stopped by the lock %s", l.ID)
 	if l.Effect == decision.LockReadOnly {
 		text = fmt.Sprintf("The lock %s leaves only tools that are read-only", l.ID)
+	}
+	if l.Effect == decision.LockThrottle {
+		text = fmt.Sprintf("The lock %s lets %d through in %s", l.ID, l.Rate, l.Per)
 	}
 	if l.Message != "" {
 		return text + ": " + l.Message
