@@ -18,7 +18,7 @@ import (
 
 func testFlow(t *testing.T, place Place) {
 	for name, test := range map[string]func(*testing.T, Place){
-		"Lapses": flowLapses, "Sliding": flowSliding, "Rate": flowRate, "Breaker": flowBreaker,
+		"Lapses": flowLapses, "Sliding": flowSliding, "Rate": flowRate, "RateOfThree": flowRateOfThree, "Breaker": flowBreaker,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place) })
 	}
@@ -119,6 +119,48 @@ func flowRate(t *testing.T, place Place) {
 	}
 	pace.At = noon.Add(time.Second)
 	commit(t, stores[1], entry("a second later", "1", pace))
+}
+
+// flowRateOfThree: three replicas whose callers ask all the time for ten seconds of
+// their clocks, one of which is 50 ms behind, let through what the rate grants in that
+// time, and no more but for these 50 ms; less by 2 % at most.
+func flowRateOfThree(t *testing.T, place Place) {
+	open := opener(t, place)
+	stores := []Store{open(), open(), open()}
+	const perSecond, burst, seconds, callers, step, behind = 100, 20, 10, 24, 2 * time.Millisecond, 50 * time.Millisecond
+	var now, granted, asked atomic.Int64 // now in steps
+	var group sync.WaitGroup
+	for caller := range callers {
+		group.Go(func() {
+			replica := caller % len(stores)
+			for {
+				since := time.Duration(now.Add(1)) * step
+				if since >= seconds*time.Second {
+					return
+				}
+				at := noon.Add(since)
+				if replica == 2 {
+					at = at.Add(-behind)
+				}
+				pace := decision.Pace{Key: decision.BudgetKey{Budget: "rate/three"}, Amount: 1, Interval: int64(time.Second) / perSecond, Burst: burst, At: at}
+				_, err := stores[replica].Commit(context.WithoutCancel(t.Context()), entry(uuid.NewV5(uuid.NamespaceURL, since.String()).String(), "1", pace))
+				asked.Add(1)
+				switch {
+				case err == nil:
+					granted.Add(1)
+				case !errors.Is(err, audit.ErrStale):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	most := int64(burst + perSecond*seconds)
+	t.Logf("of %d that were asked %d were granted; the rate gives %d: %.2f %% less", asked.Load(), granted.Load(), most, 100*float64(most-granted.Load())/float64(most))
+	if got, more := granted.Load(), int64(perSecond*behind/time.Second); got > most+more || got < most*98/100 {
+		t.Errorf("%d are granted, want %d to %d", got, most*98/100, most+more)
+	}
 }
 
 // flowBreaker: of many who ask an open breaker whose time has come, one passes.
