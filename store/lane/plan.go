@@ -3,7 +3,6 @@ package lane
 import (
 	"bytes"
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -170,17 +169,9 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 // beside is what the further counters hold together that an effect's guard looks at.
 func (p *planner) beside(tenant string, effect decision.Counting) (sum int64) {
 	for _, key := range effect.Beside() {
-		sum = add(sum, p.Used[CounterKey{tenant, key}])
+		sum = plus(sum, p.Used[CounterKey{tenant, key}])
 	}
 	return sum
-}
-
-// add is a sum that stops at the most there is.
-func add(a, b int64) int64 {
-	if b > math.MaxInt64-a {
-		return math.MaxInt64
-	}
-	return a + b
 }
 
 // commit notes the writes of an entry whose effects are all applied.
