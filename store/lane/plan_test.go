@@ -105,6 +105,8 @@ var plans = []struct {
 		entries: []audit.Entry{entry("a", 1, redeem("t")), entry("b", 2, redeem("t"))}, want: []string{"committed", stale}},
 	{name: "a revoked ticket", ticket: &lane.TicketState{Version: 1, State: decision.TicketRevoked, MaxUses: 2},
 		entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
+	{name: "a ticket in another version than was seen", ticket: &lane.TicketState{Version: 2, State: decision.TicketApproved, MaxUses: 2},
+		entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
 	{name: "a ticket that waits", ticket: &lane.TicketState{Version: 1, State: decision.TicketRequested, MaxUses: 2},
 		entries: []audit.Entry{entry("a", 1, redeem("t"))}, want: []string{stale}},
 	{name: "a ticket that is older than its records", ticket: &lane.TicketState{MaxUses: 2},
