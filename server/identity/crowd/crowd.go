@@ -31,8 +31,8 @@ type question struct {
 }
 
 // Verify reports whether a signature of a message is good. It asks nobody to wait:
-// who comes when nobody else has lets those go first that are about to ask, and
-// checks what they all brought.
+// who comes when nobody else has lets those go first that are about to ask, for as
+// long as more come, and checks what they all brought.
 func (v *Verifier) Verify(key ed25519.PublicKey, message, signature []byte) bool {
 	q := &question{key: key, message: message, signature: signature}
 	v.mu.Lock()
@@ -44,12 +44,17 @@ func (v *Verifier) Verify(key ed25519.PublicKey, message, signature []byte) bool
 	}
 	v.waiting = append(v.waiting, q)
 	v.mu.Unlock()
-	runtime.Gosched()
-	v.mu.Lock()
-	all := v.waiting
-	v.waiting = nil
-	v.mu.Unlock()
-	return lead(all)
+	var all []*question
+	for came := 0; ; came = len(all) {
+		runtime.Gosched()
+		v.mu.Lock()
+		if all = v.waiting; len(all) == came || len(all) >= most {
+			v.waiting = nil
+			v.mu.Unlock()
+			return lead(all)
+		}
+		v.mu.Unlock()
+	}
 }
 
 // lead answers all questions but the first, whose answer it returns.
