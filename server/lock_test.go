@@ -171,3 +171,22 @@ func TestThrottle(t *testing.T) {
 	}
 	p.verify(t)
 }
+
+// A throttle of a vendor lets so much go there, to the same host: it is no lock that
+// keeps data from an endpoint.
+func TestThrottleOfAVendor(t *testing.T) {
+	p, _ := lockable(t)
+	p.lock(t, decision.Lock{ID: "L-1", Target: decision.Target{Kind: decision.OfVendor, Value: "example-mail"}, Effect: decision.LockThrottle, Rate: 2, Per: time.Minute})
+	ask := func(effect writv1.Effect) *writv1.DecideResponse {
+		return p.decide(t, &writv1.DecideRequest{RequestId: newID(t), Phase: writv1.Phase_PHASE_CONNECT, PrincipalToken: p.token(t), Purpose: "support",
+			Destination: &writv1.Destination{Host: "mail.example.org"}, SupportedObligations: []string{"route"}}, effect)
+	}
+	for range 2 {
+		ask(writv1.Effect_EFFECT_ALLOW)
+	}
+	answer := ask(writv1.Effect_EFFECT_DENY)
+	if answer.Reasons[0].Code != "lock.throttled" || answer.RetryAfter == nil {
+		t.Errorf("got %v, retry after %v", answer.Reasons, answer.RetryAfter)
+	}
+	p.verify(t)
+}

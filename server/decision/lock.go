@@ -213,6 +213,12 @@ func (l *Lock) Hits(req *Request, tool *Tool, vendor string, at time.Time) bool 
 	return at.Before(l.Until) && l.Target.meets(req, tool, vendor) && l.Effect.stops(req, tool)
 }
 
+// Stops reports whether a lock lets nothing of a request through: whether it hits it,
+// and does not merely slow it down.
+func (l *Lock) Stops(req *Request, tool *Tool, vendor string, at time.Time) bool {
+	return l.Effect != LockThrottle && l.Hits(req, tool, vendor, at)
+}
+
 func (e LockEffect) stops(req *Request, tool *Tool) bool {
 	switch e {
 	case LockReadOnly:

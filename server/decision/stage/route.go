@@ -91,7 +91,7 @@ func locked(req *decision.Request, snap *decision.Snapshot, vendor string, e dec
 	there := *req
 	there.Destination = decision.Destination{Host: e.Host, Vendor: vendor, Region: e.Region}
 	for i := range snap.Control.Locks {
-		if l := &snap.Control.Locks[i]; l.Hits(&there, snap.Bundle.Tools[req.Tool.ToolName], vendor, snap.At) {
+		if l := &snap.Control.Locks[i]; l.Stops(&there, snap.Bundle.Tools[req.Tool.ToolName], vendor, snap.At) {
 			return l
 		}
 	}
