@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
@@ -28,15 +29,9 @@ const defaultPage = 100
 
 // ListBudgets tells what is used and left of a tenant's budgets.
 func (s *Server) ListBudgets(ctx context.Context, caller decision.Caller, in *writv1.BudgetServiceListRequest) (*writv1.BudgetServiceListResponse, error) {
-	if err := s.validate(in); err != nil {
-		return nil, err
-	}
-	caller, err := s.admit(caller, decision.ToReadBudgets, in.Tenant)
+	caller, err := s.reader(caller, in, in.Tenant)
 	if err != nil {
 		return nil, err
-	}
-	if s.budgets == nil {
-		return nil, unserved()
 	}
 	page := respond.Page{Tenant: caller.Tenant, Budget: in.Budget, Size: int(in.PageSize)}
 	if page.Size == 0 {
@@ -60,17 +55,23 @@ func (s *Server) ListBudgets(ctx context.Context, caller decision.Caller, in *wr
 	return out, nil
 }
 
+// reader is the caller as it reads a tenant's budgets, if it may and they are told here.
+func (s *Server) reader(caller decision.Caller, in proto.Message, tenant string) (decision.Caller, error) {
+	if err := s.validate(in); err != nil {
+		return decision.Caller{}, err
+	}
+	caller, err := s.admit(caller, decision.ToReadBudgets, tenant)
+	if err == nil && s.budgets == nil {
+		err = unserved()
+	}
+	return caller, err
+}
+
 // GetBudget tells of one budget and one share of it.
 func (s *Server) GetBudget(ctx context.Context, caller decision.Caller, in *writv1.BudgetServiceGetRequest) (*writv1.BudgetServiceGetResponse, error) {
-	if err := s.validate(in); err != nil {
-		return nil, err
-	}
-	caller, err := s.admit(caller, decision.ToReadBudgets, in.Tenant)
+	caller, err := s.reader(caller, in, in.Tenant)
 	if err != nil {
 		return nil, err
-	}
-	if s.budgets == nil {
-		return nil, unserved()
 	}
 	rule := ruleOf(s.live(), in.Budget)
 	if rule == nil {
@@ -92,10 +93,8 @@ func (s *Server) GetBudget(ctx context.Context, caller decision.Caller, in *writ
 		out.Per = append(out.Per, d.String())
 	}
 	if control != nil {
-		for _, a := range respond.Adjusted(control.Adjustments, at) {
-			if a.Budget == rule.ID && (a.Tenant == "" || a.Tenant == caller.Tenant) {
-				out.Adjustments = append(out.Adjustments, adjustmentFacts(&a))
-			}
+		for _, a := range respond.AdjustedOf(control.Adjustments, caller.Tenant, rule.ID, at) {
+			out.Adjustments = append(out.Adjustments, adjustmentFacts(&a))
 		}
 	}
 	return out, nil

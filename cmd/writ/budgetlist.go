@@ -148,11 +148,7 @@ func (c budgetShowCmd) Run(ctx context.Context, to streams) error {
 			return err
 		}
 		share = respond.ShareOf(rule, c.Tenant, rule.KeyOf(subject, at), used, &newest.Control, at)
-		for _, a := range respond.Adjusted(newest.Control.Adjustments, at) {
-			if a.Budget == rule.ID && (a.Tenant == "" || a.Tenant == c.Tenant) {
-				changes = append(changes, a)
-			}
-		}
+		changes = respond.AdjustedOf(newest.Control.Adjustments, c.Tenant, rule.ID, at)
 		return nil
 	})
 	if err != nil {

@@ -206,13 +206,18 @@ func (b *BudgetRule) Keys(req *Request, vendor string, at time.Time) []BudgetKey
 // share is a request's values of some dimensions.
 func share(per []Dimension, req *Request, vendor string) string {
 	parts := make([]byte, 0, 128)
-	for i, d := range per {
-		if i > 0 {
-			parts = append(parts, ',')
-		}
-		parts = quote(parts, dimension(d, req, vendor))
+	for _, d := range per {
+		parts = part(parts, dimension(d, req, vendor))
 	}
 	return subjectOf(parts)
+}
+
+// part appends the value of one more dimension.
+func part(to []byte, value string) []byte {
+	if len(to) > 0 {
+		to = append(to, ',')
+	}
+	return quote(to, value)
 }
 
 // subjectOf is a counter's subject for the quoted values of its dimensions.

@@ -52,11 +52,8 @@ type Adjustment struct {
 // counters have it.
 func Share(values []string) string {
 	var parts []byte
-	for i, value := range values {
-		if i > 0 {
-			parts = append(parts, ',')
-		}
-		parts = quote(parts, value)
+	for _, value := range values {
+		parts = part(parts, value)
 	}
 	return subjectOf(parts)
 }

@@ -100,6 +100,11 @@ func of(all []decision.Adjustment, tenant string) (n int) {
 	return n
 }
 
+// AdjustedOf are those of them that are for a tenant's budget.
+func AdjustedOf(all []decision.Adjustment, tenant, budget string, at time.Time) []decision.Adjustment {
+	return slices.DeleteFunc(Adjusted(all, at), func(a decision.Adjustment) bool { return a.Budget != budget || a.Tenant != "" && a.Tenant != tenant })
+}
+
 // Adjusted are the changes of budgets that have not ended at a time.
 func Adjusted(all []decision.Adjustment, at time.Time) []decision.Adjustment {
 	return slices.DeleteFunc(slices.Clone(all), func(a decision.Adjustment) bool { return !at.Before(a.Until) })

@@ -109,14 +109,8 @@ func take(rule *decision.BudgetRule, line *decision.BudgetLine, need int64, at t
 // frozen tells what froze a budget, not who and why: that is in the record, and who
 // is stopped need not know.
 func frozen(by *decision.Adjustment) decision.Reason {
-	text := fmt.Sprintf("The budget %q is frozen by %s", by.Budget, by.ID)
-	if by.Message != "" {
-		text += ": " + by.Message
-	} else {
-		text += "."
-	}
-	return decision.Reason{Code: "budget.frozen", Text: text,
-		Lift: fmt.Sprintf("Wait until %s, or have the budget thawed.", by.Until.UTC().Format("2006-01-02T15:04:05Z"))}
+	return decision.Reason{Code: "budget.frozen", Text: adding(fmt.Sprintf("The budget %q is frozen by %s", by.Budget, by.ID), by.Message),
+		Lift: fmt.Sprintf("Wait until %s, or have the budget thawed.", moment(by.Until))}
 }
 
 // exhausted is the reason of a budget without room. One that is kept apart by session
@@ -143,7 +137,7 @@ func exhausted(rule *decision.BudgetRule, line decision.BudgetLine, need int64) 
 		r.Code = "budget.too_large"
 		r.Lift = "Ask for less at once, or raise the budget."
 	case !line.Resets.IsZero():
-		r.Lift = fmt.Sprintf("Wait until %s, or raise the budget.", line.Resets.UTC().Format("2006-01-02T15:04:05Z"))
+		r.Lift = fmt.Sprintf("Wait until %s, or raise the budget.", moment(line.Resets))
 	}
 	return r
 }

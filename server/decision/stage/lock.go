@@ -2,7 +2,6 @@ package stage
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/writpdp/writ/server/decision"
 )
@@ -62,12 +61,9 @@ func lockText(l *decision.Lock) string {
 	if l.Effect == decision.LockThrottle {
 		text = fmt.Sprintf("The lock %s lets %d through in %s", l.ID, l.Rate, l.Per)
 	}
-	if l.Message != "" {
-		return text + ": " + l.Message
-	}
-	return text + "."
+	return adding(text, l.Message)
 }
 
 func lockLift(l *decision.Lock) string {
-	return fmt.Sprintf("Wait until %s, or have the lock lifted.", l.Until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("Wait until %s, or have the lock lifted.", moment(l.Until))
 }

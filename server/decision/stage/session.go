@@ -33,7 +33,7 @@ func Session(req *decision.Request, snap *decision.Snapshot, _ *decision.Decisio
 			}
 			f.Reasons = append(f.Reasons, decision.Reason{Code: "breaker.open",
 				Text: fmt.Sprintf("The breaker %q %s; it has opened %d times in turn.", rule.ID, what, state.Level),
-				Lift: fmt.Sprintf("Wait until %s.", state.Until.UTC().Format("2006-01-02T15:04:05Z"))})
+				Lift: fmt.Sprintf("Wait until %s.", moment(state.Until))})
 			f.Waits = append(f.Waits, state.Until)
 			continue
 		}

@@ -4,6 +4,8 @@
 package stage
 
 import (
+	"time"
+
 	"github.com/writpdp/writ/server/decision"
 )
 
@@ -28,6 +30,17 @@ var All = decision.Pipeline{
 // deny is a finding with one reason.
 func deny(code, text, lift string) decision.Finding {
 	return decision.Finding{Reasons: []decision.Reason{{Code: code, Text: text, Lift: lift}}}
+}
+
+// moment is a time in a reason.
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// adding is a sentence with what somebody else has to say of it; empty: nothing.
+func adding(sentence, message string) string {
+	if message == "" {
+		return sentence + "."
+	}
+	return sentence + ": " + message
 }
 
 // undetermined is a finding that needs more of the request than is known.
