@@ -29,6 +29,8 @@ type Bundle struct {
 	// however deep.
 	Depth    int64
 	Policies Policies
+	// Agents are the agents that the bundle declares, by their tokens' `sub`.
+	Agents map[string]bool
 	// Access says who may call.
 	Access Access
 	// Labels are the labels that there are, with their numbers.

@@ -63,7 +63,7 @@ func (n Note) Apply(was, beside int64) (now int64, ok bool) {
 
 // Delta is by how much it changes its counter. It is exact where Whole.
 func (n Note) Delta() int64 {
-	if n.Op == NoteAdd {
+	if n.Op == NoteAdd || n.Op == NoteHold {
 		return n.Amount
 	}
 	now, _ := n.Apply(n.Saw, 0)

@@ -114,6 +114,12 @@ func (f *files) draft() (*draft, error) {
 	if d.entities, err = f.entities(d.schema); err != nil {
 		return nil, err
 	}
+	d.bundle.Agents = map[string]bool{}
+	for uid := range d.entities {
+		if uid.Type == typeAgent {
+			d.bundle.Agents[string(uid.ID)] = true
+		}
+	}
 	if d.bundle.Access, err = f.access(); err != nil {
 		return nil, err
 	}
