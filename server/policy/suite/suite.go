@@ -62,7 +62,8 @@ type file struct {
 // session is one run of an agent.
 type session struct {
 	// ID is the run's id; empty: the fixture's name.
-	ID string `yaml:"id"`
+	ID   string `yaml:"id"`
+	Held `yaml:",inline"`
 	// Calls are those that were decided in it, for results to belong to.
 	Calls map[string]struct {
 		Principal word `yaml:"principal"`
@@ -296,7 +297,13 @@ func (r *reader) one(in *caseFile) (*Case, error) {
 	if err := r.result(c, in, run); err != nil {
 		return nil, err
 	}
-	return c, r.budgets(c, in.Budgets)
+	if err := r.budgets(c, in.Budgets); err != nil {
+		return nil, err
+	}
+	if err := run.Used(r.bundle, c.Request, c.At, c.Facts.Used); err != nil {
+		return nil, r.wrong(in.Session.Place, "%v", err)
+	}
+	return c, nil
 }
 
 // ask puts a principal and a request together.
