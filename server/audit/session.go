@@ -21,7 +21,7 @@ func sessionFacts(b *decision.Bundle, state *decision.SessionState) *writv1.Sess
 	}
 	facts := &writv1.SessionFacts{LabelsSeen: state.Looked.Labels, Added: b.LabelNames(state.Added)}
 	if state.Looked.Labels {
-		facts.Labels = b.LabelNames(state.Seen)
+		facts.Labels, facts.LabelBits = b.LabelNames(state.Seen), uint64(state.Seen)
 	}
 	for i := range b.Chains {
 		if state.Chain(i) {
@@ -29,6 +29,26 @@ func sessionFacts(b *decision.Bundle, state *decision.SessionState) *writv1.Sess
 		}
 	}
 	return facts
+}
+
+// Seen is what a record says that its decision saw of its session.
+type Seen struct {
+	// LabelsSeen says whether it saw the labels, and Seen which.
+	LabelsSeen bool
+	Seen       decision.Labels
+	// Values are the values over events that it saw, by name.
+	Values map[string]int64
+}
+
+func seenOf(facts *writv1.SessionFacts) (s Seen) {
+	s.LabelsSeen, s.Seen = facts.GetLabelsSeen(), decision.Labels(facts.GetLabelBits())
+	for _, c := range facts.GetChain() {
+		if s.Values == nil {
+			s.Values = map[string]int64{}
+		}
+		s.Values[c.Name] = c.Value
+	}
+	return s
 }
 
 // checkSession refuses what sessionFacts cannot have written.
@@ -40,6 +60,8 @@ func checkSession(facts *writv1.SessionFacts, session string) error {
 		return errors.New("session: there is none")
 	case len(facts.Chain) > decision.MaxChains || len(facts.Labels) > decision.MaxLabel || len(facts.Added) > decision.MaxLabel:
 		return errors.New("session: more labels or values than there can be")
+	case len(facts.Labels) != len(decision.Labels(facts.LabelBits).Numbers()) || facts.LabelBits>>(decision.MaxLabel+1) != 0 || facts.LabelBits&1 != 0:
+		return errors.New("session: the labels and their bits are not the same")
 	case !facts.LabelsSeen && len(facts.Labels) > 0:
 		return errors.New("session: it has labels that nobody looked at")
 	}

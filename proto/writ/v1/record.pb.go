@@ -1311,7 +1311,9 @@ type SessionFacts struct {
 	// The values over the session's events that were looked at, in order.
 	Chain []*ChainFacts `protobuf:"bytes,3,rep,name=chain,proto3" json:"chain,omitempty"`
 	// The labels of the content, by name, in order.
-	Added         []string `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
+	Added []string `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
+	// The numbers of the labels that were seen, each as its bit.
+	LabelBits     uint64 `protobuf:"varint,5,opt,name=label_bits,json=labelBits,proto3" json:"label_bits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1372,6 +1374,13 @@ func (x *SessionFacts) GetAdded() []string {
 		return x.Added
 	}
 	return nil
+}
+
+func (x *SessionFacts) GetLabelBits() uint64 {
+	if x != nil {
+		return x.LabelBits
+	}
+	return 0
 }
 
 // ChainFacts is a value over a session's events.
@@ -4594,13 +4603,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
 	"inspection\x12/\n" +
-	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\"\xa6\x01\n" +
+	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\"\xc5\x01\n" +
 	"\fSessionFacts\x12\x1f\n" +
 	"\vlabels_seen\x18\x01 \x01(\bR\n" +
 	"labelsSeen\x12 \n" +
 	"\x06labels\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06labels\x123\n" +
 	"\x05chain\x18\x03 \x03(\v2\x13.writ.v1.ChainFactsB\b\xbaH\x05\x92\x01\x02\x10@R\x05chain\x12\x1e\n" +
-	"\x05added\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05added\"H\n" +
+	"\x05added\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05added\x12\x1d\n" +
+	"\n" +
+	"label_bits\x18\x05 \x01(\x04R\tlabelBits\"H\n" +
 	"\n" +
 	"ChainFacts\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04name\x12\x1d\n" +
