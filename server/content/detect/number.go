@@ -31,11 +31,11 @@ func (r *reader) number(i int) {
 		return
 	}
 	r.spend(1)
+	r.exact(i)
 	if r.tokens[i].digits > 0 {
 		r.phoneAt(i)
 		r.address4(i)
 		r.formless(i)
-		r.exact(i)
 	}
 	for n := i; n < len(r.tokens) && n-i < 9; n++ {
 		t := r.tokens[n]

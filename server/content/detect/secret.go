@@ -229,16 +229,15 @@ func (r *reader) island(start, end int) {
 	}
 	for shift := range min(4, len(run)-11) {
 		text, binary := unbase64(run[shift:], &r.scratch)
-		if text != "" {
-			r.within(text, start, end, "base64")
-			return
-		}
 		if shift == 0 && binary != "" {
 			r.gap(binary)
 			return
 		}
-		if len(run) < 24 {
-			return
+		if text != "" {
+			r.within(text, start, end, "base64")
+		}
+		if len(run) < 24 || shift == 0 && len(text) >= len(run)*3/4-2 {
+			return // all of it is a text, or too short to have something before
 		}
 	}
 }
@@ -246,10 +245,12 @@ func (r *reader) island(start, end int) {
 // within reports what is in a decoded text as the island's.
 func (r *reader) within(text string, start, end int, encoding string) {
 	for _, m := range r.inspector.read(text, r.about, r.level+1, r.decoded+1) {
-		if m.encoding != "" && m.encoding != encoding {
-			encoding += "+" + m.encoding
+		m.start, m.end = start, end
+		if m.encoding != "" {
+			m.encoding = encoding + "+" + m.encoding
+		} else {
+			m.encoding = encoding
 		}
-		m.start, m.end, m.encoding = start, end, encoding
 		r.matches = append(r.matches, m)
 	}
 }
@@ -282,7 +283,7 @@ func isUUID(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (s[i] == '-') || !dash && !hex(s[i]) {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (s[i] == '-') || !dash && !isHex(s[i]) {
 			return false
 		}
 	}
@@ -291,7 +292,7 @@ func isUUID(s string) bool {
 
 func allHex(s string) bool {
 	for i := range len(s) {
-		if !hex(s[i]) {
+		if !isHex(s[i]) {
 			return false
 		}
 	}

@@ -59,10 +59,10 @@ func mailbox(c byte) bool {
 func (r *reader) colons(i int) int {
 	s := r.s
 	start, end := i, i
-	for start > 0 && i-start < 5 && (hex(s[start-1]) || s[start-1] == ':') {
+	for start > 0 && i-start < 5 && (isHex(s[start-1]) || s[start-1] == ':') {
 		start--
 	}
-	for end < len(s) && end-start < 46 && (hex(s[end]) || s[end] == ':' || s[end] == '.') {
+	for end < len(s) && end-start < 46 && (isHex(s[end]) || s[end] == ':' || s[end] == '.') {
 		end++
 	}
 	for end > i && s[end-1] == '.' {
@@ -81,7 +81,7 @@ func (r *reader) colons(i int) int {
 	return end
 }
 
-func hex(c byte) bool {
+func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
@@ -90,7 +90,7 @@ func mac(s string, sep byte) bool {
 		return false
 	}
 	for i := range len(s) {
-		if i%3 == 2 && s[i] != sep || i%3 != 2 && !hex(s[i]) {
+		if i%3 == 2 && s[i] != sep || i%3 != 2 && !isHex(s[i]) {
 			return false
 		}
 	}
@@ -105,7 +105,7 @@ func ipv6(s string) bool {
 	}
 	for rest != "" {
 		n := 0
-		for n < len(rest) && hex(rest[n]) {
+		for n < len(rest) && isHex(rest[n]) {
 			n++
 		}
 		if n < len(rest) && rest[n] == '.' {

@@ -32,7 +32,7 @@ const (
 	digit = 1 << iota
 	alpha
 	high     // beyond ASCII
-	at       // @
+	atSign   // @
 	assign   // : or =
 	coded    // % \ &
 	wideOnly // + / - _, with alpha and digit those of base64
@@ -49,7 +49,7 @@ var class = func() (c [256]uint8) {
 			c[b] = high
 		}
 	}
-	c['@'], c[':'], c['='] = at, assign, assign
+	c['@'], c[':'], c['='] = atSign, assign, assign
 	c['%'], c['\\'], c['&'] = coded, coded, coded
 	c['+'], c['/'], c['-'], c['_'] = wideOnly, wideOnly, wideOnly, wideOnly
 	return c
@@ -89,7 +89,7 @@ func (r *reader) look() {
 		}
 	}
 	r.custom()
-	if has&(digit|at|high|assign) == 0 {
+	if has&(digit|atSign|high|assign) == 0 && len(r.s) < 16 && !r.set.terms {
 		return // no number, address, assignment or key is without
 	}
 	r.words()
@@ -144,6 +144,9 @@ func (r *reader) words() {
 				r.person(w.kinds, end)
 			}
 		}
+		if w.term >= 0 && whole(r.s, start, end) {
+			r.add(w.term, start, end, 90, "term")
+		}
 		if w.special != nil {
 			w.special(r, start, end)
 		}
@@ -184,7 +187,7 @@ func (r *reader) walk(has uint8) {
 				digits += int(class[s[i]] & digit)
 				i++
 			}
-			if digits > 0 || i-start <= 3 && s[start] <= 'Z' && has&digit != 0 {
+			if digits > 0 || i-start <= 3 && s[start] <= 'Z' && has&digit != 0 || len(r.set.exactSets) > 0 {
 				r.tokens = append(r.tokens, token{start, i, digits})
 			}
 			continue
@@ -196,7 +199,7 @@ func (r *reader) walk(has uint8) {
 			wide = i + 1
 		}
 		switch {
-		case c == at:
+		case c == atSign:
 			r.address(i)
 		case s[i] == ':' && i >= colons && i > 0 && has&digit != 0:
 			colons = r.colons(i)

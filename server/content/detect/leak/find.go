@@ -215,3 +215,6 @@ func Entropy(s string) float64 {
 	}
 	return e
 }
+
+// Of are the rules that are run.
+func (r *Run) Of() *Rules { return r.rules }
