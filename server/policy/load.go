@@ -94,6 +94,9 @@ func (f *files) draft() (*draft, error) {
 	if err := f.data(d); err != nil {
 		return nil, err
 	}
+	if d.bundle.Detect, err = f.detectors(); err != nil {
+		return nil, err
+	}
 	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err

@@ -62,30 +62,26 @@ func unhex(run string) string {
 // unbase64 is the text that a run encodes, or what it is that is no text. Of a run
 // that is a text only up to some place the text is that part.
 func unbase64(run string, scratch *[]byte) (text, binary string) {
-	encoding := base64.RawStdEncoding
-	if strings.ContainsAny(run, "-_") {
-		encoding = base64.RawURLEncoding
-	}
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]
 	}
-	// Most runs are no text from the first bytes on.
-	var head [9]byte
-	n, err := encoding.Decode(head[:], []byte(run[:12]))
-	if err != nil {
-		return "", ""
-	}
-	tail := false
-	if !softly(head[:n]) {
-		if tail = len(run) >= 24 && softly(last(run, encoding)); !tail && len(run) < 44 {
+	// Most runs are no text from the first bytes on, nor in the last.
+	end, tail := len(run)-len(run)%4, false
+	if !softly(run[:8]) {
+		if tail = len(run) >= 24 && softly(run[end-8:end]); !tail && len(run) < 44 {
 			return "", ""
 		}
+	}
+	encoding := base64.RawStdEncoding
+	if strings.ContainsAny(run, "-_") {
+		encoding = base64.RawURLEncoding
 	}
 	if need := encoding.DecodedLen(len(run)); cap(*scratch) < need {
 		*scratch = make([]byte, need)
 	}
 	b := (*scratch)[:cap(*scratch)]
-	if n, err = encoding.Decode(b, []byte(run)); err != nil {
+	n, err := encoding.Decode(b, []byte(run))
+	if err != nil {
 		return "", ""
 	}
 	b = b[:n]
@@ -101,25 +97,27 @@ func unbase64(run string, scratch *[]byte) (text, binary string) {
 	return string(b), ""
 }
 
-// softly reports whether all bytes can be those of a text.
-func softly(b []byte) bool {
-	for _, c := range b {
-		if !readable(c) {
+// softly reports whether what characters of base64 encode, four by four, can all be
+// of a text.
+func softly(run string) bool {
+	for ; len(run) >= 4; run = run[4:] {
+		v := uint32(sextet[run[0]])<<18 | uint32(sextet[run[1]])<<12 | uint32(sextet[run[2]])<<6 | uint32(sextet[run[3]])
+		if !readable(byte(v>>16)) || !readable(byte(v>>8)) || !readable(byte(v)) {
 			return false
 		}
 	}
 	return true
 }
 
-// last are the last bytes that a run encodes.
-func last(run string, encoding *base64.Encoding) []byte {
-	end := len(run) - len(run)%4
-	b, err := encoding.DecodeString(run[end-12 : end])
-	if err != nil {
-		return []byte{0}
+// sextet is what a character of either alphabet of base64 stands for.
+var sextet = func() (v [256]byte) {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	for i := range len(letters) {
+		v[letters[i]] = byte(i)
 	}
-	return b
-}
+	v['+'], v['-'], v['/'], v['_'] = 62, 62, 63, 63
+	return v
+}()
 
 // stretch is the part of bytes that is a text: the first, or the last.
 func stretch(b []byte, tail bool) []byte {

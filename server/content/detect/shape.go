@@ -347,9 +347,18 @@ func (r *reader) person(k kind, i int) {
 	for n := 0; n < 3 && i < len(s) && strings.IndexByte(" \t\"'", s[i]) >= 0; n++ {
 		i++
 	}
-	if end := proper(s, i); end > i {
+	if end := proper(s, i); end > i && i > 0 && !titled(s[i:end]) {
 		r.add(personName, i, end, 65, "")
 	}
+}
+
+// titled reports whether a text is a title alone, which stands before another.
+func titled(s string) bool {
+	switch s {
+	case "Mr", "Mrs", "Ms", "Dr", "Prof", "Herr", "Frau":
+		return true
+	}
+	return false
 }
 
 // proper is where one to four words with capitals end that begin at i; i: there are

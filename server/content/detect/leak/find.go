@@ -86,6 +86,9 @@ func (r *rule) possible(text string, start, end int) bool {
 	case "curl-auth-header", "curl-auth-user":
 		return true // they go across spaces
 	}
+	if r.edge && start > 0 && word[text[start-1]] || r.id == "twilio-api-key" && text[start:end] != "SK" {
+		return false
+	}
 	// A match is one word: as much of one as stands around the keyword.
 	from, to := start, end
 	for from > 0 && start-from < r.reach && solid[text[from-1]] {
@@ -121,14 +124,15 @@ func assigned(text string, i int) bool {
 	return digit && i-from >= 8
 }
 
-// solid are the characters of secrets, named those between a name and its value.
-var solid, named = func() (s, n [256]bool) {
+// solid are the characters of secrets, named those between a name and its value, word
+// those of words.
+var solid, named, word = func() (s, n, w [256]bool) {
 	for c := range 256 {
-		word := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
-		s[c] = word || strings.IndexByte("-.~+/=:@|%\\*#$", byte(c)) >= 0
-		n[c] = word || strings.IndexByte("-. \t\r\n'\"", byte(c)) >= 0
+		w[c] = c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+		s[c] = w[c] || strings.IndexByte("-.~+/=:@|%\\*#$", byte(c)) >= 0
+		n[c] = w[c] || strings.IndexByte("-. \t\r\n'\"", byte(c)) >= 0
 	}
-	return s, n
+	return s, n, w
 }()
 
 // secret is the place of the secret within a match: the rule's group, or the first

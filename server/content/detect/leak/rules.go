@@ -49,6 +49,8 @@ type rule struct {
 	entropy float64
 	// assigned says that it looks for NAME = VALUE.
 	assigned bool
+	// edge says that a match begins with a keyword, at the beginning of a word.
+	edge bool
 	// least and reach are the shortest and longest match in bytes, these at most
 	// maxWindow.
 	least, reach int
@@ -120,6 +122,7 @@ func read(text string) (*Rules, error) {
 				one.allow = append(one.allow, a.compile())
 			}
 		}
+		one.edge = strings.HasPrefix(f.Regex, `\b`) && slices.ContainsFunc(f.Keywords, func(w string) bool { return len(w) <= 3 && strings.ContainsAny(w, ".-") })
 		for _, word := range f.Keywords {
 			word = strings.ToLower(word)
 			if _, known := number[word]; !known {
