@@ -94,7 +94,7 @@ func (r *reader) look() {
 	}
 	r.words()
 	r.walk(has)
-	for i := range r.tokens {
+	for i := 0; i < len(r.tokens) && !r.out.Cut; i++ {
 		r.number(i)
 	}
 	if has&coded != 0 && r.decoded < maxDecoded {
@@ -125,6 +125,10 @@ func (r *reader) through(text string, back []int32, encoding string) {
 
 // add keeps a match, where its detector is on.
 func (r *reader) add(detector, start, end int, confidence uint8, validator string) {
+	if len(r.matches) > r.set.findings {
+		r.out.Cut = true
+		return
+	}
 	if !r.set.detectors[detector].off {
 		r.matches = append(r.matches, match{detector: detector, start: start, end: end, confidence: confidence, validator: validator})
 	}
@@ -179,7 +183,7 @@ func leakConfidence(m leak.Match) uint8 {
 func (r *reader) walk(has uint8) {
 	s := r.s
 	wide, colons := 0, 0 // where a run of base64 began; up to where colons were seen
-	for i := 0; i < len(s); {
+	for i := 0; i < len(s) && !r.out.Cut; {
 		c := class[s[i]]
 		if c&(digit|alpha) != 0 {
 			start, digits := i, 0
@@ -188,7 +192,9 @@ func (r *reader) walk(has uint8) {
 				i++
 			}
 			if digits > 0 || i-start <= 3 && s[start] <= 'Z' && has&digit != 0 || len(r.set.exactSets) > 0 {
-				r.tokens = append(r.tokens, token{start, i, digits})
+				if r.tokens = append(r.tokens, token{start, i, digits}); len(r.tokens) > r.left {
+					r.out.Cut = true
+				}
 			}
 			continue
 		}
