@@ -213,7 +213,10 @@ func (r *reader) island(start, end int) {
 	for end < len(s) && s[end] == '=' && end-start < 1<<24 {
 		end++
 	}
-	run := strings.TrimRight(s[start:end], "=")
+	run := s[start:end]
+	for run[len(run)-1] == '=' && len(run) > 1 {
+		run = run[:len(run)-1]
+	}
 	r.spend(1)
 	if len(run) >= 20 && len(run) <= 256 {
 		r.random(start, start+len(run))

@@ -38,15 +38,15 @@ func (in *inspector) split(names []string, value func(int) any, several bool) {
 			break
 		}
 		part, ok := partOf(v)
-		if names != nil {
-			if s := strings.TrimRight(names[i], "0123456789abcABC_-"); s != stem {
-				flush()
-				stem = s
-			}
-		}
 		if !ok {
 			flush()
 			continue
+		}
+		if names != nil {
+			if s := stemOf(names[i]); s != stem {
+				flush()
+				stem = s
+			}
 		}
 		if len(parts) == 0 {
 			first = i
@@ -56,6 +56,17 @@ func (in *inspector) split(names []string, value func(int) any, several bool) {
 		}
 	}
 	flush()
+}
+
+// stemOf is a name without what tells it from its neighbours.
+func stemOf(name string) string {
+	for name != "" {
+		if c := name[len(name)-1]; class[c]&digit == 0 && c != '_' && c != '-' && (c|0x20 < 'a' || c|0x20 > 'c') {
+			break
+		}
+		name = name[:len(name)-1]
+	}
+	return name
 }
 
 // partOf is a value as a part of something: one word.

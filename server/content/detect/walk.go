@@ -295,7 +295,7 @@ func (in *inspector) called(s string, about kind, spelt string, found []match) [
 	if specific {
 		return found
 	}
-	if spelt != "" && about&ofHash == 0 && len(s) >= 10 && len(s) <= 512 && strings.ContainsAny(s, "0123456789") && !strings.ContainsAny(s, " \n") {
+	if spelt != "" && about&ofHash == 0 && len(s) >= 10 && len(s) <= 512 && oneWord(s) {
 		if m, ok := in.leaked(s, spelt); ok {
 			return append(found[:0], m)
 		}
@@ -305,6 +305,18 @@ func (in *inspector) called(s string, about kind, spelt string, found []match) [
 		return slices.DeleteFunc(found, weak)
 	}
 	return found
+}
+
+// oneWord reports whether a string is one word with digits.
+func oneWord(s string) bool {
+	digits := false
+	for i := range len(s) {
+		if s[i] <= ' ' {
+			return false
+		}
+		digits = digits || class[s[i]] == digit
+	}
+	return digits
 }
 
 // leaked applies gitleaks' rules to a member as if it were an assignment.
