@@ -229,3 +229,17 @@ func sortedNames[V any](members map[string]V) []string {
 	sort.Strings(names)
 	return names
 }
+
+// Embedded is the object or array that a string holds, in the form of Value, if it
+// holds one that is strict JSON and of at most limit values; and how many values were
+// read.
+func Embedded(s string, limit int) (value any, nodes int, ok bool) {
+	if limit <= 0 || !looksLikeJSON(s) {
+		return nil, 0, false
+	}
+	p := take()
+	defer p.free()
+	p.reset([]byte(s), s, min(limit, MaxNodes))
+	value, err := p.whole()
+	return value, p.nodes, err == nil
+}

@@ -100,6 +100,9 @@ func (f *files) draft() (*draft, error) {
 		return nil, err
 	}
 	d.bundle.SessionRequired = m.Sessions.Required
+	if d.bundle.Detect, err = f.detectors(); err != nil {
+		return nil, err
+	}
 	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err

@@ -28,11 +28,15 @@ const (
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
 	fileBreakers = "breakers.yaml"
-	fileLabels   = "labels.yaml"
-	fileChains   = "chains.yaml"
-	dirAccess    = "access"
-	dirCedar     = "cedar"
-	dirTools     = "tools"
+	// fileDetectors says what is looked for in requests, dirHashes holds the values
+	// that are told by their hashes alone.
+	fileDetectors = "detectors.yaml"
+	dirHashes     = "hashes"
+	fileLabels    = "labels.yaml"
+	fileChains    = "chains.yaml"
+	dirAccess     = "access"
+	dirCedar      = "cedar"
+	dirTools      = "tools"
 )
 
 // maxDepth is the deepest that a request can say that its step lies.

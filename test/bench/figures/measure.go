@@ -38,7 +38,7 @@ type target struct {
 // measure measures what the figures need and prints them.
 func measure(ctx context.Context, s settings, wanted []figure, out, complaints io.Writer) (err error) {
 	b := &bench{settings: s, servers: map[string]*target{}, out: out, complaints: complaints,
-		results: results{samples: map[load][]sample{}, bundleLoad: map[string]float64{}, bundleHeap: map[string]float64{}, tokens: map[string]float64{}}}
+		results: results{samples: map[load][]sample{}, bundleLoad: map[string]float64{}, bundleHeap: map[string]float64{}, tokens: map[string]float64{}, scans: map[string]float64{}}}
 	if b.dir, err = os.MkdirTemp("", "writ-figures-"); err != nil {
 		return fmt.Errorf("making a directory: %w", err)
 	}
@@ -47,6 +47,9 @@ func measure(ctx context.Context, s settings, wanted []figure, out, complaints i
 		return err
 	}
 	if err := b.tokens(wanted); err != nil {
+		return err
+	}
+	if err := b.scans(wanted); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(wanted, func(f figure) bool { return f.name == replayFigure }) {
