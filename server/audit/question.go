@@ -11,6 +11,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Question is a recorded decision in the form in which it can be made again.
@@ -31,6 +32,8 @@ type Question struct {
 	// Inspected is what was found in what the request carries, without where; by
 	// nobody: nothing was looked into.
 	Inspected *detect.Inspection
+	// Led are the URLs of the arguments, without where they stand.
+	Led *egress.Facts
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -78,7 +81,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Inspected = inspectionOf(r.decision)
+	q.Inspected, q.Led = inspectionOf(r.decision), ledOf(r.decision.Egress)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
@@ -95,6 +98,7 @@ func requestOf(r *record) *decision.Request {
 		Supports:    e.SupportedObligations,
 		Trace:       decision.Trace{Parent: e.Trace.GetTraceparent(), State: e.Trace.GetTracestate()},
 	}
+	req.Connection = connectionOf(e)
 	req.ID = uuid.FromStringOrNil(r.Key)
 	req.CallID = uuid.FromStringOrNil(e.CallDecisionId)
 	for _, c := range e.Candidates {

@@ -168,6 +168,9 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if err := checkInspection(event.Inspection); err != nil {
 		return err
 	}
+	if err := checkEgress(event.Egress); err != nil {
+		return err
+	}
 	if err := checkInput(event, r.Outcome == decision.Denied); err != nil {
 		return err
 	}

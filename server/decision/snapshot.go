@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Snapshot is everything beside the request that a decision depends on, as it
@@ -21,6 +22,9 @@ type Snapshot struct {
 	// Inspected is what a record of this very decision tells of what was found; nil:
 	// there is no record, and what the request carries is looked into.
 	Inspected *detect.Inspection
+	// Led is what a record of this very decision tells of the URLs in the arguments;
+	// nil: there is no record, and the arguments are looked into.
+	Led *egress.Facts
 	Facts
 }
 
@@ -115,7 +119,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // Query is what the policies are asked about a request, once the stages before
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(),
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), URLs: d.URLs(),
 		Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 

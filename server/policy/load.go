@@ -138,12 +138,13 @@ func Schema(fsys fs.FS) ([]byte, error) {
 	return slices.Concat(base, []byte("\n// Written by `writ policy schema` from the tool manifests.\n\n"), generated), nil
 }
 
-// data reads vendors, purposes, budgets and breakers, which rest on one another.
+// data reads vendors, purposes, egress, budgets and breakers, which rest on one another.
 func (f *files) data(d *draft) error {
 	b := d.bundle
 	var vendors vendorsFile
 	var budgets budgetsFile
 	var breakers breakersFile
+	var where egressFile
 	for _, part := range []struct {
 		name string
 		into any
@@ -151,6 +152,7 @@ func (f *files) data(d *draft) error {
 	}{
 		{fileVendors, &vendors, func() error { return vendors.vendors(b) }},
 		{filePurposes, &d.purposes, func() error { return d.purposes.purposes(b) }},
+		{fileEgress, &where, func() error { return where.rules(b) }},
 		{fileBudgets, &budgets, func() error { return budgets.budgets(b) }},
 		{fileBreakers, &breakers, func() error { return breakers.breakers(b) }},
 	} {

@@ -28,6 +28,7 @@ const (
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
 	fileBreakers = "breakers.yaml"
+	fileEgress   = "egress.yaml"
 	dirAccess    = "access"
 	dirCedar     = "cedar"
 	dirTools     = "tools"
@@ -151,6 +152,9 @@ type toolsFile map[string]map[string]struct {
 	// Record are the pointer patterns of the strings in the arguments that stand
 	// in records, beside those that the tool's schema lists.
 	Record []string `yaml:"record"`
+	// URLs are the pointer patterns of the arguments that are URLs or hosts, beside
+	// those that the tool's schema and their names say are.
+	URLs []string `yaml:"urls"`
 }
 
 // purposesFile is purposes.yaml, by id.
@@ -174,6 +178,10 @@ type vendorsFile map[string]struct {
 		Region string `yaml:"region"`
 		Host   string `yaml:"host"`
 	} `yaml:"endpoints"`
+	// Receives are the labels of data that it may be sent; none: only data without.
+	Receives []string `yaml:"receives"`
+	// Contracts, by id, are what it is sent data by: of some, one must hold.
+	Contracts map[string]contract `yaml:"contracts"`
 }
 
 // readYAML decodes a strict YAML file: unknown and duplicate keys are errors
@@ -313,6 +321,9 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 		}
 		if len(v.Endpoints) == 0 {
 			return fmt.Errorf("vendor %q has no endpoints", id)
+		}
+		if err := terms(v, in.Receives, in.Contracts); err != nil {
+			return fmt.Errorf("vendor %q: %w", id, err)
 		}
 		b.Vendors[id] = v
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 	"github.com/writpdp/writ/server/policy/access"
 	"github.com/writpdp/writ/server/policy/clause"
 )
@@ -174,14 +175,20 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 // request says nothing of it: that nothing was found.
 func (s *Set) completed(request cedar.Request) cedar.Record {
 	action := s.schema.Actions[request.Action]
-	if _, said := request.Context.Get(attributeFound); said || action.AppliesTo == nil {
+	if action.AppliesTo == nil {
 		return request.Context
 	}
-	if _, carries := action.AppliesTo.Context[attributeFound]; !carries {
-		return request.Context
+	context := maps.Clone(request.Context.Map())
+	if context == nil {
+		context = cedar.RecordMap{}
 	}
-	context := request.Context.Map()
-	context[attributeFound] = foundRecord(&detect.Inspection{})
+	for name, nothing := range map[cedar.String]cedar.Record{attributeFound: foundRecord(&detect.Inspection{}),
+		attributeURLs: urlsRecord(nil), attributeConnection: connectionRecord(&egress.Connection{})} {
+		_, said := request.Context.Get(name)
+		if _, has := action.AppliesTo.Context[name]; has && !said {
+			context[name] = nothing
+		}
+	}
 	return cedar.NewRecord(context)
 }
 

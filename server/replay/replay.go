@@ -115,7 +115,7 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 
 // decide is the decision on some facts, but for the budgets.
 func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, matched func(string) (matched, known bool)) decision.Decision {
-	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Facts: facts})
+	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Led: q.Led, Facts: facts})
 	// The schema of a definition that is the same finds what it found.
 	if f := &d.Findings[toolAt]; f.Verdict == decision.Undetermined && q.Checked != nil {
 		*f = *q.Checked
@@ -212,6 +212,9 @@ func wire(obligations []*writv1.Obligation) []string {
 		}
 		bare := proto.CloneOf(o)
 		bare.Id, bare.PolicyId = "", ""
+		if route := bare.GetRoute(); route != nil {
+			route.Reason = "" // it is for a person
+		}
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
 		if err != nil {
 			data = []byte(o.Id) // texts that are no UTF-8, which no record holds

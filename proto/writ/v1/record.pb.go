@@ -25,6 +25,136 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// UrlKind says how a URL was come by.
+type UrlKind int32
+
+const (
+	// Never sent.
+	UrlKind_URL_KIND_UNSPECIFIED UrlKind = 0
+	// An argument is it.
+	UrlKind_URL_KIND_STATED UrlKind = 1
+	// An argument that stands where URLs do is a host, or a URL without its scheme.
+	UrlKind_URL_KIND_GUESSED UrlKind = 2
+	// It is within another.
+	UrlKind_URL_KIND_NESTED UrlKind = 3
+	// The destination of a connection.
+	UrlKind_URL_KIND_REACHED UrlKind = 4
+	// Where a connection was redirected from.
+	UrlKind_URL_KIND_ORIGIN UrlKind = 5
+)
+
+// Enum value maps for UrlKind.
+var (
+	UrlKind_name = map[int32]string{
+		0: "URL_KIND_UNSPECIFIED",
+		1: "URL_KIND_STATED",
+		2: "URL_KIND_GUESSED",
+		3: "URL_KIND_NESTED",
+		4: "URL_KIND_REACHED",
+		5: "URL_KIND_ORIGIN",
+	}
+	UrlKind_value = map[string]int32{
+		"URL_KIND_UNSPECIFIED": 0,
+		"URL_KIND_STATED":      1,
+		"URL_KIND_GUESSED":     2,
+		"URL_KIND_NESTED":      3,
+		"URL_KIND_REACHED":     4,
+		"URL_KIND_ORIGIN":      5,
+	}
+)
+
+func (x UrlKind) Enum() *UrlKind {
+	p := new(UrlKind)
+	*p = x
+	return p
+}
+
+func (x UrlKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UrlKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (UrlKind) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x UrlKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UrlKind.Descriptor instead.
+func (UrlKind) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
+// UrlProblem says why a URL is refused whatever the rules say.
+type UrlProblem int32
+
+const (
+	// It is not.
+	UrlProblem_URL_PROBLEM_UNSPECIFIED UrlProblem = 0
+	// Nobody can read it.
+	UrlProblem_URL_PROBLEM_MALFORMED UrlProblem = 1
+	// Programs read it differently.
+	UrlProblem_URL_PROBLEM_AMBIGUOUS UrlProblem = 2
+	// It holds a user's name or password.
+	UrlProblem_URL_PROBLEM_USERINFO UrlProblem = 3
+	// Its host is written to look like another.
+	UrlProblem_URL_PROBLEM_CONFUSABLE UrlProblem = 4
+	// It is too long.
+	UrlProblem_URL_PROBLEM_TOO_LONG UrlProblem = 5
+)
+
+// Enum value maps for UrlProblem.
+var (
+	UrlProblem_name = map[int32]string{
+		0: "URL_PROBLEM_UNSPECIFIED",
+		1: "URL_PROBLEM_MALFORMED",
+		2: "URL_PROBLEM_AMBIGUOUS",
+		3: "URL_PROBLEM_USERINFO",
+		4: "URL_PROBLEM_CONFUSABLE",
+		5: "URL_PROBLEM_TOO_LONG",
+	}
+	UrlProblem_value = map[string]int32{
+		"URL_PROBLEM_UNSPECIFIED": 0,
+		"URL_PROBLEM_MALFORMED":   1,
+		"URL_PROBLEM_AMBIGUOUS":   2,
+		"URL_PROBLEM_USERINFO":    3,
+		"URL_PROBLEM_CONFUSABLE":  4,
+		"URL_PROBLEM_TOO_LONG":    5,
+	}
+)
+
+func (x UrlProblem) Enum() *UrlProblem {
+	p := new(UrlProblem)
+	*p = x
+	return p
+}
+
+func (x UrlProblem) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UrlProblem) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (UrlProblem) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x UrlProblem) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UrlProblem.Descriptor instead.
+func (UrlProblem) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // Disclosure says what a record keeps of a request's documents.
 type Disclosure int32
 
@@ -62,11 +192,11 @@ func (x Disclosure) String() string {
 }
 
 func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (Disclosure) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[0]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x Disclosure) Number() protoreflect.EnumNumber {
@@ -75,7 +205,7 @@ func (x Disclosure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disclosure.Descriptor instead.
 func (Disclosure) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // TicketState is where a ticket stands.
@@ -131,11 +261,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -144,7 +274,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // ActorProof is what proves who acts.
@@ -188,11 +318,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -201,7 +331,7 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // TicketAction is the kind of a change of a ticket.
@@ -253,11 +383,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -266,7 +396,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -318,11 +448,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -331,7 +461,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // NoticeKind is what was noticed.
@@ -397,11 +527,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -410,7 +540,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // ChangeAction is the kind of a change.
@@ -455,11 +585,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -468,7 +598,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -508,11 +638,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[9]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -521,7 +651,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -838,7 +968,10 @@ type DecisionEvent struct {
 	PlanDepth uint32 `protobuf:"varint,37,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
 	// CALL, PROMPT and RESULT: what was found in what the request carries. Absent:
 	// nothing was looked into, or the record is older than this field.
-	Inspection    *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	Inspection *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	// CALL, RESULT and whatever has a destination: where it leads. Absent: the request
+	// leads nowhere, or the record is older than this field.
+	Egress        *EgressFacts `protobuf:"bytes,40,opt,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,6 +1209,200 @@ func (x *DecisionEvent) GetInspection() *InspectionFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetEgress() *EgressFacts {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
+}
+
+// EgressFacts is where a request leads: schemes, hosts and ports, and never a user's
+// name, a path or a query.
+type EgressFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifies what looks for URLs in the arguments, 32 bytes; empty: there are no
+	// arguments that were looked into.
+	FinderDigest []byte `protobuf:"bytes,1,opt,name=finder_digest,json=finderDigest,proto3" json:"finder_digest,omitempty"`
+	// The URLs of the arguments, each kind once, in order.
+	Urls []*UrlFacts `protobuf:"bytes,2,rep,name=urls,proto3" json:"urls,omitempty"`
+	// There were more than are looked at, which is refused.
+	Cut bool `protobuf:"varint,3,opt,name=cut,proto3" json:"cut,omitempty"`
+	// There were more than are here, or some that a record does not hold.
+	Withheld bool `protobuf:"varint,4,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	// The destination of the connection. Absent: there is none.
+	To *UrlFacts `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	// Where it was redirected from, as a URL. Absent: it was not, or the destination
+	// names a decision.
+	From          *UrlFacts `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressFacts) Reset() {
+	*x = EgressFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressFacts) ProtoMessage() {}
+
+func (x *EgressFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressFacts.ProtoReflect.Descriptor instead.
+func (*EgressFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *EgressFacts) GetFinderDigest() []byte {
+	if x != nil {
+		return x.FinderDigest
+	}
+	return nil
+}
+
+func (x *EgressFacts) GetUrls() []*UrlFacts {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+func (x *EgressFacts) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *EgressFacts) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
+}
+
+func (x *EgressFacts) GetTo() *UrlFacts {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *EgressFacts) GetFrom() *UrlFacts {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+// UrlFacts is where one URL leads.
+type UrlFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it was come by.
+	Kind UrlKind `protobuf:"varint,1,opt,name=kind,proto3,enum=writ.v1.UrlKind" json:"kind,omitempty"`
+	// The scheme; empty: not known.
+	Scheme string `protobuf:"bytes,2,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	// The host, a name in ASCII or an address; empty: its scheme has none, or it cannot be
+	// read.
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// The port; 0: not known.
+	Port uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	// What is wrong with it.
+	Problem UrlProblem `protobuf:"varint,5,opt,name=problem,proto3,enum=writ.v1.UrlProblem" json:"problem,omitempty"`
+	// What the host is for, where it is an address that is not public, for example
+	// "private".
+	Class         string `protobuf:"bytes,6,opt,name=class,proto3" json:"class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UrlFacts) Reset() {
+	*x = UrlFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UrlFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UrlFacts) ProtoMessage() {}
+
+func (x *UrlFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UrlFacts.ProtoReflect.Descriptor instead.
+func (*UrlFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UrlFacts) GetKind() UrlKind {
+	if x != nil {
+		return x.Kind
+	}
+	return UrlKind_URL_KIND_UNSPECIFIED
+}
+
+func (x *UrlFacts) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *UrlFacts) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *UrlFacts) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *UrlFacts) GetProblem() UrlProblem {
+	if x != nil {
+		return x.Problem
+	}
+	return UrlProblem_URL_PROBLEM_UNSPECIFIED
+}
+
+func (x *UrlFacts) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
 // InspectionFacts is what was found in the arguments of a CALL, or in the content of
 // a PROMPT or RESULT: never a value, nor where it stood.
 type InspectionFacts struct {
@@ -1096,7 +1423,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1435,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1448,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -1174,7 +1501,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1513,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1526,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -1236,7 +1563,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1575,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1588,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -1297,7 +1624,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1636,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1649,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -1375,7 +1702,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1714,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1727,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -1533,7 +1860,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1872,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1885,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -1716,7 +2043,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2055,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2068,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -1782,7 +2109,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +2121,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +2134,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -1853,7 +2180,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2192,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2205,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -1924,7 +2251,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2263,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2276,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2013,7 +2340,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2352,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2365,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2131,7 +2458,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2470,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2483,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2257,7 +2584,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2596,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2609,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -2334,7 +2661,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2673,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2686,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -2469,7 +2796,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2808,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2821,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -2637,7 +2964,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2976,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2989,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Charge) GetBudget() string {
@@ -2740,7 +3067,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +3079,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +3092,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Pace) GetBudget() string {
@@ -2823,7 +3150,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +3162,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3175,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -2919,7 +3246,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3258,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3271,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -3023,7 +3350,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3362,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3375,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -3112,7 +3439,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3451,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3464,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -3234,7 +3561,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3573,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3586,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -3386,7 +3713,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3725,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3738,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -3523,7 +3850,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +3862,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +3875,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -3650,7 +3977,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +3989,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +4002,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LockFacts) GetId() string {
@@ -3777,7 +4104,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3789,7 +4116,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3802,7 +4129,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -3890,7 +4217,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3902,7 +4229,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3915,7 +4242,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -3987,7 +4314,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3999,7 +4326,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4012,7 +4339,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -4053,7 +4380,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
 	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticketB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\x9e\v\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xcc\v\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -4094,7 +4421,22 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"plan_depth\x18% \x01(\rR\tplanDepth\x128\n" +
 	"\n" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
-	"inspection\"\xd9\x01\n" +
+	"inspection\x12,\n" +
+	"\x06egress\x18( \x01(\v2\x14.writ.v1.EgressFactsR\x06egress\"\xe5\x01\n" +
+	"\vEgressFacts\x12,\n" +
+	"\rfinder_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\ffinderDigest\x120\n" +
+	"\x04urls\x18\x02 \x03(\v2\x11.writ.v1.UrlFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x04urls\x12\x10\n" +
+	"\x03cut\x18\x03 \x01(\bR\x03cut\x12\x1a\n" +
+	"\bwithheld\x18\x04 \x01(\bR\bwithheld\x12!\n" +
+	"\x02to\x18\x05 \x01(\v2\x11.writ.v1.UrlFactsR\x02to\x12%\n" +
+	"\x04from\x18\x06 \x01(\v2\x11.writ.v1.UrlFactsR\x04from\"\xf0\x01\n" +
+	"\bUrlFacts\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x10.writ.v1.UrlKindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12\x1f\n" +
+	"\x06scheme\x18\x02 \x01(\tB\a\xbaH\x04r\x02(AR\x06scheme\x12\x1c\n" +
+	"\x04host\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\xfd\x01R\x04host\x12\x1d\n" +
+	"\x04port\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x04port\x127\n" +
+	"\aproblem\x18\x05 \x01(\x0e2\x13.writ.v1.UrlProblemB\b\xbaH\x05\x82\x01\x02\x10\x01R\aproblem\x12\x1d\n" +
+	"\x05class\x18\x06 \x01(\tB\a\xbaH\x04r\x02( R\x05class\"\xd9\x01\n" +
 	"\x0fInspectionFacts\x122\n" +
 	"\x10detectors_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x0fdetectorsDigest\x124\n" +
 	"\x05found\x18\x02 \x03(\v2\x13.writ.v1.FoundFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05found\x120\n" +
@@ -4377,7 +4719,22 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
 	"\tBundleRef\x12-\n" +
 	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
-	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*Y\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*\x8e\x01\n" +
+	"\aUrlKind\x12\x18\n" +
+	"\x14URL_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fURL_KIND_STATED\x10\x01\x12\x14\n" +
+	"\x10URL_KIND_GUESSED\x10\x02\x12\x13\n" +
+	"\x0fURL_KIND_NESTED\x10\x03\x12\x14\n" +
+	"\x10URL_KIND_REACHED\x10\x04\x12\x13\n" +
+	"\x0fURL_KIND_ORIGIN\x10\x05*\xaf\x01\n" +
+	"\n" +
+	"UrlProblem\x12\x1b\n" +
+	"\x17URL_PROBLEM_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15URL_PROBLEM_MALFORMED\x10\x01\x12\x19\n" +
+	"\x15URL_PROBLEM_AMBIGUOUS\x10\x02\x12\x18\n" +
+	"\x14URL_PROBLEM_USERINFO\x10\x03\x12\x1a\n" +
+	"\x16URL_PROBLEM_CONFUSABLE\x10\x04\x12\x18\n" +
+	"\x14URL_PROBLEM_TOO_LONG\x10\x05*Y\n" +
 	"\n" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -4445,152 +4802,162 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_writ_v1_record_proto_goTypes = []any{
-	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(TicketState)(0),              // 1: writ.v1.TicketState
-	(ActorProof)(0),               // 2: writ.v1.ActorProof
-	(TicketAction)(0),             // 3: writ.v1.TicketAction
-	(LockEffect)(0),               // 4: writ.v1.LockEffect
-	(NoticeKind)(0),               // 5: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 6: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 7: writ.v1.RolloutMode
-	(*Record)(nil),                // 8: writ.v1.Record
-	(*DecisionEvent)(nil),         // 9: writ.v1.DecisionEvent
-	(*InspectionFacts)(nil),       // 10: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 11: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 12: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 13: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 14: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 15: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 16: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 17: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 18: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 19: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 20: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 21: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 22: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 23: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 24: writ.v1.EffectFacts
-	(*Charge)(nil),                // 25: writ.v1.Charge
-	(*Pace)(nil),                  // 26: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 27: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 28: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 29: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 30: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 31: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 32: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 33: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 34: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 35: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 36: writ.v1.Rollout
-	(*BundleRef)(nil),             // 37: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(Phase)(0),                    // 39: writ.v1.Phase
-	(*Tool)(nil),                  // 40: writ.v1.Tool
-	(*Destination)(nil),           // 41: writ.v1.Destination
-	(*Cost)(nil),                  // 42: writ.v1.Cost
-	(*TraceContext)(nil),          // 43: writ.v1.TraceContext
-	(*Finding)(nil),               // 44: writ.v1.Finding
-	(*DecideResponse)(nil),        // 45: writ.v1.DecideResponse
-	(*Redact)(nil),                // 46: writ.v1.Redact
-	(Effect)(0),                   // 47: writ.v1.Effect
-	(*Reason)(nil),                // 48: writ.v1.Reason
-	(*Obligation)(nil),            // 49: writ.v1.Obligation
-	(Outcome)(0),                  // 50: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 51: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 52: writ.v1.SettleResponse
+	(UrlKind)(0),                  // 0: writ.v1.UrlKind
+	(UrlProblem)(0),               // 1: writ.v1.UrlProblem
+	(Disclosure)(0),               // 2: writ.v1.Disclosure
+	(TicketState)(0),              // 3: writ.v1.TicketState
+	(ActorProof)(0),               // 4: writ.v1.ActorProof
+	(TicketAction)(0),             // 5: writ.v1.TicketAction
+	(LockEffect)(0),               // 6: writ.v1.LockEffect
+	(NoticeKind)(0),               // 7: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 8: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 9: writ.v1.RolloutMode
+	(*Record)(nil),                // 10: writ.v1.Record
+	(*DecisionEvent)(nil),         // 11: writ.v1.DecisionEvent
+	(*EgressFacts)(nil),           // 12: writ.v1.EgressFacts
+	(*UrlFacts)(nil),              // 13: writ.v1.UrlFacts
+	(*InspectionFacts)(nil),       // 14: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 15: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 16: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 17: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 18: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 19: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 20: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 21: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 22: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 23: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 24: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 25: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 26: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 27: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 28: writ.v1.EffectFacts
+	(*Charge)(nil),                // 29: writ.v1.Charge
+	(*Pace)(nil),                  // 30: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 31: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 32: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 33: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 34: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 35: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 36: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 37: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 38: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 39: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 40: writ.v1.Rollout
+	(*BundleRef)(nil),             // 41: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(Phase)(0),                    // 43: writ.v1.Phase
+	(*Tool)(nil),                  // 44: writ.v1.Tool
+	(*Destination)(nil),           // 45: writ.v1.Destination
+	(*Cost)(nil),                  // 46: writ.v1.Cost
+	(*TraceContext)(nil),          // 47: writ.v1.TraceContext
+	(*Finding)(nil),               // 48: writ.v1.Finding
+	(*DecideResponse)(nil),        // 49: writ.v1.DecideResponse
+	(*Redact)(nil),                // 50: writ.v1.Redact
+	(Effect)(0),                   // 51: writ.v1.Effect
+	(*Reason)(nil),                // 52: writ.v1.Reason
+	(*Obligation)(nil),            // 53: writ.v1.Obligation
+	(Outcome)(0),                  // 54: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 55: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 56: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	38, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	9,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	28, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	29, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	35, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	30, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	21, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	31, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	33, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	20, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	39, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	40, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	40, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	41, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	42, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	43, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	44, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	45, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	24, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	19, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	13, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	13, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	13, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	14, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	10, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	11, // 26: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	12, // 27: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	15, // 28: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	16, // 29: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	17, // 30: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	18, // 31: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	46, // 32: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	34, // 33: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	32, // 34: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	40, // 35: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	38, // 36: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	38, // 37: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 38: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	38, // 39: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	47, // 40: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	48, // 41: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	49, // 42: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	38, // 43: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 44: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	20, // 45: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	22, // 46: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	23, // 47: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	48, // 48: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	38, // 49: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 50: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	38, // 51: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	38, // 52: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	25, // 53: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	26, // 54: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	27, // 55: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	27, // 56: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	38, // 57: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	38, // 58: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	50, // 59: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	42, // 60: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	51, // 61: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	52, // 62: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	24, // 63: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	32, // 64: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	6,  // 65: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	36, // 66: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	34, // 67: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	34, // 68: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 69: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	32, // 70: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	34, // 71: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 72: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	38, // 73: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 74: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	22, // 75: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	15, // 76: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	4,  // 77: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	38, // 78: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	5,  // 79: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	37, // 80: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	37, // 81: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	7,  // 82: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	83, // [83:83] is the sub-list for method output_type
-	83, // [83:83] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	42, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	11, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	32, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	33, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	39, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	34, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	25, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	35, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	37, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	24, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	43, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	44, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	44, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	45, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	46, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	47, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	48, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	49, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	28, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	23, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	17, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	17, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	17, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	2,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	18, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	14, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	12, // 26: writ.v1.DecisionEvent.egress:type_name -> writ.v1.EgressFacts
+	13, // 27: writ.v1.EgressFacts.urls:type_name -> writ.v1.UrlFacts
+	13, // 28: writ.v1.EgressFacts.to:type_name -> writ.v1.UrlFacts
+	13, // 29: writ.v1.EgressFacts.from:type_name -> writ.v1.UrlFacts
+	0,  // 30: writ.v1.UrlFacts.kind:type_name -> writ.v1.UrlKind
+	1,  // 31: writ.v1.UrlFacts.problem:type_name -> writ.v1.UrlProblem
+	15, // 32: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	16, // 33: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	19, // 34: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	20, // 35: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	21, // 36: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	22, // 37: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	50, // 38: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	38, // 39: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	36, // 40: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	44, // 41: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	42, // 42: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	42, // 43: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	3,  // 44: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	42, // 45: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	51, // 46: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	52, // 47: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	53, // 48: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	42, // 49: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	4,  // 50: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	24, // 51: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	26, // 52: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	27, // 53: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	52, // 54: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	42, // 55: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 56: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	42, // 57: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	42, // 58: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 59: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	30, // 60: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	31, // 61: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	31, // 62: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	42, // 63: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	42, // 64: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	54, // 65: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	46, // 66: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	55, // 67: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	56, // 68: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	28, // 69: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	36, // 70: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	8,  // 71: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	40, // 72: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	38, // 73: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	38, // 74: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	36, // 75: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	36, // 76: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	38, // 77: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	36, // 78: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	42, // 79: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	5,  // 80: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	26, // 81: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	19, // 82: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	6,  // 83: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	42, // 84: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	7,  // 85: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	41, // 86: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	41, // 87: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	9,  // 88: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	89, // [89:89] is the sub-list for method output_type
+	89, // [89:89] is the sub-list for method input_type
+	89, // [89:89] is the sub-list for extension type_name
+	89, // [89:89] is the sub-list for extension extendee
+	0,  // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -4610,7 +4977,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Budget)(nil),
 		(*Record_Ticket)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[16].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[18].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -4623,8 +4990,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   30,
+			NumEnums:      10,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

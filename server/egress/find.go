@@ -1,0 +1,236 @@
+package egress
+
+import (
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/writpdp/writ/document"
+)
+
+// Kind is in what way a URL was come by.
+type Kind uint8
+
+// The kinds, with the numbers of writ.v1.UrlKind.
+const (
+	Stated  Kind = iota + 1 // it is an argument
+	Guessed                 // an argument that stands where URLs do, and is a host or without a scheme
+	Nested                  // it is within another
+	Reached                 // the destination of a connection
+	Origin                  // where a connection was redirected from
+)
+
+// Found is one URL, as it was read.
+type Found struct {
+	// Pointer is the argument that it is in; empty: it is in none.
+	Pointer string
+	Kind    Kind
+	Target
+	Problem Problem
+}
+
+// Facts are the URLs of a request's arguments.
+type Facts struct {
+	// By is the digest of the finder that looked.
+	By    [32]byte
+	Found []Found
+	// Cut says that there were more than are looked at.
+	Cut bool
+	// Unknown says that it is not known which there were: of a record that does not
+	// tell.
+	Unknown bool
+}
+
+// Hosts are those of the URLs that are arguments, in order.
+func (f *Facts) Hosts() []string { return each(f, func(u Found) string { return u.Host }) }
+
+// Schemes are those of the URLs that are arguments, in order.
+func (f *Facts) Schemes() []string { return each(f, func(u Found) string { return u.Scheme }) }
+
+// each is something of all URLs that are arguments, each once and in order.
+func each(f *Facts, of func(Found) string) []string {
+	if f == nil {
+		return nil
+	}
+	var all []string
+	for _, u := range f.Found {
+		if v := of(u); u.Kind == Stated && v != "" {
+			all = append(all, v)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Bounds of what is looked at.
+const (
+	maxFound  = 512 // URLs of one document
+	maxNested = 8   // within one URL
+	maxTexts  = 64  // strings that hold JSON
+	maxWithin = 2   // how deep these lie in one another
+)
+
+// Finder finds the URLs in the arguments of one tool.
+type Finder struct {
+	places []string
+	digest [32]byte
+}
+
+// version changes when the same finder finds other things.
+const version = "1"
+
+// NewFinder is a finder that takes the strings at some places for URLs, whatever
+// they look like: pointer patterns, of a schema's formats and the bundle's word.
+func NewFinder(places []string) *Finder {
+	places = slices.Clone(places)
+	slices.Sort(places)
+	places = slices.Compact(places)
+	return &Finder{places: places, digest: sha256.Sum256([]byte(version + "\n" + strings.Join(places, "\n")))}
+}
+
+// Digest identifies what the finder finds.
+func (f *Finder) Digest() [32]byte { return f.digest }
+
+// Find looks into every string of a document, and of the documents that its strings
+// hold.
+func (f *Finder) Find(d *document.Document) Facts {
+	s := search{finder: f, texts: maxTexts, facts: Facts{By: f.digest}}
+	s.walk(d.Value(), nil, "", 0)
+	return s.facts
+}
+
+type search struct {
+	finder *Finder
+	facts  Facts
+	texts  int // that may still be read
+}
+
+// walk goes through a value at a pointer, which a member of this name holds.
+func (s *search) walk(value any, at []byte, name string, depth int) {
+	switch v := value.(type) {
+	case string:
+		s.text(v, at, name, depth)
+	case []any:
+		for i, element := range v {
+			s.walk(element, document.AppendIndex(at[:len(at):len(at)], i), name, depth)
+		}
+	case map[string]any:
+		for _, member := range slices.Sorted(maps.Keys(v)) {
+			s.walk(v[member], document.AppendToken(at[:len(at):len(at)], member), member, depth)
+		}
+	}
+}
+
+func (s *search) text(text string, at []byte, name string, depth int) {
+	if text == "" {
+		return
+	}
+	if depth < maxWithin && s.texts > 0 && (text[0] == '{' || text[0] == '[') {
+		s.texts--
+		if d, err := document.Parse([]byte(text)); err == nil {
+			s.walk(d.Value(), at, name, depth+1)
+			return
+		}
+	}
+	pointer := string(at)
+	place := named(name) || slices.ContainsFunc(s.finder.places, func(p string) bool { return document.Matches(p, pointer) })
+	switch {
+	case absolute(text, place):
+		s.state(text, pointer, place)
+	case place:
+		s.guess(text, pointer)
+	}
+}
+
+// state enters a URL and those within it. A text that begins with one, and cannot be
+// read whole, is that one.
+func (s *search) state(text, pointer string, place bool) {
+	t, problem := Read(text)
+	if first, _, more := strings.Cut(text, " "); problem == Malformed && more && !place && first != "" {
+		text = first
+		t, problem = Read(text)
+	}
+	s.add(Found{Pointer: pointer, Kind: Stated, Target: t, Problem: problem})
+	if problem == Fine {
+		for _, n := range nested(text) {
+			n.Pointer = pointer
+			s.add(n)
+		}
+	}
+}
+
+// guess enters a host, or a URL without its scheme, as programs complete it.
+func (s *search) guess(text, pointer string) {
+	rest, open := strings.CutPrefix(strings.ReplaceAll(text, `\`, "/"), "//")
+	if !open && (strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "?") || strings.HasPrefix(rest, ".")) {
+		return // within a site that is not named
+	}
+	if len(rest) < 8 && strings.Trim(rest, "0123456789") == "" {
+		return // a number, and not an address
+	}
+	for _, full := range []string{"http://" + rest, "http://[" + rest + "]/"} {
+		if t, problem := Read(full); t.Host != "" && problem != TooLong {
+			s.add(Found{Pointer: pointer, Kind: Guessed, Target: t, Problem: problem})
+			return
+		}
+	}
+}
+
+func (s *search) add(f Found) {
+	if len(s.facts.Found) == maxFound {
+		s.facts.Cut = true
+		return
+	}
+	s.facts.Found = append(s.facts.Found, f)
+}
+
+// words are the parts of names of arguments that hold URLs and hosts.
+var words = map[string]bool{"url": true, "urls": true, "uri": true, "uris": true, "href": true, "link": true, "links": true, "endpoint": true, "endpoints": true,
+	"webhook": true, "webhooks": true, "callback": true, "callbacks": true, "redirect": true, "proxy": true, "host": true, "hosts": true, "hostname": true,
+	"origin": true, "site": true, "domain": true, "feed": true, "website": true, "src": true, "baseurl": true, "fetch": true}
+
+// named reports whether an argument's name says that it holds URLs: its last word
+// does, in camelCase, snake_case or kebab-case.
+func named(name string) bool {
+	end := len(name)
+	start := end
+	for start > 0 && letter(name[start-1]) {
+		start--
+		if 'A' <= name[start] && name[start] <= 'Z' && start > 0 && !('A' <= name[start-1] && name[start-1] <= 'Z') {
+			break // the camel's last hump
+		}
+	}
+	return words[strings.ToLower(name[start:end])] || words[strings.ToLower(name)]
+}
+
+func letter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }
+
+// opaque are schemes without hosts that programs follow.
+var opaque = map[string]bool{"data": true, "javascript": true, "vbscript": true, "jar": true, "view-source": true, "blob": true, "file": true, "about": true, "filesystem": true}
+
+// absolute reports whether a text is a URL with a scheme. Where URLs stand, whatever
+// has a scheme is one, but for a host with a port.
+func absolute(text string, place bool) bool {
+	scheme := schemeOf(text)
+	if scheme == "" {
+		return false
+	}
+	_, rest, _ := strings.Cut(text, ":")
+	slashes := strings.TrimLeft(rest, "\t\r\n")
+	switch {
+	case strings.HasPrefix(slashes, "//"), strings.HasPrefix(slashes, `\\`), strings.HasPrefix(slashes, `/\`), strings.HasPrefix(slashes, `\/`):
+		return true
+	case slashes != "" && opaque[scheme]:
+		return place || slashes[0] != ' '
+	case ports[scheme] != 0:
+		t, _ := Read(text)
+		return t.Host != ""
+	case place:
+		return !strings.ContainsAny(scheme, ".") && !digits(slashes)
+	}
+	return false
+}
+
+// digits reports whether a text begins as a port does.
+func digits(text string) bool { return text != "" && '0' <= text[0] && text[0] <= '9' }
