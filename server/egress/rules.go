@@ -36,6 +36,8 @@ type Rule struct {
 	// for; none: for all. One for some tools is for no connection of no tool.
 	Purposes []string
 	Tools    []string
+	// Connections says that it is for connections alone, and for no arguments.
+	Connections bool
 }
 
 // Asker is for whom URLs are judged.
@@ -43,11 +45,13 @@ type Asker struct {
 	Purpose string
 	// Server and Tool are empty where no tool asks.
 	Server, Tool string
+	// Connects says that a connection is asked for, and not a tool's call.
+	Connects bool
 }
 
 // applies reports whether a rule is for somebody.
 func (r *Rule) applies(as Asker) bool {
-	if len(r.Purposes) > 0 && !slices.Contains(r.Purposes, as.Purpose) {
+	if r.Connections && !as.Connects || len(r.Purposes) > 0 && !slices.Contains(r.Purposes, as.Purpose) {
 		return false
 	}
 	return len(r.Tools) == 0 || as.Server != "" &&

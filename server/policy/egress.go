@@ -37,6 +37,8 @@ type egressFile struct {
 		// Purposes and Tools are those that the list is for; none: all.
 		Purposes []string `yaml:"purposes"`
 		Tools    []string `yaml:"tools"`
+		// Connections makes it one for connections alone, and for no arguments.
+		Connections bool `yaml:"connections"`
 		// Lint silences lints of the list: "-code".
 		Lint []string `yaml:"lint"`
 	} `yaml:"allow"`
@@ -94,7 +96,7 @@ func (f *egressFile) rules(b *decision.Bundle) error {
 
 func (f *egressFile) rule(b *decision.Bundle, id string) (egress.Rule, error) {
 	in := f.Allow[id]
-	rule := egress.Rule{ID: id, Ports: in.Ports, Schemes: in.Schemes, Methods: in.Methods, Purposes: in.Purposes, Tools: in.Tools}
+	rule := egress.Rule{ID: id, Ports: in.Ports, Schemes: in.Schemes, Methods: in.Methods, Purposes: in.Purposes, Tools: in.Tools, Connections: in.Connections}
 	switch {
 	case len(in.Hosts)+len(in.Addresses) == 0:
 		return rule, errors.New("it names neither hosts nor addresses")

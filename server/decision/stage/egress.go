@@ -42,8 +42,8 @@ func rulesOf(b *decision.Bundle) *egress.Rules {
 }
 
 // asker is for whom a request's URLs are judged.
-func asker(req *decision.Request) egress.Asker {
-	return egress.Asker{Purpose: req.Purpose, Server: req.Tool.Server, Tool: req.Tool.Name}
+func asker(req *decision.Request, connects bool) egress.Asker {
+	return egress.Asker{Connects: connects, Purpose: req.Purpose, Server: req.Tool.Server, Tool: req.Tool.Name}
 }
 
 // led are the URLs of the arguments, from a record where there is one.
@@ -65,7 +65,7 @@ func led(req *decision.Request, snap *decision.Snapshot, tool *decision.Tool) *e
 func judgeURLs(f *decision.Finding, req *decision.Request, rules *egress.Rules) {
 	said := map[string]bool{}
 	for _, found := range f.URLs.Found {
-		why := rules.Judge(found, asker(req), "", false)
+		why := rules.Judge(found, asker(req, false), "", false)
 		if why == nil {
 			continue
 		}
@@ -96,7 +96,7 @@ func object(f *decision.Finding, said map[string]bool, what string, why egress.R
 
 // connected judges a destination and what is said of it, and pins a connection.
 func connected(f *decision.Finding, req *decision.Request, b *decision.Bundle, rules *egress.Rules) {
-	c, as, said := &req.Connection, asker(req), map[string]bool{}
+	c, as, said := &req.Connection, asker(req, true), map[string]bool{}
 	_, vendor := b.Hosts[c.To.Host]
 	if why := rules.Judge(c.To, as, c.Method, vendor); why != nil {
 		object(f, said, "The destination", *why)

@@ -21,7 +21,7 @@ func Route(req *decision.Request, snap *decision.Snapshot, d *decision.Decision)
 		return abstain()
 	}
 	id := snap.Bundle.Vendor(dest)
-	if id == "" && dest.Vendor == "" && req.Phase != decision.Prompt && rulesOf(snap.Bundle).Names(req.Connection.To.Target, asker(req)) {
+	if id == "" && dest.Vendor == "" && req.Phase != decision.Prompt && rulesOf(snap.Bundle).Names(req.Connection.To.Target, asker(req, true)) {
 		return abstain() // an allow list names it, and no vendor is to be chosen
 	}
 	if id == "" {
