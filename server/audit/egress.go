@@ -45,6 +45,11 @@ func egressFacts(req *decision.Request, d *decision.Decision) *writv1.EgressFact
 	}
 	if c := &req.Connection; c.To.Kind != 0 {
 		facts.To = urlFacts(c.To)
+		if found == nil {
+			enterURLs(facts, &egress.Facts{Found: c.Within}, nil, true)
+		} else if len(c.Within) > 0 {
+			facts.Withheld = true // those of the arguments stand there
+		}
 		if c.From.Kind != 0 {
 			facts.From = urlFacts(c.From)
 		}
@@ -146,6 +151,11 @@ func connectionOf(e *writv1.DecisionEvent) egress.Connection {
 	c := egress.Connect(egress.StatedConnection{Scheme: d.Scheme, Host: d.Host, Port: uint16(d.Port), Method: d.Method, Addresses: d.Addresses, RedirectedFrom: d.RedirectedFrom})
 	if e.Egress.GetTo() != nil {
 		c.To = urlOf(e.Egress.To)
+	}
+	if len(e.Egress.GetFinderDigest()) == 0 {
+		for _, u := range e.Egress.GetUrls() {
+			c.Within = append(c.Within, urlOf(u))
+		}
 	}
 	if e.Egress.GetFrom() != nil {
 		c.From = urlOf(e.Egress.From)

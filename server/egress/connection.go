@@ -13,6 +13,8 @@ type Connection struct {
 	Method string
 	// Addresses are those that the enforcement point resolved the host to.
 	Addresses []netip.Addr
+	// Within are the URLs within its own.
+	Within []Found
 	// From is where it was redirected from; its Kind is 0 where it was not, or where
 	// the request names the decision on it: FromDecision.
 	From         Found
@@ -41,6 +43,9 @@ func Connect(in StatedConnection) Connection {
 		c.To.Target, c.To.Problem = Read(in.URL)
 		if c.To.Problem == Fine && disagrees(c.To.Target, in) {
 			c.To.Problem = Ambiguous
+		}
+		if c.To.Problem == Fine {
+			c.Within = nested(in.URL)
 		}
 	} else {
 		c.To.Target, c.To.Problem = ReadHost(in.Host)

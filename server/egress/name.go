@@ -3,6 +3,7 @@ package egress
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -25,9 +26,10 @@ func unmapped(lower, ascii string) bool {
 	return err == nil && older == ascii
 }
 
-// confusable reports whether a label of a name mixes scripts that no language does,
-// or consists of Cyrillic letters alone that look like Latin ones, below a Latin top
-// level domain. What is Punycode and cannot be read is confusable.
+// confusable reports whether a label of a name holds other signs than letters, such as
+// one that looks like a slash, mixes scripts that no language does, or consists of
+// Cyrillic or Greek letters alone that look like Latin ones, below a Latin top level
+// domain. What is Punycode and cannot be read is confusable.
 func confusable(ascii string) bool {
 	if !strings.Contains(ascii, "xn--") {
 		return false
@@ -38,11 +40,17 @@ func confusable(ascii string) bool {
 	}
 	labels := strings.Split(written, ".")
 	for i, label := range labels {
-		if mixed(label) || i < len(labels)-1 && !nonASCII(labels[len(labels)-1]) && disguised(label) {
+		if strings.ContainsFunc(label, sign) || mixed(label) || i < len(labels)-1 && !nonASCII(labels[len(labels)-1]) && disguised(label) {
 			return true
 		}
 	}
 	return false
+}
+
+// sign reports whether a rune is none of a word: neither letter, mark nor digit, nor one
+// of the few signs within words.
+func sign(r rune) bool {
+	return r >= utf8.RuneSelf && !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && !strings.ContainsRune("·・゠", r)
 }
 
 func nonASCII(label string) bool { return !ascii(label) }

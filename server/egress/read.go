@@ -200,12 +200,9 @@ func (t *Target) named(text string) Problem {
 		}
 		return Fine
 	}
-	lower := strings.ToLower(strings.TrimSuffix(text, "."))
-	if ascii(lower) {
-		if lower != t.Host {
-			return Ambiguous
-		}
-	} else if !unmapped(lower, t.Host) {
+	text = strings.TrimSuffix(text, ".")
+	lower := strings.ToLower(text)
+	if ascii(text) && lower != t.Host || !ascii(text) && (ascii(lower) || !unmapped(lower, t.Host)) {
 		return Ambiguous
 	}
 	if !Name(t.Host) {

@@ -1223,7 +1223,8 @@ type EgressFacts struct {
 	// Identifies what looks for URLs in the arguments, 32 bytes; empty: there are no
 	// arguments that were looked into.
 	FinderDigest []byte `protobuf:"bytes,1,opt,name=finder_digest,json=finderDigest,proto3" json:"finder_digest,omitempty"`
-	// The URLs of the arguments, each kind once, in order.
+	// The URLs of the arguments, or without any those within the destination's, each
+	// kind once, in order.
 	Urls []*UrlFacts `protobuf:"bytes,2,rep,name=urls,proto3" json:"urls,omitempty"`
 	// There were more than are looked at, which is refused.
 	Cut bool `protobuf:"varint,3,opt,name=cut,proto3" json:"cut,omitempty"`

@@ -103,6 +103,11 @@ func connected(f *decision.Finding, req *decision.Request, b *decision.Bundle, r
 	} else if why := rules.Addresses(c.To.Target, as, c.Addresses, vendor); why != nil {
 		object(f, said, "The destination's name", *why)
 	}
+	for _, found := range c.Within {
+		if why := rules.Judge(found, as, "", false); why != nil {
+			object(f, said, "The destination", *why)
+		}
+	}
 	if why := c.Redirect(); why != nil {
 		object(f, said, "The connection", *why)
 	}
