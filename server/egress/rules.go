@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -157,7 +158,7 @@ func (r *Rules) terms(f Found, named []*Rule, method string, vendor bool) *Refus
 		}
 		return nil
 	}
-	why := &Refusal{"scheme", "has a scheme that its allow list does not take", "Use a scheme that the allow list takes for this host."}
+	var why *Refusal // of the first rule
 	for _, rule := range named {
 		ports := rule.Ports
 		if len(ports) == 0 {
@@ -165,10 +166,11 @@ func (r *Rules) terms(f Found, named []*Rule, method string, vendor bool) *Refus
 		}
 		switch {
 		case len(rule.Schemes) > 0 && f.Scheme != "" && !slices.Contains(rule.Schemes, f.Scheme):
+			why = cmp.Or(why, &Refusal{"scheme", "has a scheme that its allow list does not take", "Use a scheme that the allow list takes for this host."})
 		case !port(ports):
-			why = &refusedPort
+			why = cmp.Or(why, &refusedPort)
 		case len(rule.Methods) > 0 && method != "" && !slices.Contains(rule.Methods, method):
-			return &Refusal{"method", "is to be used by a method that its allow list does not take", "Use a method that the allow list takes for this host."}
+			why = cmp.Or(why, &Refusal{"method", "is to be used by a method that its allow list does not take", "Use a method that the allow list takes for this host."})
 		default:
 			return nil
 		}
