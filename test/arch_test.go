@@ -57,7 +57,7 @@ var lattice = map[string]string{
 	"server/policy/report":      "server/policy/coverage",
 	"server/policy/reach":       "server/policy",
 	"server/policy/listing":     "document",
-	"server/policy/lint":        "document server/decision server/policy server/policy/listing server/policy/reach",
+	"server/policy/lint":        "address document server/decision server/egress server/policy server/policy/listing server/policy/reach",
 	"server/policy/trust":       "",
 	"server/policy/source/pack": "",
 	"server/policy/source":      "server/policy/source/pack server/policy/trust",

@@ -108,6 +108,9 @@ type search struct {
 
 // walk goes through a value at a pointer, which a member of this name holds.
 func (s *search) walk(value any, at []byte, name string, depth int) {
+	if s.facts.Cut {
+		return
+	}
 	switch v := value.(type) {
 	case string:
 		s.text(v, at, name, depth)

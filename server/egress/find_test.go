@@ -3,6 +3,7 @@ package egress_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,4 +125,21 @@ func FuzzFind(f *testing.F) {
 			t.Errorf("%q: a private address is not refused: %v", text, told(facts))
 		}
 	})
+}
+
+// What is read takes no longer than its size allows: an authority of many @, labels,
+// dots or digits, and thousands of URLs in one another.
+func TestFindIsQuick(t *testing.T) {
+	for _, part := range []string{"@", "a@", ".", "1.", "%40", "xn--a.", "é", "http://", "//", "%2f", "[", ":", "\\", "?u=http://", "1", "0x1.", "ａ."} {
+		long := "http://x" + strings.Repeat(part, 8000/len(part))
+		text, err := json.Marshal(map[string]any{"a": slices.Repeat([]string{long, "https://example.com/?" + long[7:], strings.Repeat(part, 8000/len(part))}, 40)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := object(t, string(text))
+		allocated := testing.AllocsPerRun(1, func() { egress.NewFinder(nil).Find(d) })
+		if allocated > 2e6 {
+			t.Errorf("%q: %.0f allocations", part, allocated)
+		}
+	}
 }

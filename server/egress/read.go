@@ -5,6 +5,7 @@
 package egress
 
 import (
+	"errors"
 	"net/netip"
 	neturl "net/url"
 	"strconv"
@@ -47,6 +48,9 @@ type Target struct {
 // ports are the schemes whose URLs are read for their hosts, with their ports.
 var ports = map[string]uint16{"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 
+// Reads reports whether URLs of a scheme are read for their hosts.
+func Reads(scheme string) bool { return ports[scheme] != 0 }
+
 // Read reads an absolute URL. It is Fine only where the WHATWG standard (browsers,
 // Node), RFC 3986 (curl, Java, Python) and Go agree about scheme, host and port, so
 // what is checked is what any of them connects to.
@@ -62,7 +66,7 @@ func Read(text string) (Target, Problem) {
 	case !hierarchical:
 		return t, Fine // of the scheme alone can be said whether it may be opened
 	}
-	w, err := url.Parse(text)
+	w, err := browsed(text)
 	if err == nil {
 		t.Host, t.Addr, t.Port = host(w), addr(w), known
 		if p := w.Port(); p != "" {
@@ -87,6 +91,26 @@ func Read(text string) (Target, Problem) {
 		return t, Confusable
 	}
 	return t, Fine
+}
+
+// maxAuthority bounds what stands between the slashes and the path, in bytes: a
+// host and a port take at most 260.
+const maxAuthority = 1024
+
+// browsed reads the host and port of a URL as the WHATWG standard does. What comes
+// after the authority cannot change them and stays out, as does what comes before its
+// last @: the parser's time grows with the cube of the number of these.
+func browsed(text string) (*url.Url, error) {
+	colon := strings.IndexByte(text, ':') + 1
+	start := colon + len(text[colon:]) - len(strings.TrimLeft(text[colon:], "/\\\t\r\n"))
+	authority := text[start:]
+	if end := strings.IndexAny(authority, `/\?#`); end >= 0 {
+		authority = authority[:end]
+	}
+	if len(authority) > maxAuthority {
+		return nil, errors.New("the authority is too long")
+	}
+	return url.Parse(text[:start] + authority[strings.LastIndexByte(authority, '@')+1:])
 }
 
 // bad is the problem of a URL that not all read: if nobody does, or some.

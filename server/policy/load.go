@@ -55,6 +55,7 @@ type draft struct {
 	facts      []toolFacts
 	words      toolsFile
 	purposes   purposesFile
+	where      egressFile
 	schema     *resolved.Schema
 	entities   cedar.EntityMap
 	statements []*statement // by file and place
@@ -144,7 +145,6 @@ func (f *files) data(d *draft) error {
 	var vendors vendorsFile
 	var budgets budgetsFile
 	var breakers breakersFile
-	var where egressFile
 	for _, part := range []struct {
 		name string
 		into any
@@ -152,7 +152,7 @@ func (f *files) data(d *draft) error {
 	}{
 		{fileVendors, &vendors, func() error { return vendors.vendors(b) }},
 		{filePurposes, &d.purposes, func() error { return d.purposes.purposes(b) }},
-		{fileEgress, &where, func() error { return where.rules(b) }},
+		{fileEgress, &d.where, func() error { return d.where.rules(b) }},
 		{fileBudgets, &budgets, func() error { return budgets.budgets(b) }},
 		{fileBreakers, &breakers, func() error { return breakers.breakers(b) }},
 	} {
