@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // The files of a bundle. Cedar policies stand in cedar/*.cedar, those of one tenant
@@ -309,6 +310,9 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 		for _, e := range in.Endpoints {
 			if !hostForm.MatchString(e.Host) {
 				return fmt.Errorf("vendor %q: %q is not a host name in lower case", id, e.Host)
+			}
+			if t, problem := egress.ReadHost(e.Host); problem != egress.Fine || t.Host != e.Host {
+				return fmt.Errorf("vendor %q: the host %q is not read alike by all: write a name, or an address in its one form", id, e.Host)
 			}
 			if !regionForm.MatchString(e.Region) {
 				return fmt.Errorf("vendor %q: the region %q is not of the form %s", id, e.Region, regionForm)
