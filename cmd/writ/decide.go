@@ -266,6 +266,10 @@ func printAnswer(out io.Writer, a *writv1.DecideResponse) {
 		}
 	}
 	for _, o := range a.Obligations {
+		if pin := o.GetPin(); pin != nil { // its ranges would be a page
+			fmt.Fprintf(w, "  must pin\t%s to [%s], to none of %d ranges but [%s]\n", pin.Host, strings.Join(pin.Addresses, " "), len(pin.Refused), strings.Join(pin.Permitted, " "))
+			continue
+		}
 		params, err := protojson.Marshal(o)
 		if err != nil {
 			params = []byte("unprintable")

@@ -26,6 +26,7 @@ func Egress(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 			f.URLs = &egress.Facts{Unknown: true}
 		} else {
 			judgeURLs(&f, req, rules)
+			lockedURLs(&f, req, snap)
 		}
 	}
 	if req.Connection.To.Kind != 0 {
@@ -73,6 +74,28 @@ func judgeURLs(f *decision.Finding, req *decision.Request, rules *egress.Rules) 
 	}
 	if f.URLs.Cut {
 		object(f, said, "The arguments", egress.Refusal{Code: "bounds", Text: "hold more URLs than are looked at", Lift: "Send fewer URLs in one call."})
+	}
+}
+
+// lockedURLs stops what leads to a host, or to a vendor's, that a lock stops.
+func lockedURLs(f *decision.Finding, req *decision.Request, snap *decision.Snapshot) {
+	if snap.Control == nil {
+		return
+	}
+	for i := range snap.Control.Locks {
+		l := &snap.Control.Locks[i]
+		if l.Target.Kind != decision.OfHost && l.Target.Kind != decision.OfVendor {
+			continue // the lock stage has asked it
+		}
+		for _, found := range f.URLs.Found {
+			there := *req
+			there.Destination = decision.Destination{Host: found.Host}
+			if found.Host != "" && l.Stops(&there, snap.Bundle.Tools[req.Tool.ToolName], snap.Bundle.Hosts[found.Host], snap.At) {
+				f.Verdict, f.Locks = decision.Deny, append(f.Locks, *l)
+				f.Reasons = append(f.Reasons, decision.Reason{Code: lockCodes[l.Effect], Text: lockText(l), Lift: lockLift(l)})
+				break
+			}
+		}
 	}
 }
 

@@ -209,3 +209,33 @@ func TestRouteOfWhatIsUnknown(t *testing.T) {
 		}
 	}
 }
+
+// A lock on a host, or on a vendor, stops what leads there.
+func TestEgressToWhatIsLocked(t *testing.T) {
+	lock := func(kind decision.TargetKind, value string, effect decision.LockEffect) decision.Lock {
+		return decision.Lock{ID: "L", Target: decision.Target{Kind: kind, Value: value}, Effect: effect, Until: now.Add(time.Hour)}
+	}
+	for _, test := range []struct {
+		name string
+		lock decision.Lock
+		url  string
+		want string
+	}{
+		{"the host", lock(decision.OfHost, "example.com", decision.LockBlockEgress), "https://EXAMPLE.com./", "deny, lock.egress_blocked"},
+		{"below the host", lock(decision.OfHost, "example.com", decision.LockDeny), "https://www.example.com/", "deny, lock.denied"},
+		{"another host", lock(decision.OfHost, "example.com", decision.LockBlockEgress), "https://example.org/", "abstain"},
+		{"a vendor", lock(decision.OfVendor, "ai", decision.LockBlockEgress), "https://us.ai/", "deny, lock.egress_blocked"},
+		{"within another", lock(decision.OfHost, "example.com", decision.LockBlockEgress), "https://example.org/?u=https://example.com/", "deny, lock.egress_blocked"},
+		{"a throttle", decision.Lock{ID: "L", Target: decision.Target{Kind: decision.OfHost, Value: "example.com"}, Effect: decision.LockThrottle, Rate: 1, Per: time.Minute, Until: now.Add(time.Hour)}, "https://example.com/", "abstain"},
+		{"one that ended", decision.Lock{ID: "L", Target: decision.Target{Kind: decision.OfHost, Value: "example.com"}, Effect: decision.LockDeny, Until: now}, "https://example.com/", "abstain"},
+	} {
+		req, snap := call(t), snapshot(t, nil)
+		req.Arguments = object(t, `{"path":"`+test.url+`"}`)
+		snap.Control = &decision.Control{Version: 1, Locks: []decision.Lock{test.lock}}
+		f := stage.Egress(req, snap, &decision.Decision{})
+		judged(t, f, test.want)
+		if (len(f.Locks) == 1) != (test.want != "abstain") {
+			t.Errorf("%s: locks %v", test.name, f.Locks)
+		}
+	}
+}
