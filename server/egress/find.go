@@ -2,7 +2,6 @@ package egress
 
 import (
 	"crypto/sha256"
-	"maps"
 	"slices"
 	"strings"
 
@@ -96,53 +95,68 @@ func (f *Finder) Digest() [32]byte { return f.digest }
 // hold.
 func (f *Finder) Find(d *document.Document) Facts {
 	s := search{finder: f, texts: maxTexts, facts: Facts{By: f.digest}}
-	s.walk(d.Value(), nil, "", 0)
+	s.walk(d.Value(), "", 0)
 	return s.facts
 }
 
 type search struct {
 	finder *Finder
 	facts  Facts
-	texts  int // that may still be read
+	texts  int    // that may still be read
+	path   []byte // the pointer to where it is
 }
 
-// walk goes through a value at a pointer, which a member of this name holds.
-func (s *search) walk(value any, at []byte, name string, depth int) {
+// walk goes through the value at the path, which a member of this name holds.
+func (s *search) walk(value any, name string, depth int) {
 	if s.facts.Cut {
 		return
 	}
 	switch v := value.(type) {
 	case string:
-		s.text(v, at, name, depth)
+		s.text(v, name, depth)
 	case []any:
 		for i, element := range v {
-			s.walk(element, document.AppendIndex(at[:len(at):len(at)], i), name, depth)
+			here := len(s.path)
+			s.path = document.AppendIndex(s.path, i)
+			s.walk(element, name, depth)
+			s.path = s.path[:here]
 		}
 	case map[string]any:
-		for _, member := range slices.Sorted(maps.Keys(v)) {
-			s.walk(v[member], document.AppendToken(at[:len(at):len(at)], member), member, depth)
+		names := make([]string, 0, len(v))
+		for member := range v {
+			names = append(names, member)
+		}
+		slices.Sort(names)
+		for _, member := range names {
+			here := len(s.path)
+			s.path = document.AppendToken(s.path, member)
+			s.walk(v[member], member, depth)
+			s.path = s.path[:here]
 		}
 	}
 }
 
-func (s *search) text(text string, at []byte, name string, depth int) {
+func (s *search) text(text, name string, depth int) {
 	if text == "" {
 		return
 	}
 	if depth < maxWithin && s.texts > 0 && (text[0] == '{' || text[0] == '[') {
 		s.texts--
 		if d, err := document.Parse([]byte(text)); err == nil {
-			s.walk(d.Value(), at, name, depth+1)
+			s.walk(d.Value(), name, depth+1)
 			return
 		}
 	}
-	pointer := string(at)
-	place := named(name) || slices.ContainsFunc(s.finder.places, func(p string) bool { return document.Matches(p, pointer) })
+	place := named(name)
+	if !place && len(s.finder.places) > 0 {
+		pointer := string(s.path)
+		place = slices.ContainsFunc(s.finder.places, func(p string) bool { return document.Matches(p, pointer) })
+	}
 	switch {
 	case absolute(text, place):
-		s.state(text, pointer, place)
+		s.state(text, string(s.path), place)
 	case place:
-		s.guess(text, pointer)
+		s.guess(text, string(s.path))
 	}
 }
 

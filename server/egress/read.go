@@ -121,11 +121,17 @@ func bad(err error) Problem {
 	return Ambiguous
 }
 
+// maxScheme bounds a scheme, in bytes, without what browsers leave out.
+const maxScheme = 64
+
 // schemeOf is a URL's scheme, as browsers find it; empty: it has none.
 func schemeOf(text string) string {
 	text = strings.TrimLeftFunc(text, func(r rune) bool { return r <= ' ' })
+	if strings.IndexByte(text, ':') < 0 {
+		return "" // as most texts, and it is cheap to know
+	}
 	var b strings.Builder
-	for i := 0; i < len(text) && b.Len() <= 64; i++ {
+	for i := 0; i < len(text) && b.Len() <= maxScheme; i++ {
 		switch c := text[i]; {
 		case c == '\t' || c == '\n' || c == '\r':
 		case c == ':' && b.Len() > 0:
