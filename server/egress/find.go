@@ -88,6 +88,14 @@ func NewFinder(places []string) *Finder {
 	return &Finder{places: places, digest: sha256.Sum256([]byte(version + "\n" + strings.Join(places, "\n")))}
 }
 
+// Places are the patterns that it takes for places of URLs, in order; of none: none.
+func (f *Finder) Places() []string {
+	if f == nil {
+		return nil
+	}
+	return slices.Clone(f.places)
+}
+
 // Digest identifies what the finder finds.
 func (f *Finder) Digest() [32]byte { return f.digest }
 

@@ -187,7 +187,7 @@ func compare(kind string, old, new items) []Datum {
 	return all
 }
 
-var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker"}
+var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker", "allow list", "residency"}
 
 // data are the bundle's things by kind, in the order of kinds.
 func data(b Bundle) []items {
@@ -204,7 +204,7 @@ func data(b Bundle) []items {
 		for _, e := range v.Endpoints {
 			endpoints = append(endpoints, e.Region+":"+e.Host)
 		}
-		all[2][id] = map[string]string{"endpoints": strings.Join(endpoints, " ")}
+		all[2][id] = map[string]string{"endpoints": strings.Join(endpoints, " "), "receives": strings.Join(v.Receives, " "), "contracts": contracts(v)}
 	}
 	for _, rule := range b.Budgets {
 		all[3][rule.ID] = budget(rule)
@@ -215,9 +215,10 @@ func data(b Bundle) []items {
 			"agents": strings.Join(rule.Agents, " ")}
 	}
 	for name, t := range b.Tools {
-		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
+		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "), "urls": strings.Join(t.URLs.Places(), " "),
 			"resources": strings.Join(b.Set.Resources(name), " ")}
 	}
+	leads(b, all[0], all[7], all[8])
 	for uid, e := range b.Set.Entities() {
 		var parents []string
 		for parent := range e.Parents.All() {
