@@ -148,7 +148,7 @@ func (s *search) text(text, name string, depth int) {
 	if text == "" {
 		return
 	}
-	if depth < maxWithin && s.texts > 0 && (text[0] == '{' || text[0] == '[') {
+	if first := strings.TrimLeft(text, " \t\r\n"); depth < maxWithin && s.texts > 0 && first != "" && (first[0] == '{' || first[0] == '[') {
 		s.texts--
 		if d, err := document.Parse([]byte(text)); err == nil {
 			s.walk(d.Value(), name, depth+1)
@@ -199,6 +199,10 @@ func (s *search) guess(text, pointer string) {
 			s.add(Found{Pointer: pointer, Kind: Guessed, Target: t, Problem: problem})
 			return
 		}
+	}
+	for _, one := range occurrences(text) { // in brackets, behind a word
+		t, problem := Read(one)
+		s.add(Found{Pointer: pointer, Kind: Nested, Target: t, Problem: problem})
 	}
 }
 

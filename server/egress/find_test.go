@@ -45,6 +45,8 @@ func TestFind(t *testing.T) {
 		{"in lists and objects", `{"a":[{"b":"http://a.example/"},"http://b.example/"]}`, nil, []string{"stated http a.example:80 0 /a/0/b", "stated http b.example:80 0 /a/1"}},
 		{"in JSON in a string", `{"a":"{\"b\":[\"http://a.example/\"]}"}`, nil, []string{"stated http a.example:80 0 /a/b/0"}},
 		{"in JSON in JSON in a string", `{"a":"[\"[\\\"http://a.example/\\\"]\"]"}`, nil, []string{"stated http a.example:80 0 /a/0/0"}},
+		{"in JSON behind spaces", `{"a":" \n[\"http://a.example/\"]"}`, nil, []string{"stated http a.example:80 0 /a/0"}},
+		{"where URLs stand, in brackets", `{"url":"<http://10.0.0.1/>","a":"<http://10.0.0.1/>"}`, nil, []string{"nested http 10.0.0.1:80 0 /url"}},
 		{"a broken JSON in a string", `{"a":"{http://a.example/"}`, nil, nil},
 		{"names", `{"baseUrl":"a.example","callback_url":"b.example","x-endpoint":"c.example:80","URL":"d.example","curly":"e.example","link":"/relative","href":"#top","site":"?q","uri":"./x"}`, nil,
 			[]string{"guessed http d.example:80 0 /URL", "guessed http a.example:80 0 /baseUrl", "guessed http b.example:80 0 /callback_url", "guessed http c.example:80 0 /x-endpoint"}},

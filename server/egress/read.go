@@ -163,8 +163,11 @@ func cut(rest string) (authority, tail string) {
 
 func host(w *url.Url) string {
 	h := strings.TrimSuffix(strings.Trim(w.Hostname(), "[]"), ".")
-	if a := addr(w); a.IsValid() {
+	switch a := addr(w); {
+	case a.IsValid():
 		return a.String()
+	case len(h) > maxName:
+		return ""
 	}
 	return h
 }
@@ -256,10 +259,13 @@ func ReadHost(text string) (Target, Problem) {
 	return t, problem
 }
 
+// maxName bounds a host's name, in bytes.
+const maxName = 253
+
 // Name reports whether a text is a host's name in ASCII and lower case: labels of
 // letters, digits, hyphens and underscores, the last not a number.
 func Name(text string) bool {
-	if text == "" || len(text) > 253 {
+	if text == "" || len(text) > maxName {
 		return false
 	}
 	last := ""
