@@ -45,7 +45,10 @@ func Connect(in StatedConnection) Connection {
 			c.To.Problem = Ambiguous
 		}
 		if c.To.Problem == Fine {
-			c.Within = nested(in.URL)
+			found, cut := nested(in.URL)
+			if c.Within = found; cut {
+				c.Within = append(c.Within, Found{Kind: Nested, Problem: TooLong})
+			}
 		}
 	} else {
 		c.To.Target, c.To.Problem = ReadHost(in.Host)

@@ -65,9 +65,9 @@ func each(f *Facts, of func(Found) string) []string {
 // Bounds of what is looked at.
 const (
 	maxFound  = 512 // URLs of one document
-	maxNested = 8   // within one URL
-	maxTexts  = 64  // strings that hold JSON
-	maxWithin = 2   // how deep these lie in one another
+	maxNested = 32  // within one URL
+	maxWithin = 2   // how deep strings that hold JSON lie in one another
+	minWithin = 8   // bytes of one: less holds no URL
 )
 
 // Finder finds the URLs in the arguments of one tool.
@@ -102,7 +102,7 @@ func (f *Finder) Digest() [32]byte { return f.digest }
 // Find looks into every string of a document, and of the documents that its strings
 // hold.
 func (f *Finder) Find(d *document.Document) Facts {
-	s := search{finder: f, texts: maxTexts, facts: Facts{By: f.digest}}
+	s := search{finder: f, facts: Facts{By: f.digest}}
 	s.walk(d.Value(), "", 0)
 	return s.facts
 }
@@ -110,7 +110,6 @@ func (f *Finder) Find(d *document.Document) Facts {
 type search struct {
 	finder *Finder
 	facts  Facts
-	texts  int    // that may still be read
 	path   []byte // the pointer to where it is
 }
 
@@ -148,12 +147,13 @@ func (s *search) text(text, name string, depth int) {
 	if text == "" {
 		return
 	}
-	if first := strings.TrimLeft(text, " \t\r\n"); depth < maxWithin && s.texts > 0 && first != "" && (first[0] == '{' || first[0] == '[') {
-		s.texts--
-		if d, err := document.Parse([]byte(text)); err == nil {
+	if isJSON(text) {
+		d, err := document.Parse([]byte(text))
+		if err == nil && depth < maxWithin {
 			s.walk(d.Value(), name, depth+1)
 			return
 		}
+		s.within(text) // parsers read it in several ways, or it lies too deep
 	}
 	place := named(name)
 	if !place && len(s.finder.places) > 0 {
@@ -168,20 +168,49 @@ func (s *search) text(text, name string, depth int) {
 	}
 }
 
-// state enters a URL and those within it. A text that begins with one, and cannot be
-// read whole, is that one.
+// isJSON reports whether a text looks like a JSON document that could hold a URL.
+func isJSON(text string) bool {
+	text = strings.Trim(text, " \t\r\n")
+	return len(text) >= minWithin && (text[0] == '{' && text[len(text)-1] == '}' || text[0] == '[' && text[len(text)-1] == ']')
+}
+
+// state enters a URL and those within it.
 func (s *search) state(text, pointer string, place bool) {
 	t, problem := Read(text)
-	if first, _, more := strings.Cut(text, " "); problem == Malformed && more && !place && first != "" {
-		text = first
-		t, problem = Read(text)
+	if first := strings.IndexAny(text, " \t\r\n"); problem != Fine && first > 0 && !place {
+		// A text that begins with a URL is that one, unless it is another to who
+		// leaves out the lines.
+		if begin, why := Read(text[:first]); why != Malformed && (t.Host == "" || begin.Host == t.Host) {
+			text, t, problem = text[:first], begin, why
+		}
 	}
 	s.add(Found{Pointer: pointer, Kind: Stated, Target: t, Problem: problem})
 	if problem == Fine {
-		for _, n := range nested(text) {
-			n.Pointer = pointer
-			s.add(n)
-		}
+		found, cut := nested(text)
+		s.enter(found, cut)
+	}
+}
+
+// within enters the URLs somewhere in a text.
+func (s *search) within(text string) {
+	var found []Found
+	all, cut := occurrences(text)
+	for _, one := range all {
+		t, problem := Read(one)
+		found = append(found, Found{Kind: Nested, Target: t, Problem: problem})
+	}
+	s.enter(found, cut)
+}
+
+// enter enters URLs that are within the value at the path. Where there are more than
+// are looked at, the last is one that is refused.
+func (s *search) enter(found []Found, cut bool) {
+	if cut {
+		found = append(found, Found{Kind: Nested, Problem: TooLong})
+	}
+	for _, f := range found {
+		f.Pointer = string(s.path)
+		s.add(f)
 	}
 }
 
@@ -200,10 +229,7 @@ func (s *search) guess(text, pointer string) {
 			return
 		}
 	}
-	for _, one := range occurrences(text) { // in brackets, behind a word
-		t, problem := Read(one)
-		s.add(Found{Pointer: pointer, Kind: Nested, Target: t, Problem: problem})
-	}
+	s.within(text) // in brackets, behind a word
 }
 
 func (s *search) add(f Found) {

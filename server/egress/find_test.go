@@ -46,6 +46,11 @@ func TestFind(t *testing.T) {
 		{"in JSON in a string", `{"a":"{\"b\":[\"http://a.example/\"]}"}`, nil, []string{"stated http a.example:80 0 /a/b/0"}},
 		{"in JSON in JSON in a string", `{"a":"[\"[\\\"http://a.example/\\\"]\"]"}`, nil, []string{"stated http a.example:80 0 /a/0/0"}},
 		{"in JSON behind spaces", `{"a":" \n[\"http://a.example/\"]"}`, nil, []string{"stated http a.example:80 0 /a/0"}},
+		{"in JSON that can be read in two ways", `{"a":"{\"b\":1,\"b\":\"http://10.0.0.1/\"}"}`, nil, []string{"nested http 10.0.0.1:80 0 /a"}},
+		{"in JSON too deep", `{"a":"[\"[\\\"[\\\\\\\"http://10.0.0.1/\\\\\\\"]\\\"]\"]"}`, nil, []string{"nested http 10.0.0.1:80 0 /a/0/0"}},
+		{"a text of several lines", `{"a":"https://example.com/x\nwhich is the page"}`, nil, []string{"stated https example.com:443 0 /a"}},
+		{"a host on two lines", `{"a":"http://10.0.\n0.1/"}`, nil, []string{"stated http 10.0.0.1:80 2 /a"}},
+		{"behind a wide space", `{"a":"\u3000http://10.0.0.1/"}`, nil, []string{"stated http :0 1 /a"}},
 		{"where URLs stand, in brackets", `{"url":"<http://10.0.0.1/>","a":"<http://10.0.0.1/>"}`, nil, []string{"nested http 10.0.0.1:80 0 /url"}},
 		{"a broken JSON in a string", `{"a":"{http://a.example/"}`, nil, nil},
 		{"names", `{"baseUrl":"a.example","callback_url":"b.example","x-endpoint":"c.example:80","URL":"d.example","curly":"e.example","link":"/relative","href":"#top","site":"?q","uri":"./x"}`, nil,
@@ -82,8 +87,29 @@ func TestFindIsBounded(t *testing.T) {
 	}
 	inner := "https://example.com/?" + strings.Repeat("&u=http://10.0.0.1/", 100)
 	f = egress.NewFinder(nil).Find(object(t, `{"a":"`+inner+`"}`))
-	if len(f.Found) > 9 {
-		t.Errorf("%d found in one", len(f.Found))
+	if last := f.Found[len(f.Found)-1]; len(f.Found) != 3 || last.Problem != egress.TooLong {
+		t.Errorf("%d found in one, the last %+v", len(f.Found), last)
+	}
+	// What is behind many others is not let through.
+	for name, hide := range map[string]string{
+		"different URLs": "https://example.com/?" + strings.Join(slices.Collect(func(yield func(string) bool) {
+			for i := range 40 {
+				if !yield(fmt.Sprintf("u=http://h%d.example/", i)) {
+					return
+				}
+			}
+		}), "&") + "&u=http://10.0.0.1/",
+		"the same URL":  "https://example.com/?" + strings.Repeat("u=http://a.example/&", 100) + "u=http://10.0.0.1/",
+		"a long user":   "https://example.com/?u=http://" + strings.Repeat("a", 900) + "@10.0.0.1/",
+		"a longer user": "https://example.com/?u=http://" + strings.Repeat("a", 2000) + "@10.0.0.1/",
+	} {
+		refused := false
+		for _, u := range egress.NewFinder(nil).Find(object(t, `{"a":"`+hide+`"}`)).Found {
+			refused = refused || egress.Standard().Judge(u, egress.Asker{}, "", false) != nil
+		}
+		if !refused {
+			t.Errorf("%s hide a private address", name)
+		}
 	}
 }
 

@@ -6,17 +6,23 @@ import (
 )
 
 // nested are the URLs within what follows a URL's authority, written plainly or
-// percent-encoded up to twice: where a redirector would lead. There are at most
-// maxNested; of more, the first.
-func nested(text string) []Found {
+// percent-encoded up to twice: where a redirector would lead. cut says that there are
+// more than maxNested.
+func nested(text string) (found []Found, cut bool) {
 	_, rest, _ := strings.Cut(text, "://")
-	_, tail := cut(rest)
-	var found []Found
+	_, tail := split(rest)
 	for range 3 {
-		for _, one := range occurrences(tail) {
-			if t, problem := Read(one); len(found) < maxNested && !known(found, t) {
-				found = append(found, Found{Kind: Nested, Target: t, Problem: problem})
+		all, more := occurrences(tail)
+		cut = cut || more
+		for _, one := range all {
+			t, problem := Read(one)
+			if known(found, t) {
+				continue
 			}
+			if len(found) == maxNested {
+				return found, true
+			}
+			found = append(found, Found{Kind: Nested, Target: t, Problem: problem})
 		}
 		decoded, err := neturl.PathUnescape(tail)
 		if err != nil {
@@ -27,7 +33,7 @@ func nested(text string) []Found {
 		}
 		tail = decoded
 	}
-	return found
+	return found, cut
 }
 
 func known(found []Found, t Target) bool {
@@ -39,37 +45,44 @@ func known(found []Found, t Target) bool {
 	return false
 }
 
-// occurrences are the places where a URL could begin, each up to where a query's
-// value or a quotation ends.
-func occurrences(tail string) []string {
-	var all []string
-	from := 0
-	for len(all) < 4*maxNested {
+// occurrences are the places where a URL could begin, each up to its path or to where
+// a query's value or a quotation ends; cut says that there are more than twice maxNested.
+func occurrences(tail string) (all []string, cut bool) {
+	tail = strings.ReplaceAll(tail, `\`, "/") // as browsers do
+	for from := 0; ; {
 		i := strings.Index(tail[from:], "//")
 		if i < 0 {
-			break
+			return all, false
 		}
 		at := from + i
 		from = at + 2
-		start := at
-		if at > 0 && tail[at-1] == ':' {
-			start = at - 1
-			for start > 0 && (letter(tail[start-1]) || digits(tail[start-1:]) || strings.IndexByte("+-.", tail[start-1]) >= 0) {
+		prefix := ""
+		switch {
+		case at > 1 && tail[at-1] == ':' && scheming(tail[at-2]):
+			start := at - 1
+			for start > 0 && at-start <= maxScheme && scheming(tail[start-1]) {
 				start--
 			}
+			prefix = tail[start:at]
+		case at > 0 && (tail[at-1] == '=' || tail[at-1] == ':'): // a parameter's value without a scheme
+			prefix = "http:"
+		default:
+			continue
 		}
-		one := tail[start:]
-		if end := strings.IndexAny(one, "&\"'<> \t\r\n"); end >= 0 {
-			one = one[:end]
+		if len(all) == 2*maxNested {
+			return all, true
 		}
-		switch {
-		case start < at-1:
-			all = append(all, one)
-		case at > 0 && strings.IndexByte("=:", tail[at-1]) >= 0: // a parameter's value without a scheme
-			all = append(all, "http:"+tail[at:start+len(one)])
+		one := strings.TrimLeft(tail[at:], "/")
+		if end := strings.IndexAny(one, "/?#&\"'<> \t\r\n"); end >= 0 {
+			one = one[:end] // what follows is of no matter, or looked at by itself
 		}
+		all = append(all, prefix+"//"+one+"/")
 	}
-	return all
+}
+
+// scheming reports whether a scheme can hold a byte.
+func scheming(c byte) bool {
+	return letter(c) || '0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'
 }
 
 // lenient decodes what is percent-encoded well and leaves the rest.

@@ -10,6 +10,7 @@ import (
 	neturl "net/url"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/nlnwa/whatwg-url/url"
@@ -78,7 +79,7 @@ func Read(text string) (Target, Problem) {
 	if !plain || !strings.EqualFold(text[:len(t.Scheme)], t.Scheme) || !utf8.ValidString(text) || controls(text) {
 		return t, bad(err)
 	}
-	authority, tail := cut(rest)
+	authority, tail := split(rest)
 	problem := t.agree(authority, tail, known)
 	switch {
 	case problem == Userinfo && err == nil:
@@ -107,10 +108,11 @@ func browsed(text string) (*url.Url, error) {
 	if end := strings.IndexAny(authority, `/\?#`); end >= 0 {
 		authority = authority[:end]
 	}
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
 	if len(authority) > maxAuthority {
 		return nil, errors.New("the authority is too long")
 	}
-	return url.Parse(text[:start] + authority[strings.LastIndexByte(authority, '@')+1:])
+	return url.Parse(text[:start] + authority)
 }
 
 // bad is the problem of a URL that not all read: if nobody does, or some.
@@ -126,7 +128,7 @@ const maxScheme = 64
 
 // schemeOf is a URL's scheme, as browsers find it; empty: it has none.
 func schemeOf(text string) string {
-	text = strings.TrimLeftFunc(text, func(r rune) bool { return r <= ' ' })
+	text = strings.TrimLeftFunc(text, blank)
 	if strings.IndexByte(text, ':') < 0 {
 		return "" // as most texts, and it is cheap to know
 	}
@@ -147,14 +149,19 @@ func schemeOf(text string) string {
 	return ""
 }
 
+// blank reports whether a rune is one that some leave out at a text's beginning.
+func blank(r rune) bool {
+	return r <= ' ' || unicode.IsSpace(r) || r == 0xfeff || 0x200b <= r && r <= 0x200d || r == 0x2060
+}
+
 // controls reports whether a text holds what some leave out and some put into
 // headers, or begins or ends with what some trim.
 func controls(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) || strings.TrimSpace(text) != text
 }
 
-// cut splits what comes after "://" as RFC 3986 does.
-func cut(rest string) (authority, tail string) {
+// split splits what comes after "://" as RFC 3986 does.
+func split(rest string) (authority, tail string) {
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		return rest[:i], rest[i:]
 	}

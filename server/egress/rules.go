@@ -213,6 +213,9 @@ func (r *Rules) hidden(f Found, as Asker) *Refusal {
 		}
 		return &Refusal{"nested", "holds another URL, which " + why.Text, "Leave out the URL within, or have it allowed."}
 	}
+	if f.Problem == TooLong && f.Kind == Nested {
+		return &Refusal{"nested", "holds more URLs than are looked at, or one that is too long", "Send a URL that holds fewer."}
+	}
 	if hostile[f.Scheme] && f.Kind == Nested && !slices.Contains(r.Schemes, f.Scheme) {
 		return within(&Refusal{Text: "has a scheme that is not listed"})
 	}
