@@ -29,6 +29,9 @@ func destinationFacts(req *decision.Request) *writv1.Destination {
 // not looked into.
 func egressFacts(req *decision.Request, d *decision.Decision) *writv1.EgressFacts {
 	found := d.URLs()
+	if req.Phase == decision.Result {
+		found = nil // its call's record has them, and knows what must not stand there
+	}
 	if found == nil && req.Connection.To.Kind == 0 {
 		return nil
 	}
@@ -37,9 +40,6 @@ func egressFacts(req *decision.Request, d *decision.Decision) *writv1.EgressFact
 		facts.FinderDigest, facts.Cut = found.By[:], found.Cut
 		if len(found.Found) > 0 {
 			never, known := redacted(d)
-			if req.Phase != decision.Call {
-				never, known = nil, true // it is the result that was looked into
-			}
 			enterURLs(facts, found, never, known)
 		}
 	}
@@ -127,9 +127,13 @@ func urlOf(u *writv1.UrlFacts) egress.Found {
 	return found
 }
 
-// ledOf is what a record tells of the URLs in a request's arguments. Where it does
-// not, nobody looked.
-func ledOf(facts *writv1.EgressFacts) *egress.Facts {
+// ledOf is what a record tells of the URLs in a request's arguments, of a result the
+// record of its call. Where it does not, nobody looked.
+func ledOf(e *writv1.DecisionEvent, call []byte) *egress.Facts {
+	facts := e.Egress
+	if e.Phase == writv1.Phase_PHASE_RESULT {
+		facts = callEvent(call, e.ArgumentsDigest).GetEgress()
+	}
 	led := &egress.Facts{Cut: facts.GetCut()}
 	if len(facts.GetFinderDigest()) == 0 || facts.GetWithheld() {
 		return led // of a finder that no tool has

@@ -89,6 +89,35 @@ func TestEgressWithheld(t *testing.T) {
 	}
 }
 
+// A result's record does not say where its call's arguments led: what may not stand in
+// a record is known of the call alone. Its call's record does.
+func TestEgressOfAResult(t *testing.T) {
+	req, f := leading(`{"a":"https://planted.example.com/"}`, t)
+	d := deny("policy.forbid")
+	d.Findings = append(d.Findings, f)
+	call, _, err := Decided(idOf(1), req, snapshot(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Phase, req.CallID, req.Content = decision.Result, idOf(1), decision.Content{Text: "x", Size: 1}
+	result, _, err := Decided(idOf(2), req, snapshot(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(result.Body), "planted") {
+		t.Error("the result's record says where its call's arguments lead")
+	}
+	for _, test := range []struct {
+		call []byte
+		want int
+	}{{call.Body, 1}, {nil, 0}, {result.Body, 0}} {
+		q, err := QuestionOf(result.Body, test.call)
+		if err != nil || len(q.Led.Found) != test.want || (q.Led.By == f.URLs.By) != (test.want > 0) {
+			t.Errorf("got %+v, %v, want %d", q.Led, err, test.want)
+		}
+	}
+}
+
 // A connection comes back as it was asked about, but for its URL.
 func TestConnectionInRecord(t *testing.T) {
 	for name, in := range map[string]egress.StatedConnection{

@@ -81,7 +81,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Inspected, q.Led = inspectionOf(r.decision), ledOf(r.decision.Egress)
+	q.Inspected, q.Led = inspectionOf(r.decision), ledOf(r.decision, call)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
@@ -166,6 +166,12 @@ func (q *Question) documents(r *record, call []byte) (err error) {
 // callArguments are those that the record of a result's call keeps, if they are
 // the result's; nil: they are not known.
 func callArguments(call, digest []byte) *writv1.RecordedDocument {
+	return callEvent(call, digest).GetArguments()
+}
+
+// callEvent is the decision on a result's call, if its arguments are the result's;
+// nil: it is not known.
+func callEvent(call, digest []byte) *writv1.DecisionEvent {
 	if call == nil {
 		return nil
 	}
@@ -173,7 +179,7 @@ func callArguments(call, digest []byte) *writv1.RecordedDocument {
 	if err != nil || r.decision == nil || string(r.decision.ArgumentsDigest) != string(digest) {
 		return nil
 	}
-	return r.decision.Arguments
+	return r.decision
 }
 
 // looked is what the patterns of redacting policies are known to match.

@@ -969,8 +969,9 @@ type DecisionEvent struct {
 	// CALL, PROMPT and RESULT: what was found in what the request carries. Absent:
 	// nothing was looked into, or the record is older than this field.
 	Inspection *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
-	// CALL, RESULT and whatever has a destination: where it leads. Absent: the request
-	// leads nowhere, or the record is older than this field.
+	// CALL and whatever has a destination: where it leads. A RESULT's arguments lead
+	// where its call's do. Absent: the request leads nowhere, or the record is older than
+	// this field.
 	Egress        *EgressFacts `protobuf:"bytes,40,opt,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

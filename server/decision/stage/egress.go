@@ -29,6 +29,9 @@ func Egress(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision
 			lockedURLs(&f, req, snap)
 		}
 	}
+	if req.Phase == decision.Connect && req.Connection.To.Kind == 0 {
+		return deny("egress.malformed", "The connection names no destination.", "Send the URL, or the host, that is to be connected to.")
+	}
 	if req.Connection.To.Kind != 0 {
 		connected(&f, req, snap.Bundle, rules)
 	}

@@ -118,6 +118,10 @@ func TestEgressOfConnections(t *testing.T) {
 			}
 		})
 	}
+	// A connection to nowhere would be pinned to nothing.
+	nowhere := connection(t, egress.StatedConnection{})
+	nowhere.Connection = egress.Connection{}
+	judged(t, stage.Egress(nowhere, snapshot(t, nil), &decision.Decision{}), "deny, egress.malformed")
 	// A prompt's destination is judged, and not pinned.
 	req := connection(t, egress.StatedConnection{URL: "https://a@us.ai/"})
 	req.Phase = decision.Prompt
