@@ -133,7 +133,9 @@ func TestRebinding(t *testing.T) {
 			}
 			port, accepted := accepting(t, test.rebind+":0")
 			dns.rebind(test.rebind)
-			p := &pdp{decide: func(_ int, req *writv1.DecideRequest) (*writv1.DecideResponse, error) { return allow(req, test.pin), nil }}
+			p := &pdp{decide: func(_ int, req *writv1.DecideRequest) (*writv1.DecideResponse, error) {
+				return allow(req, test.pin), nil
+			}}
 			c := client(t, p, writ.Config{})
 			question := writ.Call{Purpose: "support", Destination: writ.Destination{Host: "rebind.example.com"},
 				Connection: writ.Connection{Addresses: checked, Method: "GET", Port: 443}}
