@@ -149,7 +149,7 @@ func (p *pdp) call(t testing.TB, server, name, arguments string) *writv1.DecideR
 		RequestId: newID(t), Phase: writv1.Phase_PHASE_CALL, PrincipalToken: p.token(t), Purpose: "support",
 		Tool:                 &writv1.Tool{Server: server, Name: name, DefinitionDigest: tool.Digest},
 		Arguments:            []byte(arguments),
-		SupportedObligations: []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark"},
+		SupportedObligations: []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "pin"},
 	}
 }
 

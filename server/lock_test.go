@@ -179,7 +179,7 @@ func TestThrottleOfAVendor(t *testing.T) {
 	p.lock(t, decision.Lock{ID: "L-1", Target: decision.Target{Kind: decision.OfVendor, Value: "example-mail"}, Effect: decision.LockThrottle, Rate: 2, Per: time.Minute})
 	ask := func(effect writv1.Effect) *writv1.DecideResponse {
 		return p.decide(t, &writv1.DecideRequest{RequestId: newID(t), Phase: writv1.Phase_PHASE_CONNECT, PrincipalToken: p.token(t), Purpose: "support",
-			Destination: &writv1.Destination{Host: "mail.example.org"}, SupportedObligations: []string{"route"}}, effect)
+			Destination: &writv1.Destination{Host: "mail.example.org"}, SupportedObligations: []string{"route", "pin"}}, effect)
 	}
 	for range 2 {
 		ask(writv1.Effect_EFFECT_ALLOW)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 	"github.com/writpdp/writ/server/identity"
 )
 
@@ -43,6 +45,11 @@ func (s *Server) identify(caller decision.Caller, action decision.Action, in *wr
 	}
 	for _, c := range in.Candidates {
 		req.Candidates = append(req.Candidates, toolRef(c))
+	}
+	if d := in.Destination; req.Destination != (decision.Destination{}) || d.GetUrl() != "" {
+		req.Connection = egress.Connect(egress.StatedConnection{URL: d.Url, Scheme: d.Scheme, Host: d.Host, Port: uint16(d.Port), Method: d.Method,
+			Addresses: d.Addresses, RedirectedFrom: d.RedirectedFrom})
+		req.Destination.Host = cmp.Or(d.Host, req.Connection.To.Host)
 	}
 	req.ID = uuid.FromStringOrNil(in.RequestId) // its form was validated
 	req.CallID = uuid.FromStringOrNil(in.CallDecisionId)

@@ -198,8 +198,9 @@ func (s *Step) Request(bundle *decision.Bundle, id, token string, calls []string
 	if s.Resource.Type != "" {
 		r.Resource = &writv1.Resource{Type: s.Resource.Type, Id: s.Resource.ID, Properties: s.Resource.Properties}
 	}
-	if d := s.Destination; d.Host+d.Vendor+d.Region != "" {
-		r.Destination = &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region}
+	if d := s.Destination; d.Host+d.Vendor+d.Region+d.URL != "" {
+		r.Destination = &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region, Url: d.URL, Scheme: d.Scheme, Port: uint32(d.Port),
+			Method: d.Method, Addresses: d.Addresses, RedirectedFrom: d.RedirectedFrom}
 	}
 	if s.Tokens > 0 || s.Micros > 0 {
 		r.Cost = &writv1.Cost{Calls: 1, Tokens: s.Tokens, Micros: s.Micros, Currency: s.Currency}
@@ -256,6 +257,8 @@ func obligation(o *writv1.Obligation) string {
 		return "step_up " + p.StepUp.AcrValue
 	case *writv1.Obligation_Watermark:
 		return "watermark " + p.Watermark.Text
+	case *writv1.Obligation_Pin:
+		return strings.Join(append([]string{"pin", p.Pin.Host}, p.Pin.Addresses...), " ")
 	case *writv1.Obligation_Delay:
 		return fmt.Sprint("delay ", p.Delay.Millis)
 	}

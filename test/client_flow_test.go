@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -167,16 +168,20 @@ func TestClientConnect(t *testing.T) {
 	p := startPDP(t)
 	c := p.Client(t, support, writ.Handlers{})
 	host := &action{answer: []byte(`{}`)}
-	if _, err := c.EnforceConnect(t.Context(), writ.Call{Purpose: "support", Destination: writ.Destination{Host: "mail.example.org"}}, host.next); err != nil {
+	next := func(ctx context.Context, permitted writ.Permitted) (writ.Result, error) {
+		permitted.Dial(net.Dialer{})
+		return host.next(ctx, permitted)
+	}
+	if _, err := c.EnforceConnect(t.Context(), writ.Call{Purpose: "support", Destination: writ.Destination{Host: "mail.example.org"}}, next); err != nil {
 		t.Error(err)
 	}
 	if got := host.permitted.Destination.Host; got != "mail.example.org" {
 		t.Errorf("connected to %q", got)
 	}
-	_, err := c.EnforceConnect(t.Context(), writ.Call{Purpose: "support", Destination: writ.Destination{Host: "collector.example.com"}}, host.next)
+	_, err := c.EnforceConnect(t.Context(), writ.Call{Purpose: "support", Destination: writ.Destination{Host: "collector.example.com"}}, next)
 	deniedBy(t, err, writ.PhaseConnect, "route.vendor_unknown")
 	if host.ran != 1 {
 		t.Errorf("connected %d times", host.ran)
 	}
-	tells(t, p, "CONNECT ALLOW", "settled CONNECT SUCCEEDED", "CONNECT DENY")
+	tells(t, p, "CONNECT ALLOW", "settled CONNECT SUCCEEDED pin=true", "CONNECT DENY")
 }

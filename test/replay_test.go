@@ -201,6 +201,9 @@ func TestReplayOfAnotherBundle(t *testing.T) {
 		{"a budget of none", func(files fstest.MapFS) {
 			change(t, "budgets.yaml", "  cap: 20\n", "  cap: 0\n")(files)
 		}, "stripe/create_refund", replay.WouldDeny, "budget.too_large"},
+		{"another allow list", change(t, "egress.yaml", "    tools: [stripe/create_payment_link]\n", "    tools: [everything/echo]\n"), "everything/echo", replay.WouldDeny, "egress.host"},
+		{"a scheme more", change(t, "egress.yaml", "schemes: [https, http]", "schemes: [https, http, memo]"), "everything/echo", replay.WouldAllow, "egress.scheme"},
+		{"other places for URLs", change(t, "tools.yaml", "everything:\n", "everything:\n  echo: { urls: [/message] }\n"), "everything/echo", replay.Undetermined, "arguments: the URLs in them"},
 		{"a changed definition", func(files fstest.MapFS) {
 			change(t, "tools/stripe.json", `"create_refund"`, `"create_refund", "title": "changed"`)(files)
 		}, "stripe/create_refund", replay.WouldDeny, "tool.drift"},

@@ -267,7 +267,8 @@ func evaluation(s *Step, in *writv1.DecideRequest) object {
 	default:
 		action = strings.ToLower(s.Phase)
 		d := in.Destination
-		resource = object{"type": "destination", "id": d.Host, "properties": object{"vendor": d.Vendor, "region": d.Region}}
+		resource = object{"type": "destination", "id": d.Host, "properties": object{"vendor": d.Vendor, "region": d.Region, "url": d.Url,
+			"scheme": d.Scheme, "port": d.Port, "method": d.Method, "addresses": append([]string{}, d.Addresses...), "redirected_from": d.RedirectedFrom}}
 	}
 	return object{
 		"subject": object{"type": "agent", "id": s.Agent, "properties": object{"token": in.PrincipalToken}},
@@ -342,6 +343,7 @@ func nativeObligation(t *testing.T, kind string, properties object) *writv1.Obli
 	switch native {
 	case "route":
 		params = properties["destination"]
+		params.(object)["reason"] = properties["reason"]
 	case "redact":
 		properties["target"] = "TARGET_" + properties["target"].(string)
 		for _, e := range properties["edits"].([]any) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/writpdp/writ/document"
@@ -61,6 +62,8 @@ type Call struct {
 	Resource Resource
 	// Destination is where data is about to go. Required in PROMPT and CONNECT.
 	Destination Destination
+	// Connection is what is known of an outbound connection besides.
+	Connection Connection
 	// Ticket is the id of the change ticket that permits the action.
 	Ticket string
 	// Cost is the most that the action can cost; it is reserved until the
@@ -118,6 +121,23 @@ type Destination struct {
 	Vendor, Region string
 }
 
+// Connection is what is known of an outbound connection besides its destination.
+type Connection struct {
+	// URL is what is to be opened. It is not recorded.
+	URL string
+	// Scheme and Port are those of a connection without a URL.
+	Scheme string
+	Port   uint16
+	// Method is that of an HTTP request.
+	Method string
+	// Addresses are those that the host was resolved to. Where they are given, the
+	// connection is pinned to them.
+	Addresses []netip.Addr
+	// RedirectedFrom is, of a redirect, the id of the decision on the hop before, or
+	// its URL. Ask for every hop.
+	RedirectedFrom string
+}
+
 // Cost is an amount of each thing that a budget can cap.
 type Cost struct {
 	// Calls is read as 1 when it is 0.
@@ -148,6 +168,7 @@ func (c Call) clone() Call {
 	c.Resource.Properties = bytes.Clone(c.Resource.Properties)
 	c.Tool.Definition = bytes.Clone(c.Tool.Definition)
 	c.Candidates = slices.Clone(c.Candidates)
+	c.Connection.Addresses = slices.Clone(c.Connection.Addresses)
 	return c
 }
 
@@ -185,8 +206,8 @@ func (c Call) encode() (*writv1.DecideRequest, error) {
 	if c.Resource.Type != "" || c.Resource.ID != "" {
 		req.Resource = &writv1.Resource{Type: c.Resource.Type, Id: c.Resource.ID, Properties: c.Resource.Properties}
 	}
-	if d := c.Destination; d != (Destination{}) {
-		req.Destination = &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region}
+	if d := c.Destination; d != (Destination{}) || c.Connection.URL != "" {
+		req.Destination = c.Connection.encode(d)
 	}
 	if c.Trace != (Trace{}) {
 		req.Trace = &writv1.TraceContext{Traceparent: c.Trace.Parent, Tracestate: c.Trace.State}
@@ -207,6 +228,15 @@ func (t Tool) encode() (*writv1.Tool, error) {
 		digest = computed
 	}
 	return &writv1.Tool{Server: t.Server, Name: t.Name, DefinitionDigest: digest}, nil
+}
+
+func (c Connection) encode(d Destination) *writv1.Destination {
+	to := &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region, Url: c.URL, Scheme: c.Scheme, Port: uint32(c.Port), Method: c.Method,
+		RedirectedFrom: c.RedirectedFrom}
+	for _, a := range c.Addresses {
+		to.Addresses = append(to.Addresses, a.Unmap().String())
+	}
+	return to
 }
 
 func (c Cost) encode() *writv1.Cost {

@@ -145,7 +145,7 @@ func (c *Client) Close() error {
 
 // supported are the obligation types that the client can meet.
 func (h Handlers) supported() []string {
-	types := []string{Redact{}.Type(), Route{}.Type(), FilterTools{}.Type(), LimitOutput{}.Type(), Delay{}.Type()}
+	types := []string{Redact{}.Type(), Route{}.Type(), FilterTools{}.Type(), LimitOutput{}.Type(), Delay{}.Type(), Pin{}.Type()}
 	if h.Notify != nil {
 		types = append(types, Notify{}.Type())
 	}

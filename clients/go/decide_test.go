@@ -84,7 +84,7 @@ func TestDecideSendsTheWholeQuestion(t *testing.T) {
 		Destination: &writv1.Destination{Host: "h", Vendor: "v", Region: "r"}, TicketId: "CHG-1",
 		Cost:    &writv1.Cost{Tokens: 10, Micros: 5, Currency: "EUR"},
 		Content: &writv1.Content{MediaType: "application/json", Data: []byte(`{}`)}, CallDecisionId: decisionID(call),
-		Context: []byte(`{"amountLimit":10}`), SupportedObligations: []string{"redact", "route", "filter_tools", "limit_output", "delay"},
+		Context: []byte(`{"amountLimit":10}`), SupportedObligations: []string{"redact", "route", "filter_tools", "limit_output", "delay", "pin"},
 		Trace: &writv1.TraceContext{Traceparent: refund().Trace.Parent},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

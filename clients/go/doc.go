@@ -6,7 +6,8 @@
 // when it was allowed and every obligation that comes before it was met, and its
 // result goes on only when that was allowed too. [Client.EnforcePrompt] and
 // [Client.EnforceConnect] do the same for prompts and outbound connections,
-// [Client.FilterTools] for tools/list. [Client.Decide] and [Client.Settle] are
+// [Client.FilterTools] for tools/list. A connection is made by [Permitted.Dial], whose
+// sockets connect to no other address than Writ lets them. [Client.Decide] and [Client.Settle] are
 // for callers who meet the obligations themselves.
 //
 // The package fails closed. Without an answer, with an answer that it does not

@@ -19,6 +19,7 @@ type Permitted struct {
 	Content Content
 	// Destination is the only place to connect to; zero: the call named none.
 	Destination Destination
+	pin         *pinned // that Dial keeps; nil: none
 	// MaxOutput is the most bytes that may come back, so that reading can stop
 	// there; 0: there is no limit. The client refuses a longer result itself.
 	MaxOutput int64
@@ -71,7 +72,7 @@ func (c *Client) EnforcePrompt(ctx context.Context, call Call, next Next) (Resul
 }
 
 // EnforceConnect puts an outbound connection behind Writ, as Enforce does for a
-// tool call: next connects to Permitted.Destination. What comes back is limited
+// tool call: next connects to Permitted.Destination, by Permitted.Dial. What comes back is limited
 // and marked as commanded, and not asked about.
 func (c *Client) EnforceConnect(ctx context.Context, call Call, next Next) (Result, error) {
 	call.Phase = PhaseConnect
@@ -105,6 +106,12 @@ func (c *Client) enforce(ctx context.Context, call Call, next Next) (Result, err
 	if err != nil {
 		return Result{}, err
 	}
+	if p.pin != nil {
+		if !p.pin.taken.Load() {
+			return Result{}, fmt.Errorf("%w: %w", ErrWithheld, p.unmet(p.pin.obligation, errors.New("the connection was not made by Permitted.Dial")))
+		}
+		p.tally.meet(p.pin.obligation.ID)
+	}
 	if result.Content, err = c.release(ctx, call, p, result.Content); err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrWithheld, err)
 	}
@@ -117,7 +124,7 @@ func (p *plan) permitted() Permitted {
 	content := p.call.Content
 	content.Data = bytes.Clone(content.Data)
 	return Permitted{Decision: p.decision, Arguments: bytes.Clone(p.call.Arguments), Content: content,
-		Destination: p.call.Destination, MaxOutput: p.limit.MaxBytes}
+		Destination: p.call.Destination, pin: p.pin, MaxOutput: p.limit.MaxBytes}
 }
 
 // release returns what may go on of a result. asked is the call as it was asked.

@@ -94,7 +94,7 @@ func TestEnforceAsksRunsAsksAndSettles(t *testing.T) {
 	if string(asked[1].GetArguments()) != string(refund().Arguments) {
 		t.Errorf("the second question has the arguments %s", asked[1].GetArguments())
 	}
-	if diff := cmp.Diff([]string{"redact", "route", "filter_tools", "limit_output", "delay"}, asked[0].GetSupportedObligations()); diff != "" {
+	if diff := cmp.Diff([]string{"redact", "route", "filter_tools", "limit_output", "delay", "pin"}, asked[0].GetSupportedObligations()); diff != "" {
 		t.Errorf("supported obligations (-want +got):\n%s", diff)
 	}
 

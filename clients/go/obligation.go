@@ -22,7 +22,7 @@ type Obligation struct {
 }
 
 // Duty is one of Redact, Route, FilterTools, LimitOutput, Notify, StepUp,
-// Watermark and Delay.
+// Watermark, Delay and Pin.
 type Duty interface {
 	// Type is the obligation's type on the wire.
 	Type() string
@@ -35,8 +35,8 @@ type Redact struct {
 	Edits   []document.Edit
 }
 
-// Route changes where data goes.
-type Route struct{ Vendor, Region, Host string }
+// Route changes where data goes. Why is for a person.
+type Route struct{ Vendor, Region, Host, Why string }
 
 // FilterTools narrows a tools/list: indexes of the candidates to keep, ascending.
 type FilterTools struct{ Keep []int }
@@ -127,7 +127,7 @@ func decodeParams(o *writv1.Obligation) (Duty, error) {
 		return redact, err
 	case *writv1.Obligation_Route:
 		r := params.Route
-		duty, whole = Route{Vendor: r.GetVendor(), Region: r.GetRegion(), Host: r.GetHost()}, isHost(r.GetHost())
+		duty, whole = Route{Vendor: r.GetVendor(), Region: r.GetRegion(), Host: r.GetHost(), Why: r.GetReason()}, isHost(r.GetHost())
 	case *writv1.Obligation_FilterTools:
 		f := FilterTools{Keep: make([]int, 0, len(params.FilterTools.GetKeep()))}
 		whole = params.FilterTools != nil
@@ -149,6 +149,8 @@ func decodeParams(o *writv1.Obligation) (Duty, error) {
 	case *writv1.Obligation_Delay:
 		ms := params.Delay.GetMillis()
 		duty, whole = Delay{For: time.Duration(ms) * time.Millisecond}, ms > 0 && ms <= longestDelay.Milliseconds()
+	case *writv1.Obligation_Pin:
+		duty, whole = decodePin(params.Pin)
 	default:
 		return nil, fmt.Errorf("has the type %.64q and no parameters that this client knows", o.GetType())
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ func act(t *testing.T, phase writv1.Phase, cfg writ.Config, obligations ...*writ
 	var a attempt
 	next := func(_ context.Context, permitted writ.Permitted) (writ.Result, error) {
 		a.ran, a.permitted = true, permitted
+		permitted.Dial(net.Dialer{})
 		return jsonResult(`{"a":"answer"}`), nil
 	}
 	switch phase {
@@ -113,6 +115,7 @@ func TestEveryObligationInEveryPhase(t *testing.T) {
 			func(a attempt) (any, any) { return string(a.result.Content.Data), `{"a":"answer"} (generated)` }},
 		{"delay", delay(1), []writv1.Phase{list, prompt, call, result, connect},
 			func(attempt) (any, any) { return nil, nil }},
+		{"pin", pin(), []writv1.Phase{connect}, func(attempt) (any, any) { return nil, nil }},
 		{"unknown", unknown(), nil, nil},
 	}
 	for _, test := range tests {
@@ -173,7 +176,7 @@ func TestHandlersDecideWhatIsSupported(t *testing.T) {
 	if _, err := c.Decide(t.Context(), writ.Call{Phase: writ.PhaseCall}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"redact", "route", "filter_tools", "limit_output", "delay", "notify", "step_up", "watermark"}
+	want := []string{"redact", "route", "filter_tools", "limit_output", "delay", "pin", "notify", "step_up", "watermark"}
 	if diff := cmp.Diff(want, p.questions()[0].GetSupportedObligations()); diff != "" {
 		t.Errorf("supported obligations (-want +got):\n%s", diff)
 	}

@@ -235,6 +235,10 @@ func delay(millis int64) *writv1.Obligation {
 	return &writv1.Obligation{Id: "delay-1", Type: "delay", Params: &writv1.Obligation_Delay{Delay: &writv1.Delay{Millis: millis}}}
 }
 
+func pin() *writv1.Obligation {
+	return &writv1.Obligation{Id: "pin-1", Type: "pin", Params: &writv1.Obligation_Pin{Pin: &writv1.Pin{Host: "api.anthropic.com", Refused: []string{"10.0.0.0/8"}}}}
+}
+
 // unknown is an obligation from a later version of the wire: its parameters are
 // in a field that this one does not have.
 func unknown() *writv1.Obligation {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -24,6 +25,8 @@ type plan struct {
 	redact             *Obligation
 	// route is where the data goes instead; nil: where it was going.
 	route *Route
+	// pin is what the connection is held to; nil: nothing.
+	pin *pinned
 	// limit bounds the output, by the obligation that is the tightest; its
 	// MaxBytes is 0 where there is no limit.
 	limit   LimitOutput
@@ -32,6 +35,13 @@ type plan struct {
 	keep []int
 	// marks are put on the output.
 	marks []mark
+}
+
+// pinned is a pin, and whether the action has taken the dialer that keeps it.
+type pinned struct {
+	duty       Pin
+	obligation Obligation
+	taken      atomic.Bool
 }
 
 // mark is one watermark that a handler has agreed to.
@@ -101,6 +111,14 @@ func (p *plan) take(o Obligation, earlier *plan) error {
 		}
 	case Route:
 		return p.takeRoute(duty, earlier)
+	case Pin:
+		if phase == PhaseConnect && p.pin == nil {
+			p.pin = &pinned{duty: duty, obligation: o}
+			if p.call.Destination.Host == "" {
+				p.call.Destination.Host = duty.Host // the URL's
+			}
+			return nil
+		}
 	case LimitOutput:
 		if phase != PhaseList {
 			if p.limit.MaxBytes == 0 || duty.MaxBytes < p.limit.MaxBytes {
@@ -126,7 +144,7 @@ func (p *plan) take(o Obligation, earlier *plan) error {
 // travelled already, so it must have gone where the route says.
 func (p *plan) takeRoute(r Route, earlier *plan) error {
 	switch {
-	case p.call.Destination == (Destination{}):
+	case p.call.Destination == (Destination{}) && p.call.Connection.URL == "":
 		return errors.New("the call names no destination that could be changed")
 	case p.route != nil && *p.route != r:
 		return errors.New("another obligation says another destination")

@@ -51,13 +51,17 @@ type decideCmd struct {
 	Host        string   `help:"prompt, connect: where to." placeholder:"HOST"`
 	Vendor      string   `help:"The destination's vendor." placeholder:"ID"`
 	Region      string   `help:"The destination's region." placeholder:"ID"`
+	URL         string   `name:"url" help:"connect: the URL to be opened." placeholder:"URL"`
+	Method      string   `help:"connect: the method it is opened by." placeholder:"GET"`
+	Address     []string `help:"connect: an address that the host was resolved to; can be repeated." placeholder:"IP"`
+	Redirected  string   `name:"redirected-from" help:"connect: the decision on the hop before, or its URL." placeholder:"ID|URL"`
 	Ticket      string   `help:"The change ticket." placeholder:"ID"`
 	Tokens      int64    `help:"Most model tokens it can take."`
 	Micros      int64    `help:"Most money it can take, in millionths."`
 	Currency    string   `help:"ISO 4217 code of the money."`
 	Context     string   `help:"Free facts for the policies, a JSON object." placeholder:"JSON"`
 	RequestID   string   `help:"Idempotency key, a UUIDv7. Without: a new one." placeholder:"ID"`
-	Supports    []string `default:"redact,route,filter_tools,limit_output,notify,step_up,watermark,delay" help:"Obligations that the caller can meet."`
+	Supports    []string `default:"redact,route,filter_tools,limit_output,notify,step_up,watermark,delay,pin" help:"Obligations that the caller can meet."`
 	Explain     bool     `help:"Commit nothing; say what each stage found and which policies nearly matched."`
 	Output      string   `short:"o" default:"table" enum:"table,json" help:"Output: ${enum}."`
 }
@@ -156,8 +160,9 @@ func (c decideCmd) request(ctx context.Context) (*writv1.DecideRequest, error) {
 	if c.Content != "" {
 		r.Content = &writv1.Content{MediaType: c.ContentType, Data: []byte(c.Content)}
 	}
-	if c.Host != "" || c.Vendor != "" || c.Region != "" {
-		r.Destination = &writv1.Destination{Host: c.Host, Vendor: c.Vendor, Region: c.Region}
+	if c.Host+c.Vendor+c.Region+c.URL != "" {
+		r.Destination = &writv1.Destination{Host: c.Host, Vendor: c.Vendor, Region: c.Region, Url: c.URL, Method: c.Method, Addresses: c.Address,
+			RedirectedFrom: c.Redirected}
 	}
 	if c.ProofFile != "" {
 		if r.PrincipalProof, err = readLine(c.ProofFile); err != nil {
@@ -261,6 +266,10 @@ func printAnswer(out io.Writer, a *writv1.DecideResponse) {
 		}
 	}
 	for _, o := range a.Obligations {
+		if pin := o.GetPin(); pin != nil { // its ranges would be a page
+			fmt.Fprintf(w, "  must pin\t%s to [%s], to none of %d ranges but [%s]\n", pin.Host, strings.Join(pin.Addresses, " "), len(pin.Refused), strings.Join(pin.Permitted, " "))
+			continue
+		}
 		params, err := protojson.Marshal(o)
 		if err != nil {
 			params = []byte("unprintable")

@@ -99,7 +99,7 @@ func obligation(o decision.Obligation) (*writv1.Obligation, error) {
 	case decision.Redact:
 		out.Params = &writv1.Obligation_Redact{Redact: redact(duty)}
 	case decision.Route:
-		out.Params = &writv1.Obligation_Route{Route: &writv1.Route{Vendor: duty.Vendor, Region: duty.Region, Host: duty.Host}}
+		out.Params = &writv1.Obligation_Route{Route: &writv1.Route{Vendor: duty.Vendor, Region: duty.Region, Host: duty.Host, Reason: duty.Why}}
 	case decision.FilterTools:
 		keep := make([]uint32, len(duty.Keep))
 		for i, index := range duty.Keep {
@@ -119,6 +119,8 @@ func obligation(o decision.Obligation) (*writv1.Obligation, error) {
 		out.Params = &writv1.Obligation_Watermark{Watermark: &writv1.Watermark{Text: duty.Text}}
 	case decision.Delay:
 		out.Params = &writv1.Obligation_Delay{Delay: &writv1.Delay{Millis: duty.For.Milliseconds()}}
+	case decision.Pin:
+		out.Params = &writv1.Obligation_Pin{Pin: &writv1.Pin{Host: duty.Host, Addresses: duty.Addresses, Refused: duty.Refused, Permitted: duty.Permitted}}
 	default:
 		return nil, fmt.Errorf("an obligation of the unknown type %q", out.Type)
 	}

@@ -54,7 +54,7 @@ func requestFacts(req *decision.Request) *writv1.DecisionEvent {
 		event.ResourceIdDigest = digest[:]
 	}
 	if d := req.Destination; d != (decision.Destination{}) {
-		event.Destination = &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region}
+		event.Destination = destinationFacts(req)
 	}
 	if req.CallID != [16]byte{} {
 		event.CallDecisionId = uuid.UUID(req.CallID).String()

@@ -11,6 +11,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Question is a recorded decision in the form in which it can be made again.
@@ -34,6 +35,8 @@ type Question struct {
 	// Session is what it saw of its session, and Notes are what it made of it.
 	Session Seen
 	Notes   []decision.Note
+	// Led are the URLs of the arguments, without where they stand.
+	Led *egress.Facts
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -83,7 +86,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Inspected, q.Session = inspectionOf(r.decision), seenOf(r.decision.Session)
+	q.Inspected, q.Session, q.Led = inspectionOf(r.decision), seenOf(r.decision.Session), ledOf(r.decision, call)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
@@ -100,6 +103,7 @@ func requestOf(r *record) *decision.Request {
 		Supports:    e.SupportedObligations,
 		Trace:       decision.Trace{Parent: e.Trace.GetTraceparent(), State: e.Trace.GetTracestate()},
 	}
+	req.Connection = connectionOf(e)
 	req.ID = uuid.FromStringOrNil(r.Key)
 	req.CallID = uuid.FromStringOrNil(e.CallDecisionId)
 	for _, c := range e.Candidates {
@@ -167,6 +171,12 @@ func (q *Question) documents(r *record, call []byte) (err error) {
 // callArguments are those that the record of a result's call keeps, if they are
 // the result's; nil: they are not known.
 func callArguments(call, digest []byte) *writv1.RecordedDocument {
+	return callEvent(call, digest).GetArguments()
+}
+
+// callEvent is the decision on a result's call, if its arguments are the result's;
+// nil: it is not known.
+func callEvent(call, digest []byte) *writv1.DecisionEvent {
 	if call == nil {
 		return nil
 	}
@@ -174,7 +184,7 @@ func callArguments(call, digest []byte) *writv1.RecordedDocument {
 	if err != nil || r.decision == nil || string(r.decision.ArgumentsDigest) != string(digest) {
 		return nil
 	}
-	return r.decision.Arguments
+	return r.decision
 }
 
 // looked is what the patterns of redacting policies are known to match.

@@ -171,6 +171,9 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if err := errors.Join(checkInspection(event.Inspection), checkSession(event.Session, event.SessionId)); err != nil {
 		return err
 	}
+	if err := checkEgress(event.Egress); err != nil {
+		return err
+	}
 	if err := checkInput(event, r.Outcome == decision.Denied); err != nil {
 		return err
 	}

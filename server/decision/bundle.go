@@ -6,6 +6,7 @@ import (
 
 	"github.com/writpdp/writ/server/content"
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Bundle is one compiled policy bundle, immutable.
@@ -21,8 +22,12 @@ type Bundle struct {
 	Purposes map[string]*Purpose
 	Vendors  map[string]*Vendor
 	// Hosts are the vendors' ids by the hosts of their endpoints.
-	Hosts   map[string]string
-	Budgets []BudgetRule
+	Hosts map[string]string
+	// Egress says where requests may lead; nil: as egress.Standard does.
+	Egress *egress.Rules
+	// Residency says which data stays where.
+	Residency []Residency
+	Budgets   []BudgetRule
 	// Breakers are the circuit breakers.
 	Breakers []BreakerRule
 	// Depth is the most that one step of an agent's plan may lie below another; 0:
@@ -111,6 +116,8 @@ type Tool struct {
 	// Classes are the operator's words for what the tool does, such as
 	// "read-only" or "destructive".
 	Classes []string
+	// URLs finds the URLs in the arguments; nil: as egress.NewFinder of no places does.
+	URLs *egress.Finder
 	// Labels are what the tool's results may hold.
 	Labels []string
 	// Record says what of the arguments may stand in a record; nil: nothing.
@@ -142,6 +149,33 @@ type Vendor struct {
 	ID string
 	// Endpoints are its hosts by region, in order of preference.
 	Endpoints []Endpoint
+	// Receives are the labels of data that it may be sent; data without labels it
+	// may always.
+	Receives []string
+	// Contracts, if it has any, are what it may be sent data by: one at least must
+	// hold.
+	Contracts []Contract
+}
+
+// Contract is what a vendor processes data by.
+type Contract struct {
+	// ID is its name, and Kind what it is, such as "dpa".
+	ID, Kind string
+	// Until is when it ends; zero: it does not.
+	Until time.Time
+	// Regions and Labels are the only ones that it covers, if any are given.
+	Regions, Labels []string
+}
+
+// Residency is a rule for some data: of one of the labels, or any where there are
+// none, and of one of the tenants, or any.
+type Residency struct {
+	ID              string
+	Labels, Tenants []string
+	// Regions, if any, are the only ones that the data may go to, and Contract, if any,
+	// the kind of contract that it takes.
+	Regions  []string
+	Contract string
 }
 
 // Endpoint is a vendor's host in a region.
@@ -183,6 +217,8 @@ type Query struct {
 	Chain []int64
 	// Untold is what of these is not known.
 	Untold Looked
+	// URLs are where the arguments lead; nil: they were not looked into.
+	URLs *egress.Facts
 	// Matched tells of a policy, by its id, whether it matches, as far as that is
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Verdict is what a stage makes of a request. The zero value denies.
@@ -51,12 +52,13 @@ type Finding struct {
 	// Waits are when reasons for a denial, other than those of Budgets, come to an
 	// end.
 	Waits []time.Time
-	// Routes, Ticket and Inspection are facts for later stages.
+	// Routes, Ticket, Inspection and URLs are facts for later stages.
 	Routes     []RouteRule
 	Ticket     *Ticket
 	Inspection *detect.Inspection
 	// Session is what was seen of the request's session, and what it gives it.
 	Session *SessionState
+	URLs    *egress.Facts
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
 	// Locks are those that hit the request, or kept something out of its answer.
@@ -274,6 +276,16 @@ func (d *Decision) Ticket() *Ticket {
 func (d *Decision) Inspection() *detect.Inspection {
 	for i := range d.Findings {
 		if found := d.Findings[i].Inspection; found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// URLs are where the arguments lead; nil: they were not looked into.
+func (d *Decision) URLs() *egress.Facts {
+	for i := range d.Findings {
+		if found := d.Findings[i].URLs; found != nil {
 			return found
 		}
 	}

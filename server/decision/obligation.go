@@ -27,8 +27,8 @@ type Redact struct {
 	Edits   []document.Edit
 }
 
-// Route changes where data goes.
-type Route struct{ Vendor, Region, Host string }
+// Route changes where data goes. Why is for a person.
+type Route struct{ Vendor, Region, Host, Why string }
 
 // FilterTools narrows a list: indexes of the candidates to keep, ascending.
 type FilterTools struct{ Keep []int }
@@ -47,6 +47,14 @@ type Watermark struct{ Text string }
 
 // Delay has the action wait.
 type Delay struct{ For time.Duration }
+
+// Pin has a connection be made to checked addresses alone: of Host to Addresses, if
+// there are any, and of any host to none that Refused holds, but for those that
+// Permitted gives Host back. Addresses and ranges are written as netip does.
+type Pin struct {
+	Host                          string
+	Addresses, Refused, Permitted []string
+}
 
 // Type is "redact".
 func (Redact) Type() string { return "redact" }
@@ -71,3 +79,6 @@ func (Watermark) Type() string { return "watermark" }
 
 // Type is "delay".
 func (Delay) Type() string { return "delay" }
+
+// Type is "pin".
+func (Pin) Type() string { return "pin" }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/document"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Phase is the point in an action's life at which a question is asked.
@@ -140,9 +141,12 @@ type Request struct {
 	Arguments   *document.Document // nil where the phase has none
 	Resource    Resource
 	Destination Destination
-	Ticket      string
-	Cost        Cost
-	Content     Content
+	// Connection is what is said of the destination besides; its To.Kind is 0 where the
+	// request has no destination.
+	Connection egress.Connection
+	Ticket     string
+	Cost       Cost
+	Content    Content
 	// CallID is the decision that allowed the call a RESULT belongs to.
 	CallID  [16]byte
 	Context *document.Document // nil: none

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Snapshot is everything beside the request that a decision depends on, as it
@@ -24,6 +25,9 @@ type Snapshot struct {
 	// Untold is what of the session is not known: of a replay of records that do not
 	// tell.
 	Untold Looked
+	// Led is what a record of this very decision tells of the URLs in the arguments;
+	// nil: there is no record, and the arguments are looked into.
+	Led *egress.Facts
 	Facts
 }
 
@@ -123,7 +127,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
 	labels, values := s.taint(req)
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(),
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), URLs: d.URLs(),
 		Taint: labels, Chain: values, Untold: s.Untold, Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 

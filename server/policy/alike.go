@@ -61,6 +61,6 @@ func (s *statement) kind() decision.PolicyKind {
 func (f *files) around() string {
 	names := slices.Sorted(maps.Keys(f.sums))
 	return f.digestOf(slices.DeleteFunc(names, func(name string) bool {
-		return path.Dir(name) == dirAccess || strings.HasPrefix(name, dirCedar+"/") || path.Dir(name) == dirTools || name == fileManifest || name == filePurposes || name == fileBudgets || name == fileBreakers
+		return path.Dir(name) == dirAccess || strings.HasPrefix(name, dirCedar+"/") || path.Dir(name) == dirTools || name == fileManifest || name == filePurposes || name == fileBudgets || name == fileBreakers || name == fileEgress
 	}))
 }

@@ -228,7 +228,7 @@ func TestLoadYAMLAliases(t *testing.T) {
 
 // Optional files are optional, and a bundle without policies permits nothing.
 func TestLoadTheLeast(t *testing.T) {
-	b, err := Load(broken(map[string]string{fileEntities: "", fileTools: "", filePurposes: "", fileVendors: "", fileBudgets: "", "cedar/a.cedar": "", "tools/s.json": ""}))
+	b, err := Load(broken(map[string]string{fileEntities: "", fileTools: "", filePurposes: "", fileVendors: "", fileBudgets: "", fileEgress: "", "cedar/a.cedar": "", "tools/s.json": ""}))
 	if err != nil {
 		t.Fatal(err)
 	}

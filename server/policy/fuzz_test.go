@@ -16,8 +16,10 @@ func small() fstest.MapFS {
 			"entity Destination = { host: String, vendor: String, region: String };\ntype Extra = { limit?: Long };\n",
 		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]}]`,
 		fileTools:    "s:\n  t: { classes: [read-only], labels: [pii] }\n",
+		fileEgress: "schemes: [https]\nports: [443]\nallow:\n  a: { hosts: [a.example, '*.b.example'], addresses: [10.0.0.0/24, '::1'], ports: [8443], methods: [GET], purposes: [p], tools: [s/t] }\n" +
+			"residency:\n  r: { labels: [x], tenants: [acme], regions: [eu], contract: dpa }\n",
 		filePurposes: "p:\n  tools: [s/*]\n  vendors: [v]\n",
-		fileVendors:  "v:\n  endpoints:\n    - { region: eu, host: v.example.org }\n",
+		fileVendors:  "v:\n  endpoints:\n    - { region: eu, host: v.example.org }\n  receives: [x]\n  contracts: { c: { kind: dpa, until: 2027-01-01, regions: [eu], labels: [x] } }\n",
 		fileBudgets:  "b:\n  unit: calls\n  cap: 3\n  window: day\n  zone: Europe/Berlin\n  per: [tenant]\n",
 		"cedar/a.cedar": "@id(\"one\")\npermit (principal in Team::\"t\", action in Action::\"read-only\", resource)\n" +
 			"when { context.purpose == \"p\" && context.extra has limit };\n" +
@@ -38,7 +40,7 @@ func TestSmallBundleLoads(t *testing.T) {
 // Whatever one file of a bundle holds, loading it ends with a whole bundle or an
 // error that names a file.
 func FuzzBundle(f *testing.F) {
-	names := []string{fileManifest, fileSchema, fileEntities, fileTools, filePurposes, fileVendors, fileBudgets, "cedar/a.cedar", "tools/s.json"}
+	names := []string{fileManifest, fileSchema, fileEntities, fileTools, filePurposes, fileVendors, fileBudgets, "cedar/a.cedar", "tools/s.json", fileEgress}
 	for i, name := range names {
 		f.Add(uint8(i), small()[name].Data)
 	}

@@ -22,11 +22,14 @@ const withheld = "withheld"
 // incomplete reports whether parts of a request are not known to policies.
 func incomplete(q decision.Query) bool {
 	req := q.Request
-	return unseen(q) || !q.Untold.Nothing() || req.Resource.Digest != [32]byte{} || lacks(req.Arguments) || lacks(req.Context) || lacks(req.Resource.Properties)
+	return unseen(q) || unled(q) || !q.Untold.Nothing() || req.Resource.Digest != [32]byte{} || lacks(req.Arguments) || lacks(req.Context) || lacks(req.Resource.Properties)
 }
 
 // unseen reports whether it is not known what was found in what a request carries.
 func unseen(q decision.Query) bool { return q.Inspection != nil && q.Inspection.Unknown }
+
+// unled reports whether it is not known where the arguments lead.
+func unled(q decision.Query) bool { return q.URLs != nil && q.URLs.Unknown }
 
 func lacks(d *document.Document) bool { return d != nil && len(d.Withheld()) > 0 }
 
@@ -158,6 +161,9 @@ func (s *Set) fill(q decision.Query) (known decision.Request, unknown partial.Qu
 		if q.Untold.Chain(i) {
 			unknown.Context.At(session.Chain).At(cedar.String(rule.ID)).Label = "session: the chain value " + rule.ID
 		}
+	}
+	if unled(q) {
+		unknown.Context.At(attributeURLs).Label = "arguments: the URLs in them"
 	}
 	into(&known.Context, s.extraType, partial.Filler{Label: "context"}, unknown.Context.At("extra"))
 	typ := cedar.EntityType(known.Resource.Type)

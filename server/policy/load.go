@@ -57,6 +57,7 @@ type draft struct {
 	facts      []toolFacts
 	words      toolsFile
 	purposes   purposesFile
+	where      egressFile
 	schema     *resolved.Schema
 	entities   cedar.EntityMap
 	statements []*statement // by file and place
@@ -157,7 +158,7 @@ func Schema(fsys fs.FS) ([]byte, error) {
 	return slices.Concat(base, []byte("\n// Written by `writ policy schema` from the tool manifests.\n\n"), generated), nil
 }
 
-// data reads vendors, purposes, budgets and breakers, which rest on one another.
+// data reads vendors, purposes, egress, budgets and breakers, which rest on one another.
 func (f *files) data(d *draft) error {
 	b := d.bundle
 	var vendors vendorsFile
@@ -170,6 +171,7 @@ func (f *files) data(d *draft) error {
 	}{
 		{fileVendors, &vendors, func() error { return vendors.vendors(b) }},
 		{filePurposes, &d.purposes, func() error { return d.purposes.purposes(b) }},
+		{fileEgress, &d.where, func() error { return d.where.rules(b) }},
 		{fileBudgets, &budgets, func() error { return budgets.budgets(b) }},
 		{fileBreakers, &breakers, func() error { return breakers.breakers(b) }},
 	} {

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // The files of a bundle. Cedar policies stand in cedar/*.cedar, those of one tenant
@@ -28,6 +29,7 @@ const (
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
 	fileBreakers = "breakers.yaml"
+	fileEgress   = "egress.yaml"
 	// fileDetectors says what is looked for in requests, dirHashes holds the values
 	// that are told by their hashes alone.
 	fileDetectors = "detectors.yaml"
@@ -162,6 +164,9 @@ type toolsFile map[string]map[string]struct {
 	// Record are the pointer patterns of the strings in the arguments that stand
 	// in records, beside those that the tool's schema lists.
 	Record []string `yaml:"record"`
+	// URLs are the pointer patterns of the arguments that are URLs or hosts, beside
+	// those that the tool's schema and their names say are.
+	URLs []string `yaml:"urls"`
 }
 
 // purposesFile is purposes.yaml, by id.
@@ -185,6 +190,10 @@ type vendorsFile map[string]struct {
 		Region string `yaml:"region"`
 		Host   string `yaml:"host"`
 	} `yaml:"endpoints"`
+	// Receives are the labels of data that it may be sent; none: only data without.
+	Receives []string `yaml:"receives"`
+	// Contracts, by id, are what it is sent data by: of some, one must hold.
+	Contracts map[string]contract `yaml:"contracts"`
 }
 
 // readYAML decodes a strict YAML file: unknown and duplicate keys are errors
@@ -313,6 +322,9 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 			if !hostForm.MatchString(e.Host) {
 				return fmt.Errorf("vendor %q: %q is not a host name in lower case", id, e.Host)
 			}
+			if t, problem := egress.ReadHost(e.Host); problem != egress.Fine || t.Host != e.Host {
+				return fmt.Errorf("vendor %q: the host %q is not read alike by all: write a name, or an address in its one form", id, e.Host)
+			}
 			if !regionForm.MatchString(e.Region) {
 				return fmt.Errorf("vendor %q: the region %q is not of the form %s", id, e.Region, regionForm)
 			}
@@ -324,6 +336,9 @@ func (f vendorsFile) vendors(b *decision.Bundle) error {
 		}
 		if len(v.Endpoints) == 0 {
 			return fmt.Errorf("vendor %q has no endpoints", id)
+		}
+		if err := terms(v, in.Receives, in.Contracts); err != nil {
+			return fmt.Errorf("vendor %q: %w", id, err)
 		}
 		b.Vendors[id] = v
 	}

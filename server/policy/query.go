@@ -9,6 +9,7 @@ import (
 
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 	"github.com/writpdp/writ/server/policy/session"
 )
 
@@ -208,12 +209,19 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 	if _, carries := typ[attributeFound]; carries && !list && s.needs.has(attributeFound) {
 		c[attributeFound] = foundRecord(q.Inspection)
 	}
+	if _, calls := typ[attributeURLs]; calls && !list && s.needs.has(attributeURLs) {
+		c[attributeURLs] = urlsRecord(q.URLs)
+	}
+	if _, connects := typ[attributeConnection]; connects && s.needs.has(attributeConnection) {
+		c[attributeConnection] = connectionRecord(&req.Connection)
+	}
 	var err error
 	if c["extra"], err = s.extra(req); err != nil {
 		return cedar.Record{}, err
 	}
 	if list {
 		c["cost"], c["ticket"], c["args"], c[attributeFound] = unknown("cost"), unknown("ticket"), unknown("args"), unknown(attributeFound)
+		c[attributeURLs] = unknown(attributeURLs)
 		return cedar.NewRecord(c), nil
 	}
 	if s.needs.has("cost") {
@@ -236,6 +244,22 @@ const attributeFound = "found"
 func foundRecord(found *detect.Inspection) cedar.Record {
 	return cedar.NewRecord(cedar.RecordMap{"labels": stringSet(found.Labels()), "detectors": stringSet(found.Detectors()),
 		"uninspected": cedar.Boolean(!found.Whole())})
+}
+
+// attributeURLs is where the arguments lead, and attributeConnection what is said of
+// a connection beside its destination.
+const (
+	attributeURLs       = "urls"
+	attributeConnection = "connection"
+)
+
+func urlsRecord(found *egress.Facts) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"hosts": stringSet(found.Hosts()), "schemes": stringSet(found.Schemes())})
+}
+
+func connectionRecord(c *egress.Connection) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"scheme": cedar.String(c.To.Scheme), "port": cedar.Long(c.To.Port), "method": cedar.String(c.Method),
+		"redirected": cedar.Boolean(c.Redirected())})
 }
 
 func costRecord(c decision.Cost) cedar.Record {

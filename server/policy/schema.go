@@ -44,11 +44,13 @@ const (
     extra: Extra`
 	contentType     = `{ size: Long, json: Bool }`
 	foundType       = `{ labels: Set<String>, detectors: Set<String>, uninspected: Bool }`
+	urlsType        = `{ hosts: Set<String>, schemes: Set<String> }`
+	connectionType  = `{ scheme: String, port: Long, method: String, redirected: Bool }`
 	destinationType = `{ host: String, vendor: String, region: String }`
 	toolContext     = `tool: { server: String, name: String, classes: Set<String>, labels: Set<String> },
-    found: ` + foundType + `, content?: ` + contentType + `, destination?: ` + destinationType
+    found: ` + foundType + `, urls: ` + urlsType + `, content?: ` + contentType + `, destination?: ` + destinationType
 	promptContext  = `found: ` + foundType + `, content: ` + contentType + `, destination: ` + destinationType
-	connectContext = `destination: ` + destinationType
+	connectContext = `destination: ` + destinationType + `, connection: ` + connectionType
 )
 
 // toolFacts are what the schema says of a tool.

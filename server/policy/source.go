@@ -27,10 +27,11 @@ type Source struct {
 	Definitions []Definition
 	// Texts are the files by name.
 	Texts map[string][]byte
-	// ToolLints and PurposeLints are what tools.yaml and purposes.yaml say to
-	// lints.
+	// ToolLints, PurposeLints and ListLints are what tools.yaml, purposes.yaml and the
+	// allow lists of egress.yaml say to lints.
 	ToolLints    map[decision.ToolName][]string
 	PurposeLints map[string][]string
+	ListLints    map[string][]string
 }
 
 // Written is one policy as its author wrote it.
@@ -69,7 +70,7 @@ func Read(fsys fs.FS) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{Bundle: d.bundle, Schema: d.schema, Entities: d.entities, Texts: f.texts,
-		ToolLints: map[decision.ToolName][]string{}, PurposeLints: map[string][]string{}}
+		ToolLints: map[decision.ToolName][]string{}, PurposeLints: map[string][]string{}, ListLints: map[string][]string{}}
 	v := NewValidator(d.schema)
 	for _, st := range d.statements {
 		out := Written{ID: st.id, Policy: st.ast, Tenant: st.tenant, Shadow: st.shadow}
@@ -97,6 +98,11 @@ func Read(fsys fs.FS) (*Source, error) {
 	for id, p := range d.purposes {
 		if len(p.Lint) > 0 {
 			s.PurposeLints[id] = p.Lint
+		}
+	}
+	for id, list := range d.where.Allow {
+		if len(list.Lint) > 0 {
+			s.ListLints[id] = list.Lint
 		}
 	}
 	return s, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // tools reads the manifests, in the order of their names, and what the operator
@@ -167,9 +168,15 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 	if err != nil {
 		return toolFacts{}, fmt.Errorf("%q: record: %w", in.Name, err)
 	}
+	schema := input.Value().(map[string]any)
+	at, err := places(schema, said.URLs)
+	if err != nil {
+		return toolFacts{}, fmt.Errorf("%q: %w", in.Name, err)
+	}
 	return toolFacts{
 		tool: &decision.Tool{ToolName: decision.ToolName{Server: server, Name: in.Name}, Digest: digest,
-			Input: compiled, Classes: said.Classes, Labels: labels, Record: record},
-		input: input.Value().(map[string]any), resources: said.Resources, raw: definition,
+			Input: compiled, Classes: said.Classes, Labels: labels, Record: record,
+			URLs: egress.NewFinder(at)},
+		input: schema, resources: said.Resources, raw: definition,
 	}, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 	"github.com/writpdp/writ/server/policy/access"
 	"github.com/writpdp/writ/server/policy/clause"
 	"github.com/writpdp/writ/server/policy/session"
@@ -178,16 +179,17 @@ func (s *Set) completed(request cedar.Request) cedar.Record {
 	if action.AppliesTo == nil {
 		return request.Context
 	}
-	context := request.Context.Map()
-	nothing := cedar.RecordMap{attributeFound: foundRecord(&detect.Inspection{}), session.Taint: session.TaintOf(nil),
-		session.Chain: session.ChainOf(s.chains, nil)}
+	context := maps.Clone(request.Context.Map())
 	if context == nil {
 		context = cedar.RecordMap{}
 	}
-	for name, value := range nothing {
-		_, said := context[name]
+	nothing := cedar.RecordMap{attributeFound: foundRecord(&detect.Inspection{}),
+		session.Taint: session.TaintOf(nil), session.Chain: session.ChainOf(s.chains, nil),
+		attributeURLs: urlsRecord(nil), attributeConnection: connectionRecord(&egress.Connection{})}
+	for name, none := range nothing {
+		_, said := request.Context.Get(name)
 		if _, has := action.AppliesTo.Context[name]; has && !said {
-			context[name] = value
+			context[name] = none
 		}
 	}
 	return cedar.NewRecord(context)

@@ -693,14 +693,30 @@ func (x *Resource) GetProperties() []byte {
 // Destination is where data is about to go.
 type Destination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Host name in lower case or an IP address, without port. Required in CONNECT.
+	// Host name in lower case or an IP address, without port.
 	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
 	// The vendor's id in the bundle, for example "anthropic". Empty: found by host.
 	Vendor string `protobuf:"bytes,2,opt,name=vendor,proto3" json:"vendor,omitempty"`
 	// Where the vendor will process it, for example "eu". Empty: the vendor's default.
-	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// The URL that is to be opened. It must agree with host, scheme and port where they
+	// are given, and stands for them where they are not. Never recorded. Empty: not
+	// known, or none.
+	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
+	// The scheme, in lower case. Empty: not known, or none.
+	Scheme string `protobuf:"bytes,5,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	// The port. 0: the scheme's.
+	Port uint32 `protobuf:"varint,6,opt,name=port,proto3" json:"port,omitempty"`
+	// The method of an HTTP request, in upper case. Empty: not known, or none.
+	Method string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
+	// The IP addresses that the caller resolved the host to, and one of which it will
+	// connect to. None: it has not resolved it yet.
+	Addresses []string `protobuf:"bytes,8,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Of a redirect: the decision_id of the hop before, or its URL. Every hop is a
+	// question of its own.
+	RedirectedFrom string `protobuf:"bytes,9,opt,name=redirected_from,json=redirectedFrom,proto3" json:"redirected_from,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Destination) Reset() {
@@ -750,6 +766,48 @@ func (x *Destination) GetVendor() string {
 func (x *Destination) GetRegion() string {
 	if x != nil {
 		return x.Region
+	}
+	return ""
+}
+
+func (x *Destination) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Destination) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *Destination) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *Destination) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Destination) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *Destination) GetRedirectedFrom() string {
+	if x != nil {
+		return x.RedirectedFrom
 	}
 	return ""
 }
@@ -2493,11 +2551,17 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01(\x80\x04R\x02id\x12)\n" +
 	"\n" +
 	"properties\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\n" +
-	"properties\"\xa4\x01\n" +
+	"properties\"\xb4\x03\n" +
 	"\vDestination\x12/\n" +
 	"\x04host\x18\x01 \x01(\tB\x1b\xbaH\x18r\x162\x14^[a-z0-9.:-]{0,253}$R\x04host\x122\n" +
 	"\x06vendor\x18\x02 \x01(\tB\x1a\xbaH\x17r\x152\x13^[a-z0-9._-]{0,64}$R\x06vendor\x120\n" +
-	"\x06region\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,32}$R\x06region\"\xa4\x02\n" +
+	"\x06region\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,32}$R\x06region\x12\x1a\n" +
+	"\x03url\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x03url\x122\n" +
+	"\x06scheme\x18\x05 \x01(\tB\x1a\xbaH\x17r\x152\x13^[a-z0-9+.-]{0,32}$R\x06scheme\x12\x1d\n" +
+	"\x04port\x18\x06 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x04port\x12,\n" +
+	"\x06method\x18\a \x01(\tB\x14\xbaH\x11r\x0f2\r^[A-Z]{0,16}$R\x06method\x12>\n" +
+	"\taddresses\x18\b \x03(\tB \xbaH\x1d\x92\x01\x1a\x10@\"\x16r\x142\x12^[0-9a-f.:]{2,45}$R\taddresses\x121\n" +
+	"\x0fredirected_from\x18\t \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eredirectedFrom\"\xa4\x02\n" +
 	"\x04Cost\x12!\n" +
 	"\x05calls\x18\x01 \x01(\x03B\v\xbaH\b\"\x06\x18\xc0\x84=(\x00R\x05calls\x12&\n" +
 	"\x06tokens\x18\x02 \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00R\x06tokens\x12(\n" +

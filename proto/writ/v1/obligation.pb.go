@@ -138,7 +138,7 @@ type Obligation struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The type, equal to the name of the parameters that are set: "redact",
 	// "route", "filter_tools", "limit_output", "notify", "step_up", "watermark",
-	// "delay".
+	// "delay", "pin".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// The @id of the policy that asks for it; empty where a stage does.
 	PolicyId string `protobuf:"bytes,3,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
@@ -154,6 +154,7 @@ type Obligation struct {
 	//	*Obligation_StepUp
 	//	*Obligation_Watermark
 	//	*Obligation_Delay
+	//	*Obligation_Pin
 	Params        isObligation_Params `protobuf_oneof:"params"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -289,6 +290,15 @@ func (x *Obligation) GetDelay() *Delay {
 	return nil
 }
 
+func (x *Obligation) GetPin() *Pin {
+	if x != nil {
+		if x, ok := x.Params.(*Obligation_Pin); ok {
+			return x.Pin
+		}
+	}
+	return nil
+}
+
 type isObligation_Params interface {
 	isObligation_Params()
 }
@@ -333,6 +343,11 @@ type Obligation_Delay struct {
 	Delay *Delay `protobuf:"bytes,17,opt,name=delay,proto3,oneof"`
 }
 
+type Obligation_Pin struct {
+	// Connect to no other address.
+	Pin *Pin `protobuf:"bytes,18,opt,name=pin,proto3,oneof"`
+}
+
 func (*Obligation_Redact) isObligation_Params() {}
 
 func (*Obligation_Route) isObligation_Params() {}
@@ -348,6 +363,8 @@ func (*Obligation_StepUp) isObligation_Params() {}
 func (*Obligation_Watermark) isObligation_Params() {}
 
 func (*Obligation_Delay) isObligation_Params() {}
+
+func (*Obligation_Pin) isObligation_Params() {}
 
 // Redact changes content.
 type Redact struct {
@@ -469,7 +486,9 @@ type Route struct {
 	// The region that was chosen.
 	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
 	// Host to connect to.
-	Host          string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// Why it goes there, for a person.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -521,6 +540,13 @@ func (x *Route) GetRegion() string {
 func (x *Route) GetHost() string {
 	if x != nil {
 		return x.Host
+	}
+	return ""
+}
+
+func (x *Route) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -810,11 +836,88 @@ func (x *Delay) GetMillis() int64 {
 	return 0
 }
 
+// Pin has a connection be made to checked addresses alone, whatever a name resolves
+// to by then. The address is looked at when it is connected to.
+type Pin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The host that addresses and permitted are for. Empty: of no host.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// The only addresses of this host that may be connected to; none: those that are
+	// not refused.
+	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Ranges no address of which may be connected to, as prefixes, for any host. An IPv4
+	// address within an IPv6 address is held to them as well.
+	Refused []string `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`
+	// Ranges that this host may be connected to although a refused one that is no
+	// narrower holds them.
+	Permitted     []string `protobuf:"bytes,4,rep,name=permitted,proto3" json:"permitted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pin) Reset() {
+	*x = Pin{}
+	mi := &file_writ_v1_obligation_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pin) ProtoMessage() {}
+
+func (x *Pin) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_obligation_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pin.ProtoReflect.Descriptor instead.
+func (*Pin) Descriptor() ([]byte, []int) {
+	return file_writ_v1_obligation_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Pin) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Pin) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *Pin) GetRefused() []string {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+func (x *Pin) GetPermitted() []string {
+	if x != nil {
+		return x.Permitted
+	}
+	return nil
+}
+
 var File_writ_v1_obligation_proto protoreflect.FileDescriptor
 
 const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\n" +
-	"\x18writ/v1/obligation.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\"\x8e\x04\n" +
+	"\x18writ/v1/obligation.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\"\xb0\x04\n" +
 	"\n" +
 	"Obligation\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x02id\x121\n" +
@@ -828,7 +931,8 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\x06notify\x18\x0e \x01(\v2\x0f.writ.v1.NotifyH\x00R\x06notify\x12*\n" +
 	"\astep_up\x18\x0f \x01(\v2\x0f.writ.v1.StepUpH\x00R\x06stepUp\x122\n" +
 	"\twatermark\x18\x10 \x01(\v2\x12.writ.v1.WatermarkH\x00R\twatermark\x12&\n" +
-	"\x05delay\x18\x11 \x01(\v2\x0e.writ.v1.DelayH\x00R\x05delayB\x0f\n" +
+	"\x05delay\x18\x11 \x01(\v2\x0e.writ.v1.DelayH\x00R\x05delay\x12 \n" +
+	"\x03pin\x18\x12 \x01(\v2\f.writ.v1.PinH\x00R\x03pinB\x0f\n" +
 	"\x06params\x12\x05\xbaH\x02\b\x01\"o\n" +
 	"\x06Redact\x123\n" +
 	"\x06target\x18\x01 \x01(\x0e2\x0f.writ.v1.TargetB\n" +
@@ -837,12 +941,13 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\x04Edit\x12\"\n" +
 	"\apointer\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\apointer\x123\n" +
 	"\x06method\x18\x02 \x01(\x0e2\x0f.writ.v1.MethodB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06method\"i\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06method\"\x8b\x01\n" +
 	"\x05Route\x12\x1f\n" +
 	"\x06vendor\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x06vendor\x12\x1f\n" +
 	"\x06region\x18\x02 \x01(\tB\a\xbaH\x04r\x02( R\x06region\x12\x1e\n" +
 	"\x04host\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01(\xfd\x01R\x04host\",\n" +
+	"\xbaH\ar\x05\x10\x01(\xfd\x01R\x04host\x12 \n" +
+	"\x06reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x06reason\",\n" +
 	"\vFilterTools\x12\x1d\n" +
 	"\x04keep\x18\x01 \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x04keep\"3\n" +
 	"\vLimitOutput\x12$\n" +
@@ -859,7 +964,12 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\x04text\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\bR\x04text\"(\n" +
 	"\x05Delay\x12\x1f\n" +
-	"\x06millis\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x06millis*J\n" +
+	"\x06millis\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x06millis\"\xab\x01\n" +
+	"\x03Pin\x12\x1c\n" +
+	"\x04host\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\xfd\x01R\x04host\x12,\n" +
+	"\taddresses\x18\x02 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10@\"\x04r\x02(-R\taddresses\x12)\n" +
+	"\arefused\x18\x03 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\x80\x02\"\x04r\x02(1R\arefused\x12-\n" +
+	"\tpermitted\x18\x04 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\x80\x02\"\x04r\x02(1R\tpermitted*J\n" +
 	"\x06Target\x12\x16\n" +
 	"\x12TARGET_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TARGET_ARGUMENTS\x10\x01\x12\x12\n" +
@@ -882,7 +992,7 @@ func file_writ_v1_obligation_proto_rawDescGZIP() []byte {
 }
 
 var file_writ_v1_obligation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_writ_v1_obligation_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_writ_v1_obligation_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_writ_v1_obligation_proto_goTypes = []any{
 	(Target)(0),         // 0: writ.v1.Target
 	(Method)(0),         // 1: writ.v1.Method
@@ -896,6 +1006,7 @@ var file_writ_v1_obligation_proto_goTypes = []any{
 	(*StepUp)(nil),      // 9: writ.v1.StepUp
 	(*Watermark)(nil),   // 10: writ.v1.Watermark
 	(*Delay)(nil),       // 11: writ.v1.Delay
+	(*Pin)(nil),         // 12: writ.v1.Pin
 }
 var file_writ_v1_obligation_proto_depIdxs = []int32{
 	3,  // 0: writ.v1.Obligation.redact:type_name -> writ.v1.Redact
@@ -906,14 +1017,15 @@ var file_writ_v1_obligation_proto_depIdxs = []int32{
 	9,  // 5: writ.v1.Obligation.step_up:type_name -> writ.v1.StepUp
 	10, // 6: writ.v1.Obligation.watermark:type_name -> writ.v1.Watermark
 	11, // 7: writ.v1.Obligation.delay:type_name -> writ.v1.Delay
-	0,  // 8: writ.v1.Redact.target:type_name -> writ.v1.Target
-	4,  // 9: writ.v1.Redact.edits:type_name -> writ.v1.Edit
-	1,  // 10: writ.v1.Edit.method:type_name -> writ.v1.Method
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 8: writ.v1.Obligation.pin:type_name -> writ.v1.Pin
+	0,  // 9: writ.v1.Redact.target:type_name -> writ.v1.Target
+	4,  // 10: writ.v1.Redact.edits:type_name -> writ.v1.Edit
+	1,  // 11: writ.v1.Edit.method:type_name -> writ.v1.Method
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_obligation_proto_init() }
@@ -930,6 +1042,7 @@ func file_writ_v1_obligation_proto_init() {
 		(*Obligation_StepUp)(nil),
 		(*Obligation_Watermark)(nil),
 		(*Obligation_Delay)(nil),
+		(*Obligation_Pin)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -937,7 +1050,7 @@ func file_writ_v1_obligation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_obligation_proto_rawDesc), len(file_writ_v1_obligation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

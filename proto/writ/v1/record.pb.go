@@ -25,6 +25,136 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// UrlKind says how a URL was come by.
+type UrlKind int32
+
+const (
+	// Never sent.
+	UrlKind_URL_KIND_UNSPECIFIED UrlKind = 0
+	// An argument is it.
+	UrlKind_URL_KIND_STATED UrlKind = 1
+	// An argument that stands where URLs do is a host, or a URL without its scheme.
+	UrlKind_URL_KIND_GUESSED UrlKind = 2
+	// It is within another.
+	UrlKind_URL_KIND_NESTED UrlKind = 3
+	// The destination of a connection.
+	UrlKind_URL_KIND_REACHED UrlKind = 4
+	// Where a connection was redirected from.
+	UrlKind_URL_KIND_ORIGIN UrlKind = 5
+)
+
+// Enum value maps for UrlKind.
+var (
+	UrlKind_name = map[int32]string{
+		0: "URL_KIND_UNSPECIFIED",
+		1: "URL_KIND_STATED",
+		2: "URL_KIND_GUESSED",
+		3: "URL_KIND_NESTED",
+		4: "URL_KIND_REACHED",
+		5: "URL_KIND_ORIGIN",
+	}
+	UrlKind_value = map[string]int32{
+		"URL_KIND_UNSPECIFIED": 0,
+		"URL_KIND_STATED":      1,
+		"URL_KIND_GUESSED":     2,
+		"URL_KIND_NESTED":      3,
+		"URL_KIND_REACHED":     4,
+		"URL_KIND_ORIGIN":      5,
+	}
+)
+
+func (x UrlKind) Enum() *UrlKind {
+	p := new(UrlKind)
+	*p = x
+	return p
+}
+
+func (x UrlKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UrlKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (UrlKind) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x UrlKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UrlKind.Descriptor instead.
+func (UrlKind) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
+// UrlProblem says why a URL is refused whatever the rules say.
+type UrlProblem int32
+
+const (
+	// It is not.
+	UrlProblem_URL_PROBLEM_UNSPECIFIED UrlProblem = 0
+	// Nobody can read it.
+	UrlProblem_URL_PROBLEM_MALFORMED UrlProblem = 1
+	// Programs read it differently.
+	UrlProblem_URL_PROBLEM_AMBIGUOUS UrlProblem = 2
+	// It holds a user's name or password.
+	UrlProblem_URL_PROBLEM_USERINFO UrlProblem = 3
+	// Its host is written to look like another.
+	UrlProblem_URL_PROBLEM_CONFUSABLE UrlProblem = 4
+	// It is too long.
+	UrlProblem_URL_PROBLEM_TOO_LONG UrlProblem = 5
+)
+
+// Enum value maps for UrlProblem.
+var (
+	UrlProblem_name = map[int32]string{
+		0: "URL_PROBLEM_UNSPECIFIED",
+		1: "URL_PROBLEM_MALFORMED",
+		2: "URL_PROBLEM_AMBIGUOUS",
+		3: "URL_PROBLEM_USERINFO",
+		4: "URL_PROBLEM_CONFUSABLE",
+		5: "URL_PROBLEM_TOO_LONG",
+	}
+	UrlProblem_value = map[string]int32{
+		"URL_PROBLEM_UNSPECIFIED": 0,
+		"URL_PROBLEM_MALFORMED":   1,
+		"URL_PROBLEM_AMBIGUOUS":   2,
+		"URL_PROBLEM_USERINFO":    3,
+		"URL_PROBLEM_CONFUSABLE":  4,
+		"URL_PROBLEM_TOO_LONG":    5,
+	}
+)
+
+func (x UrlProblem) Enum() *UrlProblem {
+	p := new(UrlProblem)
+	*p = x
+	return p
+}
+
+func (x UrlProblem) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UrlProblem) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (UrlProblem) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x UrlProblem) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UrlProblem.Descriptor instead.
+func (UrlProblem) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // Disclosure says what a record keeps of a request's documents.
 type Disclosure int32
 
@@ -62,11 +192,11 @@ func (x Disclosure) String() string {
 }
 
 func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (Disclosure) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[0]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x Disclosure) Number() protoreflect.EnumNumber {
@@ -75,7 +205,7 @@ func (x Disclosure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disclosure.Descriptor instead.
 func (Disclosure) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // TicketState is where a ticket stands.
@@ -131,11 +261,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -144,7 +274,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // ActorProof is what proves who acts.
@@ -188,11 +318,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -201,7 +331,7 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // NoteOp is what is done to a counter of a session.
@@ -253,11 +383,11 @@ func (x NoteOp) String() string {
 }
 
 func (NoteOp) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (NoteOp) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x NoteOp) Number() protoreflect.EnumNumber {
@@ -266,7 +396,7 @@ func (x NoteOp) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoteOp.Descriptor instead.
 func (NoteOp) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // TicketAction is the kind of a change of a ticket.
@@ -318,11 +448,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -331,7 +461,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -383,11 +513,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -396,7 +526,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // NoticeKind is what was noticed.
@@ -462,11 +592,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -475,7 +605,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // ChangeAction is the kind of a change.
@@ -520,11 +650,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[9]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -533,7 +663,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -573,11 +703,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[10].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[8]
+	return &file_writ_v1_record_proto_enumTypes[10]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -586,7 +716,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -1054,7 +1184,11 @@ type DecisionEvent struct {
 	Inspection *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
 	// What was seen of the session, and what it was given. Absent: nothing, or the
 	// record is older than this field.
-	Session       *SessionFacts `protobuf:"bytes,39,opt,name=session,proto3" json:"session,omitempty"`
+	Session *SessionFacts `protobuf:"bytes,39,opt,name=session,proto3" json:"session,omitempty"`
+	// CALL and whatever has a destination: where it leads. A RESULT's arguments lead
+	// where its call's do. Absent: the request leads nowhere, or the record is older than
+	// this field.
+	Egress        *EgressFacts `protobuf:"bytes,40,opt,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1299,6 +1433,13 @@ func (x *DecisionEvent) GetSession() *SessionFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetEgress() *EgressFacts {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
+}
+
 // SessionFacts is what a decision saw of its request's session, as far as policies
 // look at it, and the labels that it gives the session. Those of a denial are not
 // given.
@@ -1438,6 +1579,194 @@ func (x *ChainFacts) GetValue() int64 {
 	return 0
 }
 
+// EgressFacts is where a request leads: schemes, hosts and ports, and never a user's
+// name, a path or a query.
+type EgressFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifies what looks for URLs in the arguments, 32 bytes; empty: there are no
+	// arguments that were looked into.
+	FinderDigest []byte `protobuf:"bytes,1,opt,name=finder_digest,json=finderDigest,proto3" json:"finder_digest,omitempty"`
+	// The URLs of the arguments, or without any those within the destination's, each
+	// kind once, in order.
+	Urls []*UrlFacts `protobuf:"bytes,2,rep,name=urls,proto3" json:"urls,omitempty"`
+	// There were more than are looked at, which is refused.
+	Cut bool `protobuf:"varint,3,opt,name=cut,proto3" json:"cut,omitempty"`
+	// There were more than are here, or some that a record does not hold.
+	Withheld bool `protobuf:"varint,4,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	// The destination of the connection. Absent: there is none.
+	To *UrlFacts `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	// Where it was redirected from, as a URL. Absent: it was not, or the destination
+	// names a decision.
+	From          *UrlFacts `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EgressFacts) Reset() {
+	*x = EgressFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EgressFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EgressFacts) ProtoMessage() {}
+
+func (x *EgressFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EgressFacts.ProtoReflect.Descriptor instead.
+func (*EgressFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EgressFacts) GetFinderDigest() []byte {
+	if x != nil {
+		return x.FinderDigest
+	}
+	return nil
+}
+
+func (x *EgressFacts) GetUrls() []*UrlFacts {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+func (x *EgressFacts) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *EgressFacts) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
+}
+
+func (x *EgressFacts) GetTo() *UrlFacts {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *EgressFacts) GetFrom() *UrlFacts {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+// UrlFacts is where one URL leads.
+type UrlFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it was come by.
+	Kind UrlKind `protobuf:"varint,1,opt,name=kind,proto3,enum=writ.v1.UrlKind" json:"kind,omitempty"`
+	// The scheme; empty: not known.
+	Scheme string `protobuf:"bytes,2,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	// The host, a name in ASCII or an address; empty: its scheme has none, or it cannot be
+	// read.
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// The port; 0: not known.
+	Port uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	// What is wrong with it.
+	Problem UrlProblem `protobuf:"varint,5,opt,name=problem,proto3,enum=writ.v1.UrlProblem" json:"problem,omitempty"`
+	// What the host is for, where it is an address that is not public, for example
+	// "private".
+	Class         string `protobuf:"bytes,6,opt,name=class,proto3" json:"class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UrlFacts) Reset() {
+	*x = UrlFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UrlFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UrlFacts) ProtoMessage() {}
+
+func (x *UrlFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UrlFacts.ProtoReflect.Descriptor instead.
+func (*UrlFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UrlFacts) GetKind() UrlKind {
+	if x != nil {
+		return x.Kind
+	}
+	return UrlKind_URL_KIND_UNSPECIFIED
+}
+
+func (x *UrlFacts) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *UrlFacts) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *UrlFacts) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *UrlFacts) GetProblem() UrlProblem {
+	if x != nil {
+		return x.Problem
+	}
+	return UrlProblem_URL_PROBLEM_UNSPECIFIED
+}
+
+func (x *UrlFacts) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
 // InspectionFacts is what was found in the arguments of a CALL, or in the content of
 // a PROMPT or RESULT: never a value, nor where it stood.
 type InspectionFacts struct {
@@ -1458,7 +1787,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1799,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1812,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -1536,7 +1865,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1877,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1890,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -1598,7 +1927,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1939,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1952,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -1659,7 +1988,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +2000,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +2013,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -1737,7 +2066,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +2078,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +2091,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -1895,7 +2224,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2236,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2249,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -2078,7 +2407,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2419,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2432,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -2144,7 +2473,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2485,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2498,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -2215,7 +2544,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2556,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +2569,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -2286,7 +2615,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2627,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2640,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2375,7 +2704,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2716,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2729,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2493,7 +2822,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2834,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2847,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2619,7 +2948,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2960,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2973,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -2696,7 +3025,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3037,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3050,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -2832,7 +3161,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2844,7 +3173,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2857,7 +3186,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -3016,7 +3345,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3357,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3370,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Charge) GetBudget() string {
@@ -3125,7 +3454,7 @@ type NoteFacts struct {
 
 func (x *NoteFacts) Reset() {
 	*x = NoteFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3466,7 @@ func (x *NoteFacts) String() string {
 func (*NoteFacts) ProtoMessage() {}
 
 func (x *NoteFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3479,7 @@ func (x *NoteFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteFacts.ProtoReflect.Descriptor instead.
 func (*NoteFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NoteFacts) GetCounter() string {
@@ -3228,7 +3557,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3569,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3253,7 +3582,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Pace) GetBudget() string {
@@ -3311,7 +3640,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3652,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3665,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -3407,7 +3736,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3419,7 +3748,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3432,7 +3761,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -3511,7 +3840,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +3852,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +3865,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -3600,7 +3929,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3612,7 +3941,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3625,7 +3954,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -3722,7 +4051,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +4063,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +4076,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -3874,7 +4203,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4215,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4228,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -4011,7 +4340,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4023,7 +4352,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4036,7 +4365,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -4138,7 +4467,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[30]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4150,7 +4479,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[30]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4163,7 +4492,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LockFacts) GetId() string {
@@ -4265,7 +4594,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[31]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4277,7 +4606,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[31]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,7 +4619,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -4378,7 +4707,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[32]
+	mi := &file_writ_v1_record_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4390,7 +4719,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[32]
+	mi := &file_writ_v1_record_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4403,7 +4732,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -4475,7 +4804,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[33]
+	mi := &file_writ_v1_record_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4487,7 +4816,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[33]
+	mi := &file_writ_v1_record_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4500,7 +4829,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -4561,7 +4890,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"admittedBy\x12=\n" +
 	"\rbundle_digest\x18\t \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12.\n" +
 	"\x04note\x18\n" +
-	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xcf\v\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xfd\v\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -4603,7 +4932,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
 	"inspection\x12/\n" +
-	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\"\xc5\x01\n" +
+	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\x12,\n" +
+	"\x06egress\x18( \x01(\v2\x14.writ.v1.EgressFactsR\x06egress\"\xc5\x01\n" +
 	"\fSessionFacts\x12\x1f\n" +
 	"\vlabels_seen\x18\x01 \x01(\bR\n" +
 	"labelsSeen\x12 \n" +
@@ -4615,7 +4945,21 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"ChainFacts\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04name\x12\x1d\n" +
-	"\x05value\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05value\"\xd9\x01\n" +
+	"\x05value\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05value\"\xe5\x01\n" +
+	"\vEgressFacts\x12,\n" +
+	"\rfinder_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02\x18 R\ffinderDigest\x120\n" +
+	"\x04urls\x18\x02 \x03(\v2\x11.writ.v1.UrlFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x04urls\x12\x10\n" +
+	"\x03cut\x18\x03 \x01(\bR\x03cut\x12\x1a\n" +
+	"\bwithheld\x18\x04 \x01(\bR\bwithheld\x12!\n" +
+	"\x02to\x18\x05 \x01(\v2\x11.writ.v1.UrlFactsR\x02to\x12%\n" +
+	"\x04from\x18\x06 \x01(\v2\x11.writ.v1.UrlFactsR\x04from\"\xf0\x01\n" +
+	"\bUrlFacts\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x10.writ.v1.UrlKindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12\x1f\n" +
+	"\x06scheme\x18\x02 \x01(\tB\a\xbaH\x04r\x02(AR\x06scheme\x12\x1c\n" +
+	"\x04host\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\xfd\x01R\x04host\x12\x1d\n" +
+	"\x04port\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x04port\x127\n" +
+	"\aproblem\x18\x05 \x01(\x0e2\x13.writ.v1.UrlProblemB\b\xbaH\x05\x82\x01\x02\x10\x01R\aproblem\x12\x1d\n" +
+	"\x05class\x18\x06 \x01(\tB\a\xbaH\x04r\x02( R\x05class\"\xd9\x01\n" +
 	"\x0fInspectionFacts\x122\n" +
 	"\x10detectors_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x0fdetectorsDigest\x124\n" +
 	"\x05found\x18\x02 \x03(\v2\x13.writ.v1.FoundFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05found\x120\n" +
@@ -4910,7 +5254,22 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
 	"\tBundleRef\x12-\n" +
 	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
-	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*Y\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*\x8e\x01\n" +
+	"\aUrlKind\x12\x18\n" +
+	"\x14URL_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fURL_KIND_STATED\x10\x01\x12\x14\n" +
+	"\x10URL_KIND_GUESSED\x10\x02\x12\x13\n" +
+	"\x0fURL_KIND_NESTED\x10\x03\x12\x14\n" +
+	"\x10URL_KIND_REACHED\x10\x04\x12\x13\n" +
+	"\x0fURL_KIND_ORIGIN\x10\x05*\xaf\x01\n" +
+	"\n" +
+	"UrlProblem\x12\x1b\n" +
+	"\x17URL_PROBLEM_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15URL_PROBLEM_MALFORMED\x10\x01\x12\x19\n" +
+	"\x15URL_PROBLEM_AMBIGUOUS\x10\x02\x12\x18\n" +
+	"\x14URL_PROBLEM_USERINFO\x10\x03\x12\x1a\n" +
+	"\x16URL_PROBLEM_CONFUSABLE\x10\x04\x12\x18\n" +
+	"\x14URL_PROBLEM_TOO_LONG\x10\x05*Y\n" +
 	"\n" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -4985,164 +5344,174 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_writ_v1_record_proto_goTypes = []any{
-	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(TicketState)(0),              // 1: writ.v1.TicketState
-	(ActorProof)(0),               // 2: writ.v1.ActorProof
-	(NoteOp)(0),                   // 3: writ.v1.NoteOp
-	(TicketAction)(0),             // 4: writ.v1.TicketAction
-	(LockEffect)(0),               // 5: writ.v1.LockEffect
-	(NoticeKind)(0),               // 6: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 7: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 8: writ.v1.RolloutMode
-	(*Record)(nil),                // 9: writ.v1.Record
-	(*SessionEvent)(nil),          // 10: writ.v1.SessionEvent
-	(*DecisionEvent)(nil),         // 11: writ.v1.DecisionEvent
-	(*SessionFacts)(nil),          // 12: writ.v1.SessionFacts
-	(*ChainFacts)(nil),            // 13: writ.v1.ChainFacts
-	(*InspectionFacts)(nil),       // 14: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 15: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 16: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 17: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 18: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 19: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 20: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 21: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 22: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 23: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 24: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 25: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 26: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 27: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 28: writ.v1.EffectFacts
-	(*Charge)(nil),                // 29: writ.v1.Charge
-	(*NoteFacts)(nil),             // 30: writ.v1.NoteFacts
-	(*Pace)(nil),                  // 31: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 32: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 33: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 34: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 35: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 36: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 37: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 38: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 39: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 40: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 41: writ.v1.Rollout
-	(*BundleRef)(nil),             // 42: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
-	(Phase)(0),                    // 44: writ.v1.Phase
-	(*Tool)(nil),                  // 45: writ.v1.Tool
-	(*Destination)(nil),           // 46: writ.v1.Destination
-	(*Cost)(nil),                  // 47: writ.v1.Cost
-	(*TraceContext)(nil),          // 48: writ.v1.TraceContext
-	(*Finding)(nil),               // 49: writ.v1.Finding
-	(*DecideResponse)(nil),        // 50: writ.v1.DecideResponse
-	(*Redact)(nil),                // 51: writ.v1.Redact
-	(Effect)(0),                   // 52: writ.v1.Effect
-	(*Reason)(nil),                // 53: writ.v1.Reason
-	(*Obligation)(nil),            // 54: writ.v1.Obligation
-	(Outcome)(0),                  // 55: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 56: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 57: writ.v1.SettleResponse
+	(UrlKind)(0),                  // 0: writ.v1.UrlKind
+	(UrlProblem)(0),               // 1: writ.v1.UrlProblem
+	(Disclosure)(0),               // 2: writ.v1.Disclosure
+	(TicketState)(0),              // 3: writ.v1.TicketState
+	(ActorProof)(0),               // 4: writ.v1.ActorProof
+	(NoteOp)(0),                   // 5: writ.v1.NoteOp
+	(TicketAction)(0),             // 6: writ.v1.TicketAction
+	(LockEffect)(0),               // 7: writ.v1.LockEffect
+	(NoticeKind)(0),               // 8: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 9: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 10: writ.v1.RolloutMode
+	(*Record)(nil),                // 11: writ.v1.Record
+	(*SessionEvent)(nil),          // 12: writ.v1.SessionEvent
+	(*DecisionEvent)(nil),         // 13: writ.v1.DecisionEvent
+	(*SessionFacts)(nil),          // 14: writ.v1.SessionFacts
+	(*ChainFacts)(nil),            // 15: writ.v1.ChainFacts
+	(*EgressFacts)(nil),           // 16: writ.v1.EgressFacts
+	(*UrlFacts)(nil),              // 17: writ.v1.UrlFacts
+	(*InspectionFacts)(nil),       // 18: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 19: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 20: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 21: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 22: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 23: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 24: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 25: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 26: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 27: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 28: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 29: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 30: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 31: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 32: writ.v1.EffectFacts
+	(*Charge)(nil),                // 33: writ.v1.Charge
+	(*NoteFacts)(nil),             // 34: writ.v1.NoteFacts
+	(*Pace)(nil),                  // 35: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 36: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 37: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 38: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 39: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 40: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 41: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 42: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 43: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 44: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 45: writ.v1.Rollout
+	(*BundleRef)(nil),             // 46: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(Phase)(0),                    // 48: writ.v1.Phase
+	(*Tool)(nil),                  // 49: writ.v1.Tool
+	(*Destination)(nil),           // 50: writ.v1.Destination
+	(*Cost)(nil),                  // 51: writ.v1.Cost
+	(*TraceContext)(nil),          // 52: writ.v1.TraceContext
+	(*Finding)(nil),               // 53: writ.v1.Finding
+	(*DecideResponse)(nil),        // 54: writ.v1.DecideResponse
+	(*Redact)(nil),                // 55: writ.v1.Redact
+	(Effect)(0),                   // 56: writ.v1.Effect
+	(*Reason)(nil),                // 57: writ.v1.Reason
+	(*Obligation)(nil),            // 58: writ.v1.Obligation
+	(Outcome)(0),                  // 59: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 60: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 61: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	43, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	11, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	33, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	34, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	40, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	35, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	25, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	36, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	38, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	10, // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
-	30, // 10: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
-	24, // 11: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	44, // 12: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	45, // 13: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	45, // 14: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	46, // 15: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	47, // 16: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	48, // 17: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	49, // 18: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	50, // 19: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	28, // 20: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	23, // 21: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	17, // 22: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	17, // 23: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	17, // 24: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 25: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	18, // 26: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	14, // 27: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	12, // 28: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
-	13, // 29: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
-	15, // 30: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	16, // 31: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	19, // 32: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	20, // 33: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	21, // 34: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	22, // 35: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	51, // 36: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	39, // 37: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	37, // 38: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	45, // 39: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	43, // 40: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	43, // 41: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 42: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	43, // 43: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	52, // 44: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	53, // 45: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	54, // 46: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	43, // 47: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 48: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	24, // 49: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	26, // 50: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	27, // 51: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	53, // 52: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	43, // 53: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	43, // 54: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	43, // 55: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	43, // 56: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	29, // 57: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	31, // 58: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	32, // 59: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	32, // 60: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	30, // 61: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
-	43, // 62: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	43, // 63: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	43, // 64: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
-	3,  // 65: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
-	55, // 66: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	47, // 67: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	56, // 68: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	57, // 69: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	28, // 70: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	37, // 71: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	7,  // 72: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	41, // 73: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	39, // 74: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	39, // 75: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	37, // 76: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	37, // 77: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	39, // 78: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	37, // 79: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	43, // 80: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	4,  // 81: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	26, // 82: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	19, // 83: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	5,  // 84: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	43, // 85: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	6,  // 86: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	42, // 87: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	42, // 88: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	8,  // 89: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	90, // [90:90] is the sub-list for method output_type
-	90, // [90:90] is the sub-list for method input_type
-	90, // [90:90] is the sub-list for extension type_name
-	90, // [90:90] is the sub-list for extension extendee
-	0,  // [0:90] is the sub-list for field type_name
+	47, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	13, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	37, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	38, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	44, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	39, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	29, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	40, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	42, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	12, // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
+	34, // 10: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
+	28, // 11: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	48, // 12: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	49, // 13: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	49, // 14: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	50, // 15: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	51, // 16: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	52, // 17: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	53, // 18: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	54, // 19: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	32, // 20: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	27, // 21: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	21, // 22: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	21, // 23: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	21, // 24: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	2,  // 25: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	22, // 26: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	18, // 27: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	14, // 28: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
+	16, // 29: writ.v1.DecisionEvent.egress:type_name -> writ.v1.EgressFacts
+	15, // 30: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
+	17, // 31: writ.v1.EgressFacts.urls:type_name -> writ.v1.UrlFacts
+	17, // 32: writ.v1.EgressFacts.to:type_name -> writ.v1.UrlFacts
+	17, // 33: writ.v1.EgressFacts.from:type_name -> writ.v1.UrlFacts
+	0,  // 34: writ.v1.UrlFacts.kind:type_name -> writ.v1.UrlKind
+	1,  // 35: writ.v1.UrlFacts.problem:type_name -> writ.v1.UrlProblem
+	19, // 36: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	20, // 37: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	23, // 38: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	24, // 39: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	25, // 40: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	26, // 41: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	55, // 42: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	43, // 43: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	41, // 44: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	49, // 45: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	47, // 46: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	47, // 47: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	3,  // 48: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	47, // 49: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	56, // 50: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	57, // 51: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	58, // 52: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	47, // 53: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	4,  // 54: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	28, // 55: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	30, // 56: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	31, // 57: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	57, // 58: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	47, // 59: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	47, // 60: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	47, // 61: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	47, // 62: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	33, // 63: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	35, // 64: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	36, // 65: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	36, // 66: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	34, // 67: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
+	47, // 68: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	47, // 69: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	47, // 70: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
+	5,  // 71: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
+	59, // 72: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	51, // 73: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	60, // 74: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	61, // 75: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	32, // 76: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	41, // 77: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	9,  // 78: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	45, // 79: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	43, // 80: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	43, // 81: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	41, // 82: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	41, // 83: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	43, // 84: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	41, // 85: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	47, // 86: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	6,  // 87: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	30, // 88: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	23, // 89: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	7,  // 90: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	47, // 91: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	8,  // 92: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	46, // 93: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	46, // 94: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	10, // 95: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	96, // [96:96] is the sub-list for method output_type
+	96, // [96:96] is the sub-list for method input_type
+	96, // [96:96] is the sub-list for extension type_name
+	96, // [96:96] is the sub-list for extension extendee
+	0,  // [0:96] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -5163,7 +5532,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Ticket)(nil),
 		(*Record_Session)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[19].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[21].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -5177,8 +5546,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   34,
+			NumEnums:      11,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -140,7 +140,10 @@ func TestRoute(t *testing.T) {
 			var got *decision.Route
 			if len(f.Obligations) > 0 {
 				route := f.Obligations[0].Duty.(decision.Route)
-				got = &route
+				if route.Why == "" || !strings.Contains(f.Reasons[0].Text, route.Why) {
+					t.Errorf("it goes elsewhere because %q, for %q", route.Why, f.Reasons[0].Text)
+				}
+				route.Why, got = "", &route
 			}
 			if diff := cmp.Diff(test.route, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

@@ -10,7 +10,7 @@ import (
 )
 
 // All is every stage in order. Facts flow forward: the content stage finds what
-// policies see of what a request carries, the ticket stage finds the
+// policies see of what a request carries, the egress stage where it leads, the ticket stage finds the
 // ticket that the policy stage shows to the policies, the policy stage finds
 // the constraints that the route stage meets, and comply sees every obligation.
 var All = decision.Pipeline{
@@ -20,6 +20,7 @@ var All = decision.Pipeline{
 	{Name: "tool", Judge: Tool},
 	{Name: "call", Judge: Call},
 	{Name: "content", Judge: Content},
+	{Name: "egress", Judge: Egress},
 	{Name: "session", Judge: Session},
 	{Name: "ticket", Judge: Ticket},
 	{Name: "policy", Judge: Policy},

@@ -29,8 +29,8 @@ func TestUndetermined(t *testing.T) {
 	}{
 		{"nothing is withheld", permit, func(*decision.Request) {}, false, nil},
 		{"the policies cannot tell", open, func(*decision.Request) {}, true, []string{"arguments /path"}},
-		{"the schema cannot tell", permit, func(r *decision.Request) { r.Arguments = partial }, true, []string{"arguments: whether they fit the schema"}},
-		{"a drift beside it", open, func(r *decision.Request) { r.Arguments, r.Tool.Digest = partial, "d2" }, false, []string{"arguments /path"}},
+		{"the schema cannot tell", permit, func(r *decision.Request) { r.Arguments = partial }, true, []string{"arguments: whether they fit the schema", "arguments: the URLs in them"}},
+		{"a drift beside it", open, func(r *decision.Request) { r.Arguments, r.Tool.Digest = partial, "d2" }, false, []string{"arguments: the URLs in them", "arguments /path"}},
 		{"a purpose beside it", open, func(r *decision.Request) { r.Purpose = "other" }, false, []string{"arguments /path"}},
 		{"a forbid for certain", decision.Ruling{Permits: permit.Permits, Forbids: []decision.Match{{Policy: "f"}}, Withheld: []string{"x"}},
 			func(*decision.Request) {}, false, nil},

@@ -18,7 +18,8 @@
 //	"tools/call"       {"type": "tool", "id": "server/name", "properties": {"definition_digest"}};
 //	                   or, as COAZ-MCP writes it, "id": name, with "server" in the properties
 //	"tools/result"     as "tools/call"; "result", "prompt" and "connect" are Writ's own
-//	"prompt"           {"type": "destination", "id": host, "properties": {"vendor", "region"}}
+//	"prompt"           {"type": "destination", "id": host, "properties": {"vendor", "region", "url",
+//	                    "scheme", "port", "method", "addresses", "redirected_from"}}
 //	"connect"          as "prompt"
 //	context            purpose, session_id, plan_depth, tenant, ticket_id, call_decision_id,
 //	                   arguments: the tool's arguments, passed on byte for byte,

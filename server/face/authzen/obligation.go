@@ -28,6 +28,7 @@ var types = []struct{ native, authzen string }{
 	{"step_up", typeStepUp},
 	{"watermark", typeCustom},
 	{"delay", typeCustom},
+	{"pin", typeCustom},
 }
 
 // supported are the native types that a caller can meet, in the order above. nil
@@ -77,7 +78,13 @@ type (
 	}
 	route struct {
 		custom
-		Destination destination `json:"destination"`
+		Destination endpoint `json:"destination"`
+		Reason      string   `json:"reason,omitzero"`
+	}
+	endpoint struct {
+		Host   string `json:"host"`
+		Vendor string `json:"vendor"`
+		Region string `json:"region"`
 	}
 	filterTools struct {
 		custom
@@ -94,6 +101,13 @@ type (
 	delay struct {
 		custom
 		Millis int64 `json:"millis"`
+	}
+	pin struct {
+		custom
+		Host      string   `json:"host"`
+		Addresses []string `json:"addresses,omitempty"`
+		Refused   []string `json:"refused"`
+		Permitted []string `json:"permitted,omitempty"`
 	}
 )
 
@@ -114,7 +128,7 @@ func translateObligation(o *writv1.Obligation) (obligation, error) {
 		out.Properties = r
 	case *writv1.Obligation_Route:
 		r := p.Route
-		out.Properties = route{custom{vendor, "route"}, destination{r.GetHost(), r.GetVendor(), r.GetRegion()}}
+		out.Properties = route{custom{vendor, "route"}, endpoint{r.GetHost(), r.GetVendor(), r.GetRegion()}, r.GetReason()}
 	case *writv1.Obligation_FilterTools:
 		out.Properties = filterTools{custom{vendor, "filter_tools"}, p.FilterTools.GetKeep()}
 	case *writv1.Obligation_LimitOutput:
@@ -123,6 +137,8 @@ func translateObligation(o *writv1.Obligation) (obligation, error) {
 		out.Properties = watermark{custom{vendor, "watermark"}, p.Watermark.GetText()}
 	case *writv1.Obligation_Delay:
 		out.Properties = delay{custom{vendor, "delay"}, p.Delay.GetMillis()}
+	case *writv1.Obligation_Pin:
+		out.Properties = pin{custom{vendor, "pin"}, p.Pin.GetHost(), p.Pin.GetAddresses(), p.Pin.GetRefused(), p.Pin.GetPermitted()}
 	default:
 		return obligation{}, internal()
 	}

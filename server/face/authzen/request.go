@@ -85,9 +85,8 @@ type resource struct {
 }
 
 type destination struct {
-	Host   string `json:"host"`
-	Vendor string `json:"vendor"`
-	Region string `json:"region"`
+	Host string `json:"host"`
+	destinationProperties
 }
 
 type trace struct {
@@ -102,8 +101,14 @@ type (
 		DefinitionDigest string  `json:"definition_digest"`
 	}
 	destinationProperties struct {
-		Vendor string `json:"vendor"`
-		Region string `json:"region"`
+		Vendor         string   `json:"vendor"`
+		Region         string   `json:"region"`
+		URL            string   `json:"url"`
+		Scheme         string   `json:"scheme"`
+		Port           uint32   `json:"port"`
+		Method         string   `json:"method"`
+		Addresses      []string `json:"addresses"`
+		RedirectedFrom string   `json:"redirected_from"`
 	}
 )
 

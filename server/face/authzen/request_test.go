@@ -12,7 +12,7 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 )
 
-var everything = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay"}
+var everything = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay", "pin"}
 
 // question is the request that call asks, with something more.
 func question(change func(*writv1.DecideRequest)) *writv1.DecideRequest {
@@ -87,7 +87,7 @@ func goodCalls() []good {
 			q.SupportedObligations = []string{"notify", "step_up"}
 		}),
 		with("custom obligations", `"supported_obligations":["custom","custom"]`, func(q r) {
-			q.SupportedObligations = []string{"redact", "route", "filter_tools", "limit_output", "watermark", "delay"}
+			q.SupportedObligations = []string{"redact", "route", "filter_tools", "limit_output", "watermark", "delay", "pin"}
 		}),
 		with("obligations that are not advertised", `"supported_obligations":["redact","session_termination","STEP-UP",""]`, func(q r) {
 			q.SupportedObligations = nil
@@ -133,6 +133,10 @@ func goodOthers() []good {
 			want: other(writv1.Phase_PHASE_PROMPT, func(q r) {
 				q.Destination = &writv1.Destination{Vendor: "acme", Region: "eu"}
 				q.Content = &writv1.Content{MediaType: "text/plain", Data: []byte("café\n")}
+			})},
+		{name: "connection with all that is said of it", body: ask("connect", `{"type":"destination","id":"h","properties":{"url":"https://h:8443/a","scheme":"https","port":8443,"method":"GET","addresses":["8.8.8.8"],"redirected_from":"`+sentID+`"}}`, ""),
+			want: other(writv1.Phase_PHASE_CONNECT, func(q r) {
+				q.Destination = &writv1.Destination{Host: "h", Url: "https://h:8443/a", Scheme: "https", Port: 8443, Method: "GET", Addresses: []string{"8.8.8.8"}, RedirectedFrom: sentID}
 			})},
 		{name: "prompt with no text", body: ask("prompt", `{"type":"destination","id":"h"}`, `,"content":{"media_type":"text/plain","data":""}`),
 			want: other(writv1.Phase_PHASE_PROMPT, func(q r) {

@@ -56,26 +56,28 @@ func obligations() []*writv1.Obligation {
 		{Id: "redact-1", Type: "redact", PolicyId: "p", Params: &writv1.Obligation_Redact{Redact: &writv1.Redact{
 			Target: writv1.Target_TARGET_CONTENT, Edits: []*writv1.Edit{{Pointer: "/a/0", Method: writv1.Method_METHOD_REMOVE}},
 		}}},
-		{Id: "route-1", Type: "route", Params: &writv1.Obligation_Route{Route: &writv1.Route{Vendor: "acme", Region: "eu", Host: "eu.acme.example"}}},
+		{Id: "route-1", Type: "route", Params: &writv1.Obligation_Route{Route: &writv1.Route{Vendor: "acme", Region: "eu", Host: "eu.acme.example", Reason: "because"}}},
 		{Id: "filter_tools-1", Type: "filter_tools", Params: &writv1.Obligation_FilterTools{FilterTools: &writv1.FilterTools{Keep: []uint32{0, 2}}}},
 		{Id: "limit_output-1", Type: "limit_output", Params: &writv1.Obligation_LimitOutput{LimitOutput: &writv1.LimitOutput{MaxBytes: 4096}}},
 		{Id: "notify-1", Type: "notify", Params: &writv1.Obligation_Notify{Notify: &writv1.Notify{To: "oncall", Body: "<look>"}}},
 		{Id: "step_up-1", Type: "step_up", Params: &writv1.Obligation_StepUp{StepUp: &writv1.StepUp{AcrValue: "urn:loa:3"}}},
 		{Id: "watermark-1", Type: "watermark", Params: &writv1.Obligation_Watermark{Watermark: &writv1.Watermark{Text: "secret"}}},
 		{Id: "delay-1", Type: "delay", Params: &writv1.Obligation_Delay{Delay: &writv1.Delay{Millis: 250}}},
+		{Id: "pin-1", Type: "pin", Params: &writv1.Obligation_Pin{Pin: &writv1.Pin{Host: "h.example", Addresses: []string{"8.8.8.8"}, Refused: []string{"10.0.0.0/8"}, Permitted: []string{"10.1.0.0/16"}}}},
 	}
 }
 
 // goldenObligations are the obligations above, as the draft has them.
 var goldenObligations = []string{
 	`{"id":"redact-1","type":"custom","properties":{"vendor":"writ","action":"redact","target":"CONTENT","edits":[{"pointer":"/a/0","method":"REMOVE"}]},"policy_id":"p"}`,
-	`{"id":"route-1","type":"custom","properties":{"vendor":"writ","action":"route","destination":{"host":"eu.acme.example","vendor":"acme","region":"eu"}}}`,
+	`{"id":"route-1","type":"custom","properties":{"vendor":"writ","action":"route","destination":{"host":"eu.acme.example","vendor":"acme","region":"eu"},"reason":"because"}}`,
 	`{"id":"filter_tools-1","type":"custom","properties":{"vendor":"writ","action":"filter_tools","keep":[0,2]}}`,
 	`{"id":"limit_output-1","type":"custom","properties":{"vendor":"writ","action":"limit_output","max_bytes":4096}}`,
 	`{"id":"notify-1","type":"notification","properties":{"to":"oncall","body":"<look>"}}`,
 	`{"id":"step_up-1","type":"step-up","properties":{"acr_value":"urn:loa:3"}}`,
 	`{"id":"watermark-1","type":"custom","properties":{"vendor":"writ","action":"watermark","text":"secret"}}`,
 	`{"id":"delay-1","type":"custom","properties":{"vendor":"writ","action":"delay","millis":250}}`,
+	`{"id":"pin-1","type":"custom","properties":{"vendor":"writ","action":"pin","host":"h.example","addresses":["8.8.8.8"],"refused":["10.0.0.0/8"],"permitted":["10.1.0.0/16"]}}`,
 }
 
 func TestObligations(t *testing.T) {

@@ -110,7 +110,7 @@ func (e *evaluation) target(req *writv1.DecideRequest) error {
 	}
 	req.Phase = action.phase
 	if d := e.Context.Destination; d != nil {
-		req.Destination = &writv1.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region}
+		req.Destination = d.to(d.Host)
 	}
 	server := ""
 	var err error
@@ -126,7 +126,7 @@ func (e *evaluation) target(req *writv1.DecideRequest) error {
 		}
 		var p destinationProperties
 		err = e.properties(&p)
-		req.Destination = &writv1.Destination{Host: *e.Resource.ID, Vendor: p.Vendor, Region: p.Region}
+		req.Destination = p.to(*e.Resource.ID)
 	}
 	for _, t := range e.Context.Candidates {
 		candidate := &writv1.Tool{Server: server, Name: t.Name, DefinitionDigest: t.DefinitionDigest}
@@ -136,6 +136,12 @@ func (e *evaluation) target(req *writv1.DecideRequest) error {
 		req.Candidates = append(req.Candidates, candidate)
 	}
 	return err
+}
+
+// to is the destination at a host.
+func (p *destinationProperties) to(host string) *writv1.Destination {
+	return &writv1.Destination{Host: host, Vendor: p.Vendor, Region: p.Region, Url: p.URL, Scheme: p.Scheme, Port: p.Port, Method: p.Method,
+		Addresses: p.Addresses, RedirectedFrom: p.RedirectedFrom}
 }
 
 // tool is the resource of a call. A tool's name may hold a slash, a server's id

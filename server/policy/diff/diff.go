@@ -187,7 +187,7 @@ func compare(kind string, old, new items) []Datum {
 	return all
 }
 
-var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker", "label", "chain"}
+var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker", "label", "chain", "allow list", "residency"}
 
 // data are the bundle's things by kind, in the order of kinds.
 func data(b Bundle) []items {
@@ -204,7 +204,7 @@ func data(b Bundle) []items {
 		for _, e := range v.Endpoints {
 			endpoints = append(endpoints, e.Region+":"+e.Host)
 		}
-		all[2][id] = map[string]string{"endpoints": strings.Join(endpoints, " ")}
+		all[2][id] = map[string]string{"endpoints": strings.Join(endpoints, " "), "receives": strings.Join(v.Receives, " "), "contracts": contracts(v)}
 	}
 	for _, rule := range b.Budgets {
 		all[3][rule.ID] = budget(rule)
@@ -221,9 +221,10 @@ func data(b Bundle) []items {
 		all[8][b.Chains[i].ID] = chain(b, &b.Chains[i])
 	}
 	for name, t := range b.Tools {
-		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
+		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "), "urls": strings.Join(t.URLs.Places(), " "),
 			"resources": strings.Join(b.Set.Resources(name), " ")}
 	}
+	leads(b, all[0], all[9], all[10])
 	for uid, e := range b.Set.Entities() {
 		var parents []string
 		for parent := range e.Parents.All() {

@@ -92,17 +92,24 @@ policy billing-reads: removed  cedar/billing.cedar:3:1
   - );
 `},
 		{"data", [][3]string{{"budgets.yaml", "cap: 20\n", "cap: 30\n"}, {"purposes.yaml", "vendors: [example-ai]", "vendors: []"},
-			{"vendors.yaml", "region: eu, host: mail", "region: us, host: mail"}, {"tools.yaml", "read_graph: { classes: [read-only], labels: [] }", "read_graph: { classes: [read-only], labels: [financial], resources: [Payment] }"},
+			{"vendors.yaml", "{ region: eu, host: mail.example.org }", "{ region: us, host: mail.example.org }\n    - { region: eu, host: eu.mail.example.org }"}, {"vendors.yaml", "receives: [pii, financial]\n", "receives: [pii]\n"},
+			{"vendors.yaml", "until: 2027-06-30", "until: 2026-06-30"}, {"egress.yaml", "ports: [443, 80]", "ports: [443]"}, {"egress.yaml", "addresses: [10.20.0.0/24]", "addresses: [10.20.0.0/16]"}, {"egress.yaml", "regions: [eu]", "regions: [us]"}, {"tools.yaml", "everything:\n", "everything:\n  echo: { urls: [/message] }\n"}, {"tools.yaml", "read_graph: { classes: [read-only], labels: [] }", "read_graph: { classes: [read-only], labels: [financial], resources: [Payment] }"},
 			{"entities.json", `{ "uid": { "type": "Team", "id": "research" }, "attrs": {}, "parents": [] },`, `{ "uid": { "type": "Team", "id": "new" }, "attrs": {}, "parents": [] },`},
 			{"writ.yaml", "name: sample", "name: example"}, {"schema.cedarschema", "incident?: String", "incident?: Long"}, {"tools/memory.json", `"description": "Read the entire`, `"description": "Now read the entire`}},
-			`bundle writ.yaml: changed
+			`bundle egress.yaml: changed
+  ports: 443 80 → 443
+bundle writ.yaml: changed
   name: sample → example
 purpose billing: changed
   vendors: - example-ai
 vendor example-mail: changed
-  endpoints: eu:mail.example.org → us:mail.example.org
+  contracts: post (dpa, before 2027-07-01, regions [eu], labels []) → post (dpa, before 2026-07-01, regions [eu], labels [])
+  endpoints: eu:mail.example.org → us:mail.example.org eu:eu.mail.example.org
+  receives: pii financial → pii
 budget refunds-daily: changed
   cap: 20 → 30
+tool everything/echo: changed
+  urls: + /message
 tool memory/read_graph: changed
   definition: `},
 	} {
@@ -113,7 +120,7 @@ tool memory/read_graph: changed
 			}
 			got := d.Text()
 			if test.name == "data" {
-				for _, want := range []string{"  labels: + financial\n", "  resources: + Payment\n", `entity Team::"new": added`, `entity Team::"research": removed`, "schema.cedarschema: changed\n"} {
+				for _, want := range []string{"allow list ledger: changed\n  addresses: 10.20.0.0/24 → 10.20.0.0/16\n", "residency health-stays: changed\n  regions: eu → us\n", "  labels: + financial\n", "  resources: + Payment\n", `entity Team::"new": added`, `entity Team::"research": removed`, "schema.cedarschema: changed\n"} {
 					if !strings.Contains(got, want) {
 						t.Errorf("no %q in\n%s", want, got)
 					}

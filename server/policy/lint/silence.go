@@ -43,6 +43,9 @@ func (l *linter) readSilences() {
 	for id, codes := range l.src.PurposeLints {
 		l.silence("purpose "+id, l.place("purposes.yaml", id), codes)
 	}
+	for id, codes := range l.src.ListLints {
+		l.silence("allow list "+id, l.place(egressFile, "allow", id), codes)
+	}
 	for name, codes := range l.src.ToolLints {
 		l.silence("tool "+name.String(), l.place("tools.yaml", name.Server, name.Name), codes)
 	}

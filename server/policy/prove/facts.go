@@ -3,6 +3,7 @@ package prove
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/cedar-policy/cedar-go"
@@ -102,6 +103,11 @@ func (f *facts) counted() {
 		}
 		f.add(counted)
 	}
+	if _, connects := f.context["connection"]; connects {
+		port := access(access(theContext, "connection"), "port")
+		f.add(notNegative(port))
+		f.add(ast.NodeTypeLessThanOrEqual{BinaryNode: ast.BinaryNode{Left: port, Right: ast.NodeValue{Value: cedar.Long(math.MaxUint16)}}})
+	}
 	for _, name := range []cedar.String{"calls", "tokens", "micros"} {
 		f.add(notNegative(access(access(theContext, "cost"), name)))
 	}
@@ -160,6 +166,9 @@ func (f *facts) tool(scenes []*scene) {
 	}
 	if !f.scene.server.IsZero() {
 		f.add(equal(variable("resource"), ast.NodeValue{Value: f.scene.server}))
+	}
+	for _, name := range []cedar.String{"hosts", "schemes"} { // an empty one is none
+		f.add(not(contains(access(access(theContext, "urls"), name), str(""))))
 	}
 	f.add(implied(has(theContext, "destination"), stated(access(theContext, "destination"))))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Example is a request and what each bundle's policies say of it.
@@ -157,6 +158,21 @@ func (s *scene) query(in instance) (decision.Query, error) {
 		}
 		if found.value("uninspected") == cedar.True {
 			q.Inspection.Gaps = []detect.Gap{{}}
+		}
+	}
+	if urls := r.record("urls"); urls.of.Len() > 0 {
+		q.URLs = &egress.Facts{}
+		for _, host := range urls.texts("hosts") {
+			q.URLs.Found = append(q.URLs.Found, egress.Found{Kind: egress.Stated, Target: egress.Target{Host: host}})
+		}
+		for _, scheme := range urls.texts("schemes") {
+			q.URLs.Found = append(q.URLs.Found, egress.Found{Kind: egress.Stated, Target: egress.Target{Scheme: scheme}})
+		}
+	}
+	if c := r.record("connection"); c.of.Len() > 0 {
+		req.Connection = egress.Connection{Method: c.text("method"), To: egress.Found{Kind: egress.Reached, Target: egress.Target{Scheme: c.text("scheme"), Port: uint16(c.number("port"))}}}
+		if c.value("redirected") == cedar.True {
+			req.Connection.From.Kind = egress.Origin
 		}
 	}
 	if in.resource.Type != typeServer && in.resource.Type != typeDestination {

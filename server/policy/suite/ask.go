@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/egress"
 )
 
 // Who is an agent, as files write it.
@@ -44,14 +46,10 @@ type What struct {
 		ID         string `yaml:"id"`
 		Properties JSON   `yaml:"properties"`
 	} `yaml:"resource"`
-	Destination struct {
-		Host   string `yaml:"host"`
-		Vendor string `yaml:"vendor"`
-		Region string `yaml:"region"`
-	} `yaml:"destination"`
-	Tokens   int64  `yaml:"tokens"`
-	Micros   int64  `yaml:"micros"`
-	Currency string `yaml:"currency"`
+	Destination Destination `yaml:"destination"`
+	Tokens      int64       `yaml:"tokens"`
+	Micros      int64       `yaml:"micros"`
+	Currency    string      `yaml:"currency"`
 	// Depth is how many steps of the agent's plan this one lies below.
 	Depth int64 `yaml:"depth"`
 	// Context is what the caller adds, for context.extra.
@@ -59,6 +57,33 @@ type What struct {
 	// Supports are the obligations that the caller can meet; empty: all, ["-"]:
 	// none.
 	Supports []string `yaml:"supports"`
+}
+
+// Destination is where an action leads, as files write it.
+type Destination struct {
+	Host           string   `yaml:"host"`
+	Vendor         string   `yaml:"vendor"`
+	Region         string   `yaml:"region"`
+	URL            string   `yaml:"url"`
+	Scheme         string   `yaml:"scheme"`
+	Port           uint16   `yaml:"port"`
+	Method         string   `yaml:"method"`
+	Addresses      []string `yaml:"addresses"`
+	RedirectedFrom string   `yaml:"redirected_from"`
+}
+
+// none reports whether nothing is said of where it leads.
+func (d *Destination) none() bool { return d.Host+d.Vendor+d.Region+d.URL == "" }
+
+// into enters a destination into a request.
+func (d *Destination) into(r *decision.Request) {
+	if d.none() {
+		return
+	}
+	r.Destination = decision.Destination{Host: d.Host, Vendor: d.Vendor, Region: d.Region}
+	r.Connection = egress.Connect(egress.StatedConnection{URL: d.URL, Scheme: d.Scheme, Host: d.Host, Port: d.Port, Method: d.Method,
+		Addresses: d.Addresses, RedirectedFrom: d.RedirectedFrom})
+	r.Destination.Host = cmp.Or(d.Host, r.Connection.To.Host)
 }
 
 // Ask is one question, as files write it.
@@ -70,7 +95,7 @@ type Ask struct {
 }
 
 // supported are the obligations that there are.
-var supported = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay"}
+var supported = []string{"redact", "route", "filter_tools", "limit_output", "notify", "step_up", "watermark", "delay", "pin"}
 
 // Obligations are the types of obligation that the caller can meet.
 func (a *Ask) Obligations() []string {
@@ -111,9 +136,10 @@ func (a *Ask) Request(b *decision.Bundle, caller decision.Caller) (*decision.Req
 		Caller:    caller,
 		Principal: decision.Principal{Subject: a.Agent, OnBehalfOf: a.OnBehalfOf, Actors: a.Actors, Purposes: a.Carries, Tools: a.CarriesTools},
 		Phase:     phase, Session: a.Session, Depth: a.Depth, Purpose: a.Purpose, Ticket: a.Ticket,
-		Destination: decision.Destination(a.Destination), Supports: a.Obligations(),
-		Cost: decision.Cost{Calls: 1, Tokens: a.Tokens, Micros: a.Micros, Currency: a.Currency},
+		Supports: a.Obligations(),
+		Cost:     decision.Cost{Calls: 1, Tokens: a.Tokens, Micros: a.Micros, Currency: a.Currency},
 	}
+	a.Destination.into(r)
 	if len(a.Carries) == 0 {
 		r.Principal.Purposes = []string{a.Purpose}
 	}
@@ -148,7 +174,7 @@ func (a *Ask) check(phase decision.Phase) error {
 		return errors.New("the resource has no id")
 	case a.Micros > 0 != (a.Currency != ""):
 		return errors.New("micros and currency go together")
-	case (prompt || phase == decision.Connect) && a.Destination.Host+a.Destination.Vendor == "":
+	case (prompt || phase == decision.Connect) && a.Destination.Host+a.Destination.Vendor+a.Destination.URL == "":
 		return errors.New("a prompt and a connection have a destination")
 	}
 	return nil

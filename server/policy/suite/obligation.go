@@ -29,6 +29,9 @@ type obligation struct {
 	ACR      string   `yaml:"acr"`
 	Text     string   `yaml:"text"`
 	Millis   int64    `yaml:"millis"`
+	// Addresses and Permitted are those of a pin, besides its host.
+	Addresses []string `yaml:"addresses"`
+	Permitted []string `yaml:"permitted"`
 }
 
 func obligationOf(req *decision.Request, in decision.Obligation) obligation {
@@ -61,6 +64,8 @@ func obligationOf(req *decision.Request, in decision.Obligation) obligation {
 		o.ACR = duty.ACRValue
 	case decision.Watermark:
 		o.Text = duty.Text
+	case decision.Pin:
+		o.Host, o.Addresses, o.Permitted = duty.Host, duty.Addresses, duty.Permitted
 	case decision.Delay:
 		o.Millis = duty.For.Milliseconds()
 	}

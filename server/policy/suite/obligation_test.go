@@ -29,6 +29,8 @@ var duties = []struct {
 	{decision.StepUp{ACRValue: "a"}, obligation{ACR: "a"}},
 	{decision.Watermark{Text: "t"}, obligation{Text: "t"}},
 	{decision.Delay{For: 250 * time.Millisecond}, obligation{Millis: 250}},
+	{decision.Pin{Host: "h", Addresses: []string{"8.8.8.8"}, Refused: []string{"10.0.0.0/8"}, Permitted: []string{"10.1.0.0/16"}},
+		obligation{Host: "h", Addresses: []string{"8.8.8.8"}, Permitted: []string{"10.1.0.0/16"}}},
 }
 
 func TestObligationOf(t *testing.T) {
@@ -57,7 +59,7 @@ func TestObligationOf(t *testing.T) {
 // Every word that is given is looked at.
 func TestWithin(t *testing.T) {
 	whole := obligation{Type: "t", Policy: "p", Target: "a", Method: "m", Fields: []string{"f"}, Vendor: "v", Region: "r", Host: "h", Keep: []string{"k"},
-		MaxBytes: 1, To: "t", Body: "b", ACR: "a", Text: "x", Millis: 1}
+		MaxBytes: 1, To: "t", Body: "b", ACR: "a", Text: "x", Millis: 1, Addresses: []string{"a"}, Permitted: []string{"p"}}
 	v := reflect.ValueOf(&whole).Elem()
 	for i := range v.NumField() {
 		other := whole
