@@ -133,7 +133,9 @@ func readDocuments(req *decision.Request, in *writv1.DecideRequest) error {
 	if err != nil {
 		return fail(errJSON, fmt.Sprintf("content.data: %v", err))
 	}
-	req.Content.Document = d
+	if req.Content.Document = d; d == nil {
+		req.Content.Text = string(in.Content.Data)
+	}
 	return nil
 }
 

@@ -64,11 +64,17 @@ func nothing(*document.Document, []string, int) ([]byte, []string, bool) {
 	return nil, []string{""}, true
 }
 
-// redacted are the pointers into the arguments that redacting policies matched,
-// whatever became of the decision, in the order of their bytes. known is false
+// redacted are the pointers into the arguments that redacting policies matched or
+// detectors found something at, whatever became of the decision, in the order of their bytes. known is false
 // where it could not be found out what these match.
 func redacted(d *decision.Decision) (never []string, known bool) {
 	known = true
+	if found := d.Inspection(); found != nil { // in the arguments: it is a call
+		known = !found.Cut
+		for _, f := range found.Findings {
+			never = append(never, f.Pointer)
+		}
+	}
 	for i := range d.Findings {
 		f := &d.Findings[i]
 		found := false

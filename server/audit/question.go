@@ -9,6 +9,7 @@ import (
 
 	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
 )
 
@@ -27,6 +28,9 @@ type Question struct {
 	// Checked is what the tool stage made of arguments that it checked against
 	// the definition that Request.Tool pins; nil: it did not.
 	Checked *decision.Finding
+	// Inspected is what was found in what the request carries, without where; by
+	// nobody: nothing was looked into.
+	Inspected *detect.Inspection
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -74,6 +78,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
+	q.Inspected = inspectionOf(r.decision)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }

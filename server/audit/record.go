@@ -40,6 +40,7 @@ func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *dec
 	event.Findings = found
 	event.Response = response
 	recordDocuments(event, req, snap.Bundle, d)
+	event.Inspection = inspectionFacts(d.Inspection())
 	event.Facts = snapshotFacts(req, snap, d, response.Effect == writv1.Effect_EFFECT_DENY)
 	if event.Effects, err = effectFacts(d.Effects(), &req.Principal); err != nil {
 		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)

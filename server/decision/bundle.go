@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content"
+	"github.com/writpdp/writ/server/content/detect"
 )
 
 // Bundle is one compiled policy bundle, immutable.
@@ -30,6 +31,8 @@ type Bundle struct {
 	Policies Policies
 	// Access says who may call.
 	Access Access
+	// Detect looks into what requests carry; nil: nothing does.
+	Detect *detect.Set
 	// RecordContext and RecordResources say what of a request's context, and of
 	// a resource's properties by its type, may stand in a record; nil: nothing.
 	RecordContext   *content.Disclosure
@@ -160,6 +163,9 @@ type Query struct {
 	Vendor string
 	// Ticket is the valid ticket that covers the request; nil: none.
 	Ticket *Ticket
+	// Inspection is what was found in what the request carries; nil: nothing was
+	// looked into.
+	Inspection *detect.Inspection
 	// Matched tells of a policy, by its id, whether it matches, as far as that is
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)

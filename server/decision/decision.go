@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/writpdp/writ/server/content/detect"
 )
 
 // Verdict is what a stage makes of a request. The zero value denies.
@@ -49,9 +51,10 @@ type Finding struct {
 	// Waits are when reasons for a denial, other than those of Budgets, come to an
 	// end.
 	Waits []time.Time
-	// Routes and Ticket are facts for later stages.
-	Routes []RouteRule
-	Ticket *Ticket
+	// Routes, Ticket and Inspection are facts for later stages.
+	Routes     []RouteRule
+	Ticket     *Ticket
+	Inspection *detect.Inspection
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
 	// Locks are those that hit the request, or kept something out of its answer.
@@ -104,6 +107,11 @@ func (d *Decision) Allowed() bool {
 		permitted = permitted || d.Findings[i].Verdict == Permit
 	}
 	return permitted
+}
+
+// Refused reports whether some stage denies for certain.
+func (d *Decision) Refused() bool {
+	return slices.ContainsFunc(d.Findings, func(f Finding) bool { return f.denies() && f.Verdict != Undetermined })
 }
 
 // Undetermined reports whether some stage cannot tell and none denies, so that it
@@ -254,6 +262,17 @@ func (d *Decision) Ticket() *Ticket {
 	for i := range d.Findings {
 		if t := d.Findings[i].Ticket; t != nil {
 			return t
+		}
+	}
+	return nil
+}
+
+// Inspection is what was found in what the request carries; nil: nothing was looked
+// into.
+func (d *Decision) Inspection() *detect.Inspection {
+	for i := range d.Findings {
+		if found := d.Findings[i].Inspection; found != nil {
+			return found
 		}
 	}
 	return nil

@@ -109,6 +109,8 @@ type Cost struct {
 type Content struct {
 	// Document is the content as JSON; nil when it is a text.
 	Document *document.Document
+	// Text is the content where it is a text.
+	Text string
 	// Digest is the SHA-256 of the content's bytes.
 	Digest [32]byte
 	// Size is the number of those bytes; 0 with a nil Document: no content.

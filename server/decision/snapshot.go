@@ -3,6 +3,8 @@ package decision
 import (
 	"slices"
 	"time"
+
+	"github.com/writpdp/writ/server/content/detect"
 )
 
 // Snapshot is everything beside the request that a decision depends on, as it
@@ -16,6 +18,9 @@ type Snapshot struct {
 	// Matched is what a record of this very decision tells of policies, for those
 	// who judge a request of which parts are not known; nil: nothing.
 	Matched func(policy string) (matched, known bool)
+	// Inspected is what a record of this very decision tells of what was found; nil:
+	// there is no record, and what the request carries is looked into.
+	Inspected *detect.Inspection
 	Facts
 }
 
@@ -110,7 +115,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // Query is what the policies are asked about a request, once the stages before
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched,
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(),
 		Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 

@@ -19,9 +19,13 @@ import (
 const withheld = "withheld"
 
 // incomplete reports whether parts of a request are not known to policies.
-func incomplete(req *decision.Request) bool {
-	return req.Resource.Digest != [32]byte{} || lacks(req.Arguments) || lacks(req.Context) || lacks(req.Resource.Properties)
+func incomplete(q decision.Query) bool {
+	req := q.Request
+	return unseen(q) || req.Resource.Digest != [32]byte{} || lacks(req.Arguments) || lacks(req.Context) || lacks(req.Resource.Properties)
 }
+
+// unseen reports whether it is not known what was found in what a request carries.
+func unseen(q decision.Query) bool { return q.Inspection != nil && q.Inspection.Unknown }
 
 func lacks(d *document.Document) bool { return d != nil && len(d.Withheld()) > 0 }
 
@@ -142,6 +146,9 @@ func (s *Set) fill(q decision.Query) (known decision.Request, unknown partial.Qu
 	if action.AppliesTo != nil {
 		args, _ := action.AppliesTo.Context["args"].Type.(resolved.RecordType)
 		into(&known.Arguments, args, partial.Filler{Label: "arguments", Checked: true}, unknown.Context.At("args"))
+	}
+	if unseen(q) {
+		unknown.Context.At(attributeFound).Label = "content: what is found in it"
 	}
 	into(&known.Context, s.extraType, partial.Filler{Label: "context"}, unknown.Context.At("extra"))
 	typ := cedar.EntityType(known.Resource.Type)

@@ -7,6 +7,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 
+	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
 )
 
@@ -197,12 +198,15 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 		c["content"] = cedar.NewRecord(cedar.RecordMap{
 			"size": cedar.Long(req.Content.Size), "json": cedar.Boolean(req.Content.Document != nil)})
 	}
+	if _, carries := typ[attributeFound]; carries && !list && s.needs.has(attributeFound) {
+		c[attributeFound] = foundRecord(q.Inspection)
+	}
 	var err error
 	if c["extra"], err = s.extra(req); err != nil {
 		return cedar.Record{}, err
 	}
 	if list {
-		c["cost"], c["ticket"], c["args"] = unknown("cost"), unknown("ticket"), unknown("args")
+		c["cost"], c["ticket"], c["args"], c[attributeFound] = unknown("cost"), unknown("ticket"), unknown("args"), unknown(attributeFound)
 		return cedar.NewRecord(c), nil
 	}
 	if s.needs.has("cost") {
@@ -217,6 +221,14 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 		}
 	}
 	return cedar.NewRecord(c), nil
+}
+
+// attributeFound is what was found in what the request carries.
+const attributeFound = "found"
+
+func foundRecord(found *detect.Inspection) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"labels": stringSet(found.Labels()), "detectors": stringSet(found.Detectors()),
+		"uninspected": cedar.Boolean(!found.Whole())})
 }
 
 func costRecord(c decision.Cost) cedar.Record {

@@ -41,10 +41,11 @@ const (
     cost: { calls: Long, tokens: Long, micros: Long, currency: String },
     extra: Extra`
 	contentType     = `{ size: Long, json: Bool }`
+	foundType       = `{ labels: Set<String>, detectors: Set<String>, uninspected: Bool }`
 	destinationType = `{ host: String, vendor: String, region: String }`
 	toolContext     = `tool: { server: String, name: String, classes: Set<String>, labels: Set<String> },
-    content?: ` + contentType + `, destination?: ` + destinationType
-	promptContext  = `content: ` + contentType + `, destination: ` + destinationType
+    found: ` + foundType + `, content?: ` + contentType + `, destination?: ` + destinationType
+	promptContext  = `found: ` + foundType + `, content: ` + contentType + `, destination: ` + destinationType
 	connectContext = `destination: ` + destinationType
 )
 

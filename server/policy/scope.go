@@ -63,7 +63,7 @@ func (s *Set) Within(scope string, q decision.Query) (decision.Verdict, []string
 	}
 	whole := *s
 	whole.needs = needs{all: true} // the policies' own needs are not the scope's
-	if incomplete(q.Request) {
+	if incomplete(q) {
 		return whole.withinIncomplete((*ast.Policy)(p.AST()), q)
 	}
 	ask, why := whole.ask(q)

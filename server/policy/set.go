@@ -35,7 +35,7 @@ type Set struct {
 // Judge evaluates the deciding policies and, unless they only filter a list, with
 // them the obligating ones.
 func (s *Set) Judge(q decision.Query) decision.Ruling {
-	if incomplete(q.Request) {
+	if incomplete(q) {
 		return s.judgeIncomplete(q)
 	}
 	ask, why := s.ask(q)

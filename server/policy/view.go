@@ -15,6 +15,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
+	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy/access"
 	"github.com/writpdp/writ/server/policy/clause"
@@ -143,6 +144,7 @@ func (s *Set) Agents(tenant string) []string {
 // error says that request or entities do not fit the schema.
 func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decision.Ruling, error) {
 	all := s.With(entities)
+	request.Context = s.completed(request)
 	validator := validate.New(s.schema)
 	if err := validator.Entities(all); err != nil {
 		return decision.Ruling{}, err
@@ -166,6 +168,21 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 		}
 	}
 	return r, nil
+}
+
+// completed is a request's context with what Writ itself finds out where the
+// request says nothing of it: that nothing was found.
+func (s *Set) completed(request cedar.Request) cedar.Record {
+	action := s.schema.Actions[request.Action]
+	if _, said := request.Context.Get(attributeFound); said || action.AppliesTo == nil {
+		return request.Context
+	}
+	if _, carries := action.AppliesTo.Context[attributeFound]; !carries {
+		return request.Context
+	}
+	context := request.Context.Map()
+	context[attributeFound] = foundRecord(&detect.Inspection{})
+	return cedar.NewRecord(context)
 }
 
 // TenantOf is whose request of Cedar's own it is: what context.tenant says.

@@ -835,7 +835,10 @@ type DecisionEvent struct {
 	// token was fresh, and there was no ticket and no call.
 	Facts *SnapshotFacts `protobuf:"bytes,36,opt,name=facts,proto3" json:"facts,omitempty"`
 	// The request's plan_depth.
-	PlanDepth     uint32 `protobuf:"varint,37,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
+	PlanDepth uint32 `protobuf:"varint,37,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
+	// CALL, PROMPT and RESULT: what was found in what the request carries. Absent:
+	// nothing was looked into, or the record is older than this field.
+	Inspection    *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1066,6 +1069,215 @@ func (x *DecisionEvent) GetPlanDepth() uint32 {
 	return 0
 }
 
+func (x *DecisionEvent) GetInspection() *InspectionFacts {
+	if x != nil {
+		return x.Inspection
+	}
+	return nil
+}
+
+// InspectionFacts is what was found in the arguments of a CALL, or in the content of
+// a PROMPT or RESULT: never a value, nor where it stood.
+type InspectionFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifies the detectors, 32 bytes.
+	DetectorsDigest []byte `protobuf:"bytes,1,opt,name=detectors_digest,json=detectorsDigest,proto3" json:"detectors_digest,omitempty"`
+	// What was found, by detector and labels, in order.
+	Found []*FoundFacts `protobuf:"bytes,2,rep,name=found,proto3" json:"found,omitempty"`
+	// What was not looked into, by kind, in order.
+	Gaps []*GapFacts `protobuf:"bytes,3,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// There was more than may be told.
+	Cut bool `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	// Nothing was looked into, because an earlier stage had denied.
+	Skipped       bool `protobuf:"varint,5,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectionFacts) Reset() {
+	*x = InspectionFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectionFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectionFacts) ProtoMessage() {}
+
+func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
+func (*InspectionFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *InspectionFacts) GetDetectorsDigest() []byte {
+	if x != nil {
+		return x.DetectorsDigest
+	}
+	return nil
+}
+
+func (x *InspectionFacts) GetFound() []*FoundFacts {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *InspectionFacts) GetGaps() []*GapFacts {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *InspectionFacts) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *InspectionFacts) GetSkipped() bool {
+	if x != nil {
+		return x.Skipped
+	}
+	return false
+}
+
+// FoundFacts is what one detector found.
+type FoundFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The detector's id.
+	Detector string `protobuf:"bytes,1,opt,name=detector,proto3" json:"detector,omitempty"`
+	// What it says of the data.
+	Labels []string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
+	// How often.
+	Count         int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FoundFacts) Reset() {
+	*x = FoundFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FoundFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FoundFacts) ProtoMessage() {}
+
+func (x *FoundFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
+func (*FoundFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FoundFacts) GetDetector() string {
+	if x != nil {
+		return x.Detector
+	}
+	return ""
+}
+
+func (x *FoundFacts) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *FoundFacts) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// GapFacts is what was not looked into, of one kind.
+type GapFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind, for example "image".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// How often.
+	Count         int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GapFacts) Reset() {
+	*x = GapFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GapFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GapFacts) ProtoMessage() {}
+
+func (x *GapFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
+func (*GapFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GapFacts) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *GapFacts) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // RecordedDocument is a JSON object of a request as far as it may stand in a
 // record: its numbers, booleans and nulls; of its strings those that the tool's
 // schema lists under enum and const, and those that the bundle names under
@@ -1085,7 +1297,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1309,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1322,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -1163,7 +1375,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1387,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1400,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -1321,7 +1533,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1545,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1558,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -1504,7 +1716,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1728,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1741,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -1570,7 +1782,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1794,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1807,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -1641,7 +1853,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1653,7 +1865,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,7 +1878,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -1712,7 +1924,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1936,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1949,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -1801,7 +2013,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +2025,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2038,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -1919,7 +2131,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2143,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2156,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2045,7 +2257,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2269,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2282,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -2122,7 +2334,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2346,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2359,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -2257,7 +2469,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2481,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2494,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -2425,7 +2637,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2649,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2662,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Charge) GetBudget() string {
@@ -2528,7 +2740,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2752,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2765,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Pace) GetBudget() string {
@@ -2611,7 +2823,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2835,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2848,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -2707,7 +2919,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2931,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2944,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -2811,7 +3023,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +3035,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +3048,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -2900,7 +3112,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2912,7 +3124,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2925,7 +3137,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -3022,7 +3234,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3034,7 +3246,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3047,7 +3259,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -3174,7 +3386,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3398,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3411,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -3311,7 +3523,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3535,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3548,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -3438,7 +3650,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3662,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3675,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LockFacts) GetId() string {
@@ -3565,7 +3777,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3789,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3802,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -3678,7 +3890,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3902,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3915,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -3775,7 +3987,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3999,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +4012,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -3841,8 +4053,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
 	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticketB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\xe4\n" +
-	"\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\x9e\v\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -3880,7 +4091,24 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"disclosure\x12,\n" +
 	"\x05facts\x18$ \x01(\v2\x16.writ.v1.SnapshotFactsR\x05facts\x12\x1d\n" +
 	"\n" +
-	"plan_depth\x18% \x01(\rR\tplanDepth\"M\n" +
+	"plan_depth\x18% \x01(\rR\tplanDepth\x128\n" +
+	"\n" +
+	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
+	"inspection\"\xd9\x01\n" +
+	"\x0fInspectionFacts\x122\n" +
+	"\x10detectors_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x0fdetectorsDigest\x124\n" +
+	"\x05found\x18\x02 \x03(\v2\x13.writ.v1.FoundFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05found\x120\n" +
+	"\x04gaps\x18\x03 \x03(\v2\x11.writ.v1.GapFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x04gaps\x12\x10\n" +
+	"\x03cut\x18\x04 \x01(\bR\x03cut\x12\x18\n" +
+	"\askipped\x18\x05 \x01(\bR\askipped\"r\n" +
+	"\n" +
+	"FoundFacts\x12#\n" +
+	"\bdetector\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\bdetector\x12 \n" +
+	"\x06labels\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06labels\x12\x1d\n" +
+	"\x05count\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x05count\"F\n" +
+	"\bGapFacts\x12\x1b\n" +
+	"\x04kind\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04kind\x12\x1d\n" +
+	"\x05count\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02 \x00R\x05count\"M\n" +
 	"\x10RecordedDocument\x12\x1d\n" +
 	"\x04json\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x04json\x12\x1a\n" +
 	"\bwithheld\x18\x02 \x03(\tR\bwithheld\"\x9f\x04\n" +
@@ -4218,7 +4446,7 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
 	(TicketState)(0),              // 1: writ.v1.TicketState
@@ -4230,133 +4458,139 @@ var file_writ_v1_record_proto_goTypes = []any{
 	(RolloutMode)(0),              // 7: writ.v1.RolloutMode
 	(*Record)(nil),                // 8: writ.v1.Record
 	(*DecisionEvent)(nil),         // 9: writ.v1.DecisionEvent
-	(*RecordedDocument)(nil),      // 10: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 11: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 12: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 13: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 14: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 15: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 16: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 17: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 18: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 19: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 20: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 21: writ.v1.EffectFacts
-	(*Charge)(nil),                // 22: writ.v1.Charge
-	(*Pace)(nil),                  // 23: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 24: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 25: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 26: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 27: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 28: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 29: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 30: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 31: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 32: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 33: writ.v1.Rollout
-	(*BundleRef)(nil),             // 34: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(Phase)(0),                    // 36: writ.v1.Phase
-	(*Tool)(nil),                  // 37: writ.v1.Tool
-	(*Destination)(nil),           // 38: writ.v1.Destination
-	(*Cost)(nil),                  // 39: writ.v1.Cost
-	(*TraceContext)(nil),          // 40: writ.v1.TraceContext
-	(*Finding)(nil),               // 41: writ.v1.Finding
-	(*DecideResponse)(nil),        // 42: writ.v1.DecideResponse
-	(*Redact)(nil),                // 43: writ.v1.Redact
-	(Effect)(0),                   // 44: writ.v1.Effect
-	(*Reason)(nil),                // 45: writ.v1.Reason
-	(*Obligation)(nil),            // 46: writ.v1.Obligation
-	(Outcome)(0),                  // 47: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 48: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 49: writ.v1.SettleResponse
+	(*InspectionFacts)(nil),       // 10: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 11: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 12: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 13: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 14: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 15: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 16: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 17: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 18: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 19: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 20: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 21: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 22: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 23: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 24: writ.v1.EffectFacts
+	(*Charge)(nil),                // 25: writ.v1.Charge
+	(*Pace)(nil),                  // 26: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 27: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 28: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 29: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 30: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 31: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 32: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 33: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 34: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 35: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 36: writ.v1.Rollout
+	(*BundleRef)(nil),             // 37: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(Phase)(0),                    // 39: writ.v1.Phase
+	(*Tool)(nil),                  // 40: writ.v1.Tool
+	(*Destination)(nil),           // 41: writ.v1.Destination
+	(*Cost)(nil),                  // 42: writ.v1.Cost
+	(*TraceContext)(nil),          // 43: writ.v1.TraceContext
+	(*Finding)(nil),               // 44: writ.v1.Finding
+	(*DecideResponse)(nil),        // 45: writ.v1.DecideResponse
+	(*Redact)(nil),                // 46: writ.v1.Redact
+	(Effect)(0),                   // 47: writ.v1.Effect
+	(*Reason)(nil),                // 48: writ.v1.Reason
+	(*Obligation)(nil),            // 49: writ.v1.Obligation
+	(Outcome)(0),                  // 50: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 51: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 52: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	35, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	38, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
 	9,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	25, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	26, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	32, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	27, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	18, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	28, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	30, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	17, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	36, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	37, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	37, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	38, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	39, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	40, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	41, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	42, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	21, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	16, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	10, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	10, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	10, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	28, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	29, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	35, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	30, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	21, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	31, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	33, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	20, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	39, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	40, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	40, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	41, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	42, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	43, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	44, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	45, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	24, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	19, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	13, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	13, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	13, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
 	0,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	11, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	12, // 25: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	13, // 26: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	14, // 27: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	15, // 28: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	43, // 29: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	31, // 30: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	29, // 31: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	37, // 32: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	35, // 33: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	35, // 34: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 35: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	35, // 36: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	44, // 37: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	45, // 38: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	46, // 39: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	35, // 40: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 41: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	17, // 42: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	19, // 43: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	20, // 44: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	45, // 45: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	35, // 46: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	35, // 47: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	35, // 48: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	35, // 49: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	22, // 50: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	23, // 51: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	24, // 52: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	24, // 53: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	35, // 54: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	35, // 55: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	47, // 56: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	39, // 57: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	48, // 58: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	49, // 59: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	21, // 60: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	29, // 61: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	6,  // 62: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	33, // 63: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	31, // 64: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	31, // 65: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	29, // 66: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	29, // 67: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	31, // 68: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	29, // 69: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	35, // 70: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 71: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	19, // 72: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	12, // 73: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	4,  // 74: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	35, // 75: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	5,  // 76: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	34, // 77: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	34, // 78: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	7,  // 79: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	14, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	10, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	11, // 26: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	12, // 27: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	15, // 28: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	16, // 29: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	17, // 30: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	18, // 31: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	46, // 32: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	34, // 33: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	32, // 34: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	40, // 35: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	38, // 36: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	38, // 37: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	1,  // 38: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	38, // 39: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	47, // 40: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	48, // 41: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	49, // 42: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	38, // 43: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 44: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	20, // 45: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	22, // 46: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	23, // 47: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	48, // 48: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	38, // 49: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 50: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	38, // 51: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	38, // 52: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	25, // 53: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	26, // 54: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	27, // 55: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	27, // 56: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	38, // 57: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	38, // 58: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	50, // 59: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	42, // 60: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	51, // 61: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	52, // 62: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	24, // 63: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	32, // 64: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	6,  // 65: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	36, // 66: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	34, // 67: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	34, // 68: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	32, // 69: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	32, // 70: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	34, // 71: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	32, // 72: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	38, // 73: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	3,  // 74: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	22, // 75: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	15, // 76: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	4,  // 77: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	38, // 78: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	5,  // 79: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	37, // 80: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	37, // 81: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	7,  // 82: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	83, // [83:83] is the sub-list for method output_type
+	83, // [83:83] is the sub-list for method input_type
+	83, // [83:83] is the sub-list for extension type_name
+	83, // [83:83] is the sub-list for extension extendee
+	0,  // [0:83] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -4376,7 +4610,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Budget)(nil),
 		(*Record_Ticket)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[13].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[16].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -4390,7 +4624,7 @@ func file_writ_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

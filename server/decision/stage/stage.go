@@ -9,7 +9,8 @@ import (
 	"github.com/writpdp/writ/server/decision"
 )
 
-// All is every stage in order. Facts flow forward: the ticket stage finds the
+// All is every stage in order. Facts flow forward: the content stage finds what
+// policies see of what a request carries, the ticket stage finds the
 // ticket that the policy stage shows to the policies, the policy stage finds
 // the constraints that the route stage meets, and comply sees every obligation.
 var All = decision.Pipeline{
@@ -18,6 +19,7 @@ var All = decision.Pipeline{
 	{Name: "purpose", Judge: Purpose},
 	{Name: "tool", Judge: Tool},
 	{Name: "call", Judge: Call},
+	{Name: "content", Judge: Content},
 	{Name: "session", Judge: Session},
 	{Name: "ticket", Judge: Ticket},
 	{Name: "policy", Judge: Policy},

@@ -12,6 +12,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/writpdp/writ/document"
+	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
 )
 
@@ -147,6 +148,15 @@ func (s *scene) query(in instance) (decision.Query, error) {
 		req.Content.Size = int(content.number("size"))
 		if content.value("json") == cedar.True {
 			req.Content.Document = content.empty()
+		}
+	}
+	if found := r.record("found"); found.of.Len() > 0 {
+		q.Inspection = &detect.Inspection{Findings: []detect.Finding{{Labels: found.texts("labels")}}}
+		for _, id := range found.texts("detectors") {
+			q.Inspection.Findings = append(q.Inspection.Findings, detect.Finding{Detector: id})
+		}
+		if found.value("uninspected") == cedar.True {
+			q.Inspection.Gaps = []detect.Gap{{}}
 		}
 	}
 	if in.resource.Type != typeServer && in.resource.Type != typeDestination {
