@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,19 +76,19 @@ const (
 	// maxSchema is the largest number of values in a schema: the time to
 	// compile one grows with its square.
 	maxSchema = 4000
-	// maxPattern is the longest regular expression, in bytes.
-	maxPattern = 4096
 	// maxViolations is how many violations Check returns.
 	maxViolations = 8
 	// maxDetail bounds a violation's detail, in bytes.
 	maxDetail = 256
 )
 
-// Compile compiles a tool's input schema: draft 2020-12, or draft 7 read as
-// 2020-12. Objects that name properties and say nothing of further ones refuse
-// these, and so do the arguments themselves whatever their schema names: no
-// argument passes that the tool's author did not name (mass assignment).
-func Compile(schema *document.Document) (*Schema, error) {
+// Compile compiles a tool's input schema, or that of its structured results: draft
+// 2020-12, or draft 7 read as 2020-12. Objects that name properties and say nothing
+// of further ones refuse these, tuples further elements, and so does the document
+// itself whatever its schema names: nothing passes that the tool's author did not
+// name (mass assignment). A format that is none of Formats is an error, unless it
+// is among loose: these say nothing.
+func Compile(schema *document.Document, loose ...string) (*Schema, error) {
 	root, ok := schema.Value().(map[string]any)
 	if !ok {
 		return nil, errors.New("the schema is not a JSON object")
@@ -97,11 +96,11 @@ func Compile(schema *document.Document) (*Schema, error) {
 	if schema.Nodes() > maxSchema {
 		return nil, fmt.Errorf("the schema has more than %d values", maxSchema)
 	}
-	if dialect, ok := root["$schema"].(string); ok && !knownDialect(dialect) {
-		return nil, fmt.Errorf("the schema dialect %q is not known: use %s", cut(dialect), draft2020)
-	}
-	closer := closer{root: root, names: map[string]bool{}, shapes: map[string]shape{}}
+	closer := closer{root: root, loose: loose, names: map[string]bool{}, shapes: map[string]shape{}}
 	closed := closer.schema(root, whole, nil).(map[string]any)
+	if closer.problem != nil {
+		return nil, closer.problem
+	}
 	if _, open := closed["additionalProperties"]; !open && closed["unevaluatedProperties"] == nil {
 		closed["unevaluatedProperties"] = false // arguments are closed, whatever their shape
 	}
@@ -110,6 +109,9 @@ func Compile(schema *document.Document) (*Schema, error) {
 	compiler.UseLoader(noLoader{})
 	compiler.UseRegexpEngine(expression)
 	compiler.AssertFormat()
+	for _, format := range ours {
+		compiler.RegisterFormat(format)
+	}
 	if err := compiler.AddResource(schemaURL, closed); err != nil {
 		return nil, fmt.Errorf("reading the schema: %w", err)
 	}
@@ -124,15 +126,6 @@ func Compile(schema *document.Document) (*Schema, error) {
 	words := map[string]bool{}
 	listed(root, words)
 	return &Schema{compiled: compiled, plain: plainOf(compiled), names: closer.names, words: words, local: isLocal(root), costs: costs}, nil
-}
-
-// expression compiles a regular expression, of the schema's or, with the format
-// "regex", of the caller's.
-func expression(pattern string) (jsonschema.Regexp, error) {
-	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("the regular expression is longer than %d bytes", maxPattern)
-	}
-	return regexp.Compile(pattern)
 }
 
 func knownDialect(dialect string) bool {
@@ -184,12 +177,19 @@ func (s *Schema) collect(d *document.Document, e *jsonschema.ValidationError, fo
 	keyword, detail := describe(e.ErrorKind)
 	at := e.InstanceLocation
 	if strings.HasSuffix(e.SchemaURL, "/unevaluatedProperties") && len(at) > 0 {
-		keyword, at = unknownProperty, at[:len(at)-1]
+		keyword, at = UnknownProperty, at[:len(at)-1]
+	}
+	if strings.HasSuffix(e.SchemaURL, "/unevaluatedItems") && len(at) > 0 {
+		keyword, at = UnknownElement, at[:len(at)-1]
 	}
 	found[Violation{Pointer: s.pointer(d.Value(), at), Keyword: keyword, Detail: cut(detail)}] = true
 }
 
-const unknownProperty = "a property that the schema does not name"
+// The keywords of what closing a schema refuses.
+const (
+	UnknownProperty = "a property that the schema does not name"
+	UnknownElement  = "an element beyond those that the schema names"
+)
 
 // describe names the keyword and what the schema, never the document, says.
 func describe(k jsonschema.ErrorKind) (keyword, detail string) {
@@ -199,7 +199,7 @@ func describe(k jsonschema.ErrorKind) (keyword, detail string) {
 	case *kind.FalseSchema:
 		return "false", ""
 	case *kind.AdditionalProperties:
-		return unknownProperty, ""
+		return UnknownProperty, ""
 	case *kind.Not:
 		return "not", ""
 	case *kind.Required:
