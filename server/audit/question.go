@@ -10,6 +10,7 @@ import (
 	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/decision"
 )
 
@@ -31,6 +32,9 @@ type Question struct {
 	// Inspected is what was found in what the request carries, without where; by
 	// nobody: nothing was looked into.
 	Inspected *detect.Inspection
+	// Looked is what was seen of a RESULT's content as a tool result; of no form:
+	// nothing.
+	Looked *result.Looked
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -78,7 +82,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Inspected = inspectionOf(r.decision)
+	q.Inspected, q.Looked = inspectionOf(r.decision), lookedOf(r.decision)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
@@ -234,7 +238,7 @@ func (q *Question) facts(r *record) error {
 		return err
 	}
 	if call := in.GetCall(); call != nil {
-		f.Call = &decision.CallFacts{Allowed: call.Allowed}
+		f.Call = &decision.CallFacts{Allowed: call.Allowed, MaxOutput: r.decision.Result.GetMaxOutput()}
 		if req := q.Request; call.Fits && req.Arguments != nil {
 			f.Call.Caller, f.Call.Principal, f.Call.Session = req.Caller.SPIFFEID, req.Principal.Subject, req.Session
 			f.Call.Purpose, f.Call.Tool, f.Call.ArgumentsDigest = req.Purpose, req.Tool.ToolName, req.Arguments.Digest()

@@ -165,7 +165,7 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if len(response.Obligations) > maxItems {
 		return fmt.Errorf("more than %d obligations", maxItems)
 	}
-	if err := checkInspection(event.Inspection); err != nil {
+	if err := errors.Join(checkInspection(event.Inspection), checkResult(event.Result)); err != nil {
 		return err
 	}
 	if err := checkInput(event, r.Outcome == decision.Denied); err != nil {

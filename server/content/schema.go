@@ -138,14 +138,33 @@ func knownDialect(dialect string) bool {
 
 // Check returns what breaks the schema, in the order of the places; nil: nothing
 // does. At most 8.
-func (s *Schema) Check(d *document.Document) []Violation {
+func (s *Schema) Check(d *document.Document) []Violation { return s.check(d, d.Value()) }
+
+// CheckMember is Check of one member of a document that is an object; pointers are
+// into the document. A member that is not there breaks nothing.
+func (s *Schema) CheckMember(d *document.Document, name string) []Violation {
+	members, _ := d.Value().(map[string]any)
+	value, there := members[name]
+	if !there {
+		return nil
+	}
+	found := s.check(d, value)
+	for i := range found {
+		found[i].Pointer = "/" + document.Escape(name) + found[i].Pointer
+	}
+	return found
+}
+
+// check holds a value of a document to the schema; what that costs is bounded by
+// the whole document.
+func (s *Schema) check(d *document.Document, value any) []Violation {
 	if s.tooCostly(d) {
 		return []Violation{{Keyword: "schema", Detail: "the document is too large or too deep for it"}}
 	}
-	if s.plain != nil && s.plain.takes(d.Value()) {
+	if s.plain != nil && s.plain.takes(value) {
 		return nil
 	}
-	err := s.compiled.Validate(d.Value())
+	err := s.compiled.Validate(value)
 	if err == nil {
 		return nil
 	}
@@ -154,7 +173,7 @@ func (s *Schema) Check(d *document.Document) []Violation {
 		return []Violation{{Keyword: "schema", Detail: "the document could not be checked"}}
 	}
 	found := map[Violation]bool{}
-	s.collect(d, invalid, found)
+	s.collect(value, invalid, found)
 	// The errors come in the order of a map, and a decision must not depend on
 	// chance.
 	return slices.SortedFunc(maps.Keys(found), Violation.compare)[:min(len(found), maxViolations)]
@@ -166,11 +185,11 @@ func (v Violation) compare(other Violation) int {
 
 // collect gathers the leaves of the error tree: the inner ones say "allOf
 // failed" and the like.
-func (s *Schema) collect(d *document.Document, e *jsonschema.ValidationError, found map[Violation]bool) {
+func (s *Schema) collect(root any, e *jsonschema.ValidationError, found map[Violation]bool) {
 	_, ofName := e.ErrorKind.(*kind.PropertyNames) // its causes are about the name alone
 	if len(e.Causes) > 0 && !ofName {
 		for _, cause := range e.Causes {
-			s.collect(d, cause, found)
+			s.collect(root, cause, found)
 		}
 		return
 	}
@@ -182,7 +201,7 @@ func (s *Schema) collect(d *document.Document, e *jsonschema.ValidationError, fo
 	if strings.HasSuffix(e.SchemaURL, "/unevaluatedItems") && len(at) > 0 {
 		keyword, at = UnknownElement, at[:len(at)-1]
 	}
-	found[Violation{Pointer: s.pointer(d.Value(), at), Keyword: keyword, Detail: cut(detail)}] = true
+	found[Violation{Pointer: s.pointer(root, at), Keyword: keyword, Detail: cut(detail)}] = true
 }
 
 // The keywords of what closing a schema refuses.

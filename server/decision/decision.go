@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 )
 
 // Verdict is what a stage makes of a request. The zero value denies.
@@ -55,6 +56,8 @@ type Finding struct {
 	Routes     []RouteRule
 	Ticket     *Ticket
 	Inspection *detect.Inspection
+	// Looked is what was seen of a RESULT's content as a tool result; nil: nothing.
+	Looked *result.Looked
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
 	// Locks are those that hit the request, or kept something out of its answer.
@@ -262,6 +265,16 @@ func (d *Decision) Ticket() *Ticket {
 	for i := range d.Findings {
 		if t := d.Findings[i].Ticket; t != nil {
 			return t
+		}
+	}
+	return nil
+}
+
+// Looked is what was seen of a RESULT's content as a tool result; nil: nothing.
+func (d *Decision) Looked() *result.Looked {
+	for i := range d.Findings {
+		if looked := d.Findings[i].Looked; looked != nil {
+			return looked
 		}
 	}
 	return nil

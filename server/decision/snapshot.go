@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 )
 
 // Snapshot is everything beside the request that a decision depends on, as it
@@ -21,6 +22,9 @@ type Snapshot struct {
 	// Inspected is what a record of this very decision tells of what was found; nil:
 	// there is no record, and what the request carries is looked into.
 	Inspected *detect.Inspection
+	// Looked is what such a record tells of a RESULT's content as a tool result; of
+	// no form: nothing. nil: there is no record.
+	Looked *result.Looked
 	Facts
 }
 
@@ -143,6 +147,9 @@ type CallFacts struct {
 	ArgumentsDigest [32]byte
 	// Ticket is the ticket that the call redeemed; empty: none.
 	Ticket string
+	// MaxOutput is the most bytes that its result may have, by the call's obligations;
+	// 0: they do not say.
+	MaxOutput int64
 	// Token is the token that the call was asked with.
 	Token [32]byte
 }

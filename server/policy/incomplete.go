@@ -226,7 +226,7 @@ func incompletely(q decision.Query, o decision.Obligation, edits []document.Edit
 			return o, decision.Reason{Code: withheld, Text: "arguments: whether they fit the schema when redacted"}
 		}
 		if len(broken) > 0 {
-			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the tool would refuse the arguments: %s.", o.Policy, broken[0]))
+			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the arguments would not fit the tool: %s.", o.Policy, broken[0]))
 		}
 	}
 	o.Duty = decision.Redact{Content: content, Edits: edits}

@@ -25,6 +25,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ResultForm is how far a content is a tool result of MCP.
+type ResultForm int32
+
+const (
+	// No record has it.
+	ResultForm_RESULT_FORM_UNSPECIFIED ResultForm = 0
+	// It is one.
+	ResultForm_RESULT_FORM_WHOLE ResultForm = 1
+	// It has content blocks of types that MCP does not have.
+	ResultForm_RESULT_FORM_UNKNOWN_BLOCKS ResultForm = 2
+	// It is something else.
+	ResultForm_RESULT_FORM_FOREIGN ResultForm = 3
+)
+
+// Enum value maps for ResultForm.
+var (
+	ResultForm_name = map[int32]string{
+		0: "RESULT_FORM_UNSPECIFIED",
+		1: "RESULT_FORM_WHOLE",
+		2: "RESULT_FORM_UNKNOWN_BLOCKS",
+		3: "RESULT_FORM_FOREIGN",
+	}
+	ResultForm_value = map[string]int32{
+		"RESULT_FORM_UNSPECIFIED":    0,
+		"RESULT_FORM_WHOLE":          1,
+		"RESULT_FORM_UNKNOWN_BLOCKS": 2,
+		"RESULT_FORM_FOREIGN":        3,
+	}
+)
+
+func (x ResultForm) Enum() *ResultForm {
+	p := new(ResultForm)
+	*p = x
+	return p
+}
+
+func (x ResultForm) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultForm) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (ResultForm) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x ResultForm) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultForm.Descriptor instead.
+func (ResultForm) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
 // Disclosure says what a record keeps of a request's documents.
 type Disclosure int32
 
@@ -62,11 +119,11 @@ func (x Disclosure) String() string {
 }
 
 func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
 }
 
 func (Disclosure) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[0]
+	return &file_writ_v1_record_proto_enumTypes[1]
 }
 
 func (x Disclosure) Number() protoreflect.EnumNumber {
@@ -75,7 +132,7 @@ func (x Disclosure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disclosure.Descriptor instead.
 func (Disclosure) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
 }
 
 // TicketState is where a ticket stands.
@@ -131,11 +188,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -144,7 +201,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // ActorProof is what proves who acts.
@@ -188,11 +245,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -201,7 +258,7 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // TicketAction is the kind of a change of a ticket.
@@ -253,11 +310,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -266,7 +323,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -318,11 +375,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -331,7 +388,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // NoticeKind is what was noticed.
@@ -397,11 +454,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -410,7 +467,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // ChangeAction is the kind of a change.
@@ -455,11 +512,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -468,7 +525,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -508,11 +565,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -521,7 +578,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -838,7 +895,11 @@ type DecisionEvent struct {
 	PlanDepth uint32 `protobuf:"varint,37,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
 	// CALL, PROMPT and RESULT: what was found in what the request carries. Absent:
 	// nothing was looked into, or the record is older than this field.
-	Inspection    *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	Inspection *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	// RESULT: what was seen of the content as the result of its tool. Absent: the
+	// tool is unknown or has another definition, or the record is older than this
+	// field.
+	Result        *ResultFacts `protobuf:"bytes,41,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,6 +1137,105 @@ func (x *DecisionEvent) GetInspection() *InspectionFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetResult() *ResultFacts {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// ResultFacts is what was seen of a content as the result of a tool call.
+type ResultFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far it is a tool result of MCP.
+	Form ResultForm `protobuf:"varint,1,opt,name=form,proto3,enum=writ.v1.ResultForm" json:"form,omitempty"`
+	// How many values it has, where it is a document.
+	Values int64 `protobuf:"varint,2,opt,name=values,proto3" json:"values,omitempty"`
+	// How deep it is nested.
+	Depth int64 `protobuf:"varint,3,opt,name=depth,proto3" json:"depth,omitempty"`
+	// The tool's definition has a schema for structured content.
+	Schema bool `protobuf:"varint,4,opt,name=schema,proto3" json:"schema,omitempty"`
+	// The content fits it.
+	Fits bool `protobuf:"varint,5,opt,name=fits,proto3" json:"fits,omitempty"`
+	// The most bytes that it could have, by the obligations of its call; 0: they do
+	// not say.
+	MaxOutput     int64 `protobuf:"varint,6,opt,name=max_output,json=maxOutput,proto3" json:"max_output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResultFacts) Reset() {
+	*x = ResultFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResultFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResultFacts) ProtoMessage() {}
+
+func (x *ResultFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResultFacts.ProtoReflect.Descriptor instead.
+func (*ResultFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ResultFacts) GetForm() ResultForm {
+	if x != nil {
+		return x.Form
+	}
+	return ResultForm_RESULT_FORM_UNSPECIFIED
+}
+
+func (x *ResultFacts) GetValues() int64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
+func (x *ResultFacts) GetDepth() int64 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *ResultFacts) GetSchema() bool {
+	if x != nil {
+		return x.Schema
+	}
+	return false
+}
+
+func (x *ResultFacts) GetFits() bool {
+	if x != nil {
+		return x.Fits
+	}
+	return false
+}
+
+func (x *ResultFacts) GetMaxOutput() int64 {
+	if x != nil {
+		return x.MaxOutput
+	}
+	return 0
+}
+
 // InspectionFacts is what was found in the arguments of a CALL, or in the content of
 // a PROMPT or RESULT: never a value, nor where it stood.
 type InspectionFacts struct {
@@ -1096,7 +1256,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1268,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1281,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -1174,7 +1334,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1346,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1359,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -1236,7 +1396,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1408,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1421,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -1297,7 +1457,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1469,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1482,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -1375,7 +1535,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1547,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1560,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -1533,7 +1693,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1705,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1718,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -1716,7 +1876,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1888,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1901,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -1782,7 +1942,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1954,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1967,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -1853,7 +2013,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2025,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2038,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -1924,7 +2084,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2096,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2109,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2013,7 +2173,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2185,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2198,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2131,7 +2291,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2303,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2316,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2257,7 +2417,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2429,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2442,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -2334,7 +2494,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2506,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2519,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -2469,7 +2629,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2641,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2654,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -2637,7 +2797,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2809,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2822,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Charge) GetBudget() string {
@@ -2740,7 +2900,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +2912,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +2925,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Pace) GetBudget() string {
@@ -2823,7 +2983,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +2995,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3008,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -2919,7 +3079,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3091,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3104,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -3023,7 +3183,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3195,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3208,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -3112,7 +3272,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3284,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3297,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -3234,7 +3394,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3406,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3419,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -3386,7 +3546,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3558,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3571,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -3523,7 +3683,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +3695,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +3708,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -3650,7 +3810,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +3822,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +3835,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LockFacts) GetId() string {
@@ -3777,7 +3937,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3789,7 +3949,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3802,7 +3962,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -3890,7 +4050,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3902,7 +4062,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3915,7 +4075,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -3987,7 +4147,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3999,7 +4159,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4012,7 +4172,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -4053,7 +4213,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
 	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticketB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\x9e\v\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xcc\v\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -4094,7 +4254,17 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"plan_depth\x18% \x01(\rR\tplanDepth\x128\n" +
 	"\n" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
-	"inspection\"\xd9\x01\n" +
+	"inspection\x12,\n" +
+	"\x06result\x18) \x01(\v2\x14.writ.v1.ResultFactsR\x06result\"\xd6\x01\n" +
+	"\vResultFacts\x123\n" +
+	"\x04form\x18\x01 \x01(\x0e2\x13.writ.v1.ResultFormB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04form\x12\x1f\n" +
+	"\x06values\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06values\x12\x1d\n" +
+	"\x05depth\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05depth\x12\x16\n" +
+	"\x06schema\x18\x04 \x01(\bR\x06schema\x12\x12\n" +
+	"\x04fits\x18\x05 \x01(\bR\x04fits\x12&\n" +
+	"\n" +
+	"max_output\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tmaxOutput\"\xd9\x01\n" +
 	"\x0fInspectionFacts\x122\n" +
 	"\x10detectors_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x0fdetectorsDigest\x124\n" +
 	"\x05found\x18\x02 \x03(\v2\x13.writ.v1.FoundFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05found\x120\n" +
@@ -4377,7 +4547,13 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
 	"\tBundleRef\x12-\n" +
 	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
-	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*Y\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*y\n" +
+	"\n" +
+	"ResultForm\x12\x1b\n" +
+	"\x17RESULT_FORM_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RESULT_FORM_WHOLE\x10\x01\x12\x1e\n" +
+	"\x1aRESULT_FORM_UNKNOWN_BLOCKS\x10\x02\x12\x17\n" +
+	"\x13RESULT_FORM_FOREIGN\x10\x03*Y\n" +
 	"\n" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -4445,152 +4621,156 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_writ_v1_record_proto_goTypes = []any{
-	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(TicketState)(0),              // 1: writ.v1.TicketState
-	(ActorProof)(0),               // 2: writ.v1.ActorProof
-	(TicketAction)(0),             // 3: writ.v1.TicketAction
-	(LockEffect)(0),               // 4: writ.v1.LockEffect
-	(NoticeKind)(0),               // 5: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 6: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 7: writ.v1.RolloutMode
-	(*Record)(nil),                // 8: writ.v1.Record
-	(*DecisionEvent)(nil),         // 9: writ.v1.DecisionEvent
-	(*InspectionFacts)(nil),       // 10: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 11: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 12: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 13: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 14: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 15: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 16: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 17: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 18: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 19: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 20: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 21: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 22: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 23: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 24: writ.v1.EffectFacts
-	(*Charge)(nil),                // 25: writ.v1.Charge
-	(*Pace)(nil),                  // 26: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 27: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 28: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 29: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 30: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 31: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 32: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 33: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 34: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 35: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 36: writ.v1.Rollout
-	(*BundleRef)(nil),             // 37: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(Phase)(0),                    // 39: writ.v1.Phase
-	(*Tool)(nil),                  // 40: writ.v1.Tool
-	(*Destination)(nil),           // 41: writ.v1.Destination
-	(*Cost)(nil),                  // 42: writ.v1.Cost
-	(*TraceContext)(nil),          // 43: writ.v1.TraceContext
-	(*Finding)(nil),               // 44: writ.v1.Finding
-	(*DecideResponse)(nil),        // 45: writ.v1.DecideResponse
-	(*Redact)(nil),                // 46: writ.v1.Redact
-	(Effect)(0),                   // 47: writ.v1.Effect
-	(*Reason)(nil),                // 48: writ.v1.Reason
-	(*Obligation)(nil),            // 49: writ.v1.Obligation
-	(Outcome)(0),                  // 50: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 51: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 52: writ.v1.SettleResponse
+	(ResultForm)(0),               // 0: writ.v1.ResultForm
+	(Disclosure)(0),               // 1: writ.v1.Disclosure
+	(TicketState)(0),              // 2: writ.v1.TicketState
+	(ActorProof)(0),               // 3: writ.v1.ActorProof
+	(TicketAction)(0),             // 4: writ.v1.TicketAction
+	(LockEffect)(0),               // 5: writ.v1.LockEffect
+	(NoticeKind)(0),               // 6: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 7: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 8: writ.v1.RolloutMode
+	(*Record)(nil),                // 9: writ.v1.Record
+	(*DecisionEvent)(nil),         // 10: writ.v1.DecisionEvent
+	(*ResultFacts)(nil),           // 11: writ.v1.ResultFacts
+	(*InspectionFacts)(nil),       // 12: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 13: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 14: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 15: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 16: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 17: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 18: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 19: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 20: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 21: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 22: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 23: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 24: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 25: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 26: writ.v1.EffectFacts
+	(*Charge)(nil),                // 27: writ.v1.Charge
+	(*Pace)(nil),                  // 28: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 29: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 30: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 31: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 32: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 33: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 34: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 35: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 36: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 37: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 38: writ.v1.Rollout
+	(*BundleRef)(nil),             // 39: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(Phase)(0),                    // 41: writ.v1.Phase
+	(*Tool)(nil),                  // 42: writ.v1.Tool
+	(*Destination)(nil),           // 43: writ.v1.Destination
+	(*Cost)(nil),                  // 44: writ.v1.Cost
+	(*TraceContext)(nil),          // 45: writ.v1.TraceContext
+	(*Finding)(nil),               // 46: writ.v1.Finding
+	(*DecideResponse)(nil),        // 47: writ.v1.DecideResponse
+	(*Redact)(nil),                // 48: writ.v1.Redact
+	(Effect)(0),                   // 49: writ.v1.Effect
+	(*Reason)(nil),                // 50: writ.v1.Reason
+	(*Obligation)(nil),            // 51: writ.v1.Obligation
+	(Outcome)(0),                  // 52: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 53: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 54: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	38, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	9,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	28, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	29, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	35, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	30, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	21, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	31, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	33, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	20, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	39, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	40, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	40, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	41, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	42, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	43, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	44, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	45, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	24, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	19, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	13, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	13, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	13, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	14, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	10, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	11, // 26: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	12, // 27: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	15, // 28: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	16, // 29: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	17, // 30: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	18, // 31: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	46, // 32: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	34, // 33: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	32, // 34: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	40, // 35: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	38, // 36: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	38, // 37: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 38: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	38, // 39: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	47, // 40: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	48, // 41: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	49, // 42: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	38, // 43: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 44: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	20, // 45: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	22, // 46: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	23, // 47: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	48, // 48: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	38, // 49: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 50: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	38, // 51: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	38, // 52: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	25, // 53: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	26, // 54: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	27, // 55: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	27, // 56: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	38, // 57: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	38, // 58: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	50, // 59: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	42, // 60: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	51, // 61: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	52, // 62: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	24, // 63: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	32, // 64: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	6,  // 65: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	36, // 66: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	34, // 67: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	34, // 68: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 69: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	32, // 70: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	34, // 71: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 72: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	38, // 73: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 74: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	22, // 75: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	15, // 76: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	4,  // 77: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	38, // 78: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	5,  // 79: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	37, // 80: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	37, // 81: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	7,  // 82: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	83, // [83:83] is the sub-list for method output_type
-	83, // [83:83] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	40, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	10, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	30, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	31, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	37, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	32, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	23, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	33, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	35, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	22, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	41, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	42, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	42, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	43, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	44, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	45, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	46, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	47, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	26, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	21, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	15, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	15, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	15, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	1,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	16, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	12, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	11, // 26: writ.v1.DecisionEvent.result:type_name -> writ.v1.ResultFacts
+	0,  // 27: writ.v1.ResultFacts.form:type_name -> writ.v1.ResultForm
+	13, // 28: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	14, // 29: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	17, // 30: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	18, // 31: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	19, // 32: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	20, // 33: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	48, // 34: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	36, // 35: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	34, // 36: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	42, // 37: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	40, // 38: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	40, // 39: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	2,  // 40: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	40, // 41: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	49, // 42: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	50, // 43: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	51, // 44: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	40, // 45: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	3,  // 46: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	22, // 47: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	24, // 48: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	25, // 49: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	50, // 50: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	40, // 51: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	40, // 52: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	40, // 53: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	40, // 54: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	27, // 55: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	28, // 56: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	29, // 57: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	29, // 58: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	40, // 59: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	40, // 60: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	52, // 61: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	44, // 62: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	53, // 63: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	54, // 64: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	26, // 65: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	34, // 66: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	7,  // 67: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	38, // 68: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	36, // 69: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	36, // 70: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	34, // 71: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	34, // 72: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	36, // 73: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	34, // 74: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	40, // 75: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	4,  // 76: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	24, // 77: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	17, // 78: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	5,  // 79: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	40, // 80: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	6,  // 81: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	39, // 82: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	39, // 83: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	8,  // 84: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	85, // [85:85] is the sub-list for method output_type
+	85, // [85:85] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -4610,7 +4790,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Budget)(nil),
 		(*Record_Ticket)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[16].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[17].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -4623,8 +4803,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   30,
+			NumEnums:      9,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -41,7 +41,7 @@ requests:
   sum: { purpose: support, tool: everything/get-sum, args: { a: 1, b: 2 } }
   refund: { purpose: support, tool: stripe/create_refund, args: { payment_intent: pi_1, amount: 4200 } }
   read: { purpose: support, tool: filesystem/read_text_file, args: { path: /srv/files/a.txt } }
-  result: { purpose: support, phase: RESULT, tool: everything/get-sum, args: { a: 1, b: 2 }, text: "3" }
+  result: { purpose: support, phase: RESULT, tool: everything/get-sum, args: { a: 1, b: 2 }, content: { content: [{ type: text, text: "3" }] } }
   customer: { purpose: support, tool: stripe/create_customer, args: { name: Ada, email: hunter2 } }
 tickets:
   CHG-1: { principal: support, tool: stripe/create_refund, approvers: [lead] }
