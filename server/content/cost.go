@@ -16,6 +16,9 @@ import (
 const (
 	// maxWork bounds one check, in units.
 	maxWork = 5_000_000
+	// maxTold bounds one that says where a document breaks the schema: each unit can
+	// be a violation, of some hundred bytes.
+	maxTold = 50_000
 	// maxLinks bounds the schemas that are for one value, over all schemas of
 	// a tool together, and so the time and memory of finding out.
 	maxLinks = 250_000
@@ -322,8 +325,11 @@ func element(s *jsonschema.Schema, i int, schemas set, times int) {
 	}
 }
 
-// tooCostly reports whether a document could take more work than maxWork.
-func (s *Schema) tooCostly(d *document.Document) bool {
+// work is a bound of the work of checking a document, in units.
+func (s *Schema) work(d *document.Document) int {
 	values := d.Nodes() + len(d.Canonical())/bytesPerUnit
-	return values > maxWork/max(1, s.costs[min(d.Depth(), len(s.costs)-1)])
+	return values * max(1, s.costs[min(d.Depth(), len(s.costs)-1)])
 }
+
+// tooCostly reports whether a document could take more work than maxWork.
+func (s *Schema) tooCostly(d *document.Document) bool { return s.work(d) > maxWork }

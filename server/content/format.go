@@ -28,7 +28,7 @@ var ours = []*jsonschema.Format{
 	}),
 	text("idn-email", isIDNEmail),
 	text("idn-hostname", isIDNHostname),
-	text("ipv4", regexp.MustCompile(`^` + address4 + `$`).MatchString),
+	text("ipv4", regexp.MustCompile(`^`+address4+`$`).MatchString),
 	text("time", isTime),
 	text("date-time", func(s string) bool {
 		return len(s) > 11 && (s[10] == 'T' || s[10] == 't') && dateForm.MatchString(s[:10]) && validDate(s[:10]) && isTime(s[11:])

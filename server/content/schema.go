@@ -22,7 +22,8 @@ import (
 // name. Safe for concurrent use.
 type Schema struct {
 	compiled *jsonschema.Schema
-	plain    *plain // nil: the schema says more
+	unfit    *jsonschema.Schema // takes what compiled does not
+	plain    *plain             // nil: the schema says more
 	// names are the property names that the schema itself knows. Any other
 	// name in a document came from the caller and stays out of violations.
 	names map[string]bool
@@ -125,7 +126,7 @@ func Compile(schema *document.Document, loose ...string) (*Schema, error) {
 	}
 	words := map[string]bool{}
 	listed(root, words)
-	return &Schema{compiled: compiled, plain: plainOf(compiled), names: closer.names, words: words, local: isLocal(root), costs: costs}, nil
+	return &Schema{compiled: compiled, unfit: &jsonschema.Schema{DraftVersion: 2020, Not: compiled}, plain: plainOf(compiled), names: closer.names, words: words, local: isLocal(root), costs: costs}, nil
 }
 
 func knownDialect(dialect string) bool {
@@ -164,9 +165,17 @@ func (s *Schema) check(d *document.Document, value any) []Violation {
 	if s.plain != nil && s.plain.takes(value) {
 		return nil
 	}
+	// What says only whether a value fits takes a tenth of the memory, and a value
+	// may be wrong in a hundred thousand places.
+	if s.unfit.Validate(value) != nil {
+		return nil
+	}
+	if s.work(d) > maxTold {
+		return []Violation{{Keyword: "schema", Detail: "the document is too large to say where it breaks it"}}
+	}
 	err := s.compiled.Validate(value)
 	if err == nil {
-		return nil
+		return []Violation{{Keyword: "schema", Detail: "the document could not be checked"}} // never: both say the same
 	}
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
