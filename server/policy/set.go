@@ -152,7 +152,7 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 		return o, decision.Reason{}
 	}
 	if len(doc.Withheld()) > 0 {
-		return incompletely(q, o, edits, content)
+		return incompletely(q, o, edits, content, policies)
 	}
 	redacted, err := doc.Apply(edits)
 	if err != nil {
