@@ -48,7 +48,7 @@ tickets:
 budgets:
   spent: { refunds-daily: 20 }
 sessions:
-  run: { calls: { sum: { principal: support, request: sum } } }
+  run: { calls: { sum: { principal: support, request: sum }, short: { principal: support, request: sum, max_output: 8 } } }
 `
 
 // The sample bundle's own tests pass.
@@ -120,6 +120,7 @@ func TestFailures(t *testing.T) {
 		{"a token", `{name: c, principal: support, request: refund, token_used: true, expect: {effect: DENY, reasons: [token.replayed]}}`, ""},
 		{"a result", `{name: c, principal: support, request: result, expect: {effect: ALLOW}}`, ""},
 		{"a result of a call", `{name: c, principal: support, request: result, session: run, call: sum, expect: {effect: ALLOW}}`, ""},
+		{"a result longer than its call allows", `{name: c, principal: support, request: result, session: run, call: short, expect: {effect: DENY, reasons: [tool.result_size]}}`, ""},
 		{"a result of another call", `{name: c, principal: support, request: result, with: {args: {a: 2, b: 2}}, session: run, call: sum, expect: {effect: DENY, reasons: [call.mismatch]}}`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
