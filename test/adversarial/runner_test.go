@@ -68,9 +68,13 @@ type step struct {
 }
 
 var texts = template.FuncMap{
-	"head":  func(s string) string { head, _, _ := strings.Cut(s, " "); return head },
-	"tail":  func(s string) string { _, tail, _ := strings.Cut(s, " "); return tail },
-	"rep":   strings.Repeat,
+	"head":    func(s string) string { head, _, _ := strings.Cut(s, " "); return head },
+	"tail":    func(s string) string { _, tail, _ := strings.Cut(s, " "); return tail },
+	"rep":     strings.Repeat,
+	"replace": func(s, old, by string) string { return strings.ReplaceAll(s, old, by) },
+	"secret": func() string {
+		return secret{Name: "for a suite", Prefix: "ghp_", Alphabet: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", Length: 36}.made()
+	},
 	"quote": func(s string) (string, error) { text, err := json.Marshal(s); return string(text), err },
 	"many": func(n int, format string) string {
 		var b strings.Builder
@@ -108,7 +112,8 @@ func load(t *testing.T, name string) file {
 // of is the case of one value.
 func (r raid) of(t *testing.T, value string) raid {
 	t.Helper()
-	write := func(text string) string {
+	var write func(text string) string
+	write = func(text string) string {
 		if !strings.Contains(text, "{{") {
 			return text
 		}
@@ -122,9 +127,11 @@ func (r raid) of(t *testing.T, value string) raid {
 		}
 		return b.String()
 	}
+	named := value
+	value = write(value) // which may be made too
 	r.Name, r.Steps = write(r.Name), slices.Clone(r.Steps)
 	if value != "" && !strings.Contains(r.Name, value) {
-		r.Name += ": " + value
+		r.Name += ": " + named // as the file has it: a name is no place for a secret
 	}
 	for i := range r.Steps {
 		s := &r.Steps[i]
