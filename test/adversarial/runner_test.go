@@ -112,8 +112,7 @@ func load(t *testing.T, name string) file {
 // of is the case of one value.
 func (r raid) of(t *testing.T, value string) raid {
 	t.Helper()
-	var write func(text string) string
-	write = func(text string) string {
+	write := func(text string) string {
 		if !strings.Contains(text, "{{") {
 			return text
 		}
@@ -388,7 +387,8 @@ func body(t *testing.T, s *step, in *writv1.DecideRequest) []byte {
 		}
 		context["resource"] = resource
 	}
-	action, resource := strings.ToLower(s.Phase), object{}
+	action := strings.ToLower(s.Phase)
+	var resource object
 	switch in.Phase {
 	case writv1.Phase_PHASE_CALL, writv1.Phase_PHASE_RESULT:
 		action = map[string]string{"CALL": "tools/call", "RESULT": "tools/result"}[s.Phase]
