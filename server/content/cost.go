@@ -25,11 +25,11 @@ const (
 	// maxChain bounds how many schemas lead from one to the next for one value.
 	maxChain = 64
 	// bytesPerUnit is how many bytes of a document count as another value,
-	// perPattern what a regular expression costs for each, and perInstructions of
-	// how many instructions it costs one more.
-	bytesPerUnit    = 64
-	perPattern      = 16
-	perInstructions = 2
+	// perPattern and perInstruction what a regular expression costs for each: it can
+	// be at every instruction at every byte.
+	bytesPerUnit   = 64
+	perPattern     = 16
+	perInstruction = 2
 )
 
 // costs finds out how often a value can be looked at. A schema that refers to
@@ -230,7 +230,7 @@ func weight(s set) int {
 // priceOf is what matching a regular expression costs.
 func priceOf(r jsonschema.Regexp) int {
 	if p, ok := r.(pattern); ok {
-		return perPattern + p.size/perInstructions
+		return perPattern + p.size*perInstruction
 	}
 	return maxWork // every one of ours is known
 }

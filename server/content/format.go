@@ -104,7 +104,14 @@ func isTime(s string) bool {
 // hosts are international host names: IDNA 2008, held to the lengths of DNS.
 var hosts = idna.New(idna.ValidateForRegistration(), idna.BidiRule(), idna.VerifyDNSLength(true), idna.StrictDomainName(true))
 
+// maxHost is the longest international host name, in bytes: DNS takes 253 characters.
+// What would be made of a longer one takes time that grows with its square.
+const maxHost = 253 * utf8.UTFMax
+
 func isIDNHostname(s string) bool {
+	if len(s) > maxHost {
+		return false
+	}
 	s = strings.Map(func(r rune) rune {
 		if strings.ContainsRune("\u3002\uff0e\uff61", r) {
 			return '.' // the separators of RFC 3490

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +59,19 @@ func TestFormats(t *testing.T) {
 		}
 		if !fits(1) || !fits(nil) {
 			t.Errorf("%s says something of values that are no strings", name)
+		}
+	}
+}
+
+// A text of a mebibyte is of no format of names, and that is found at once.
+func TestLongFormats(t *testing.T) {
+	long := strings.Repeat("üä", 1<<18)
+	for _, name := range []string{"idn-hostname", "idn-email", "email", "hostname", "ipv4", "time", "date-time", "duration", "uuid", "regex"} {
+		schema := compile(t, `{"properties":{"v":{"format":"`+name+`"}}}`)
+		for _, text := range []string{long, "a@" + long, strings.Repeat("1.", 1<<19), "P" + strings.Repeat("1D", 1<<18)} {
+			if found := schema.Check(parse(t, `{"v":"`+text+`"}`)); len(found) != 1 {
+				t.Errorf("%s: got %v", name, found)
+			}
 		}
 	}
 }
