@@ -54,7 +54,7 @@ func TestExplainNear(t *testing.T) {
 	for _, f := range explained.Findings {
 		stages = append(stages, f.Stage+" "+strings.TrimPrefix(f.Verdict.String(), "VERDICT_"))
 	}
-	want := []string{"lock ABSTAIN", "token ABSTAIN", "purpose ABSTAIN", "tool ABSTAIN", "call ABSTAIN", "content ABSTAIN", "egress ABSTAIN", "session ABSTAIN", "ticket ABSTAIN", "policy DENY",
+	want := []string{"lock ABSTAIN", "token ABSTAIN", "purpose ABSTAIN", "tool ABSTAIN", "call ABSTAIN", "result ABSTAIN", "content ABSTAIN", "egress ABSTAIN", "session ABSTAIN", "ticket ABSTAIN", "policy DENY",
 		"budget ABSTAIN", "route ABSTAIN", "list ABSTAIN", "comply ABSTAIN"}
 	if diff := cmp.Diff(want, stages); diff != "" {
 		t.Error(diff)

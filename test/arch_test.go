@@ -25,12 +25,12 @@ var lattice = map[string]string{
 	"migrations":                  "",
 	"server/content":              "document",
 	"server/content/detect":       "document server/content/detect/check server/content/detect/leak server/content/detect/words",
-	"server/decision":             "document server/content server/content/detect server/egress",
-	"server/decision/stage":       "document server/content/detect server/decision server/egress",
-	"server/policy":               "address document server/content server/content/detect server/decision server/egress server/policy/access server/policy/clause server/policy/partial server/policy/session",
+	"server/decision":             "document server/content server/content/detect server/content/result server/egress",
+	"server/decision/stage":       "document server/content server/content/detect server/content/result server/decision server/egress",
+	"server/policy":               "address document server/content server/content/detect server/content/result server/decision server/egress server/policy/access server/policy/clause server/policy/partial server/policy/session",
 	"server/policy/session":       "server/decision",
 	"server/policy/access":        "server/decision",
-	"server/audit":                "address document proto/writ/v1 server/content/detect server/decision server/egress server/secret",
+	"server/audit":                "address document proto/writ/v1 server/content/detect server/content/result server/decision server/egress server/secret",
 	"server/identity":             "document proto/writ/v1 server/decision server/identity/crowd server/secret",
 	"server/identity/crowd":       "",
 	"server/secret":               "",
@@ -75,6 +75,7 @@ var lattice = map[string]string{
 	"server/content/detect/words": "",
 	"address":                     "",
 	"server/egress":               "address document",
+	"server/content/result":       "document server/content",
 }
 
 // anything may be imported by these: the binary, and what is only for tests.

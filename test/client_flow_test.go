@@ -72,7 +72,7 @@ func TestClientWithoutHandler(t *testing.T) {
 	p := startPDP(t)
 	with := p.Client(t, support, writ.Handlers{Notify: func(context.Context, writ.Call, writ.Notify) error { return nil }})
 	without := p.Client(t, support, writ.Handlers{})
-	tool := &action{answer: []byte(`{}`)}
+	tool := &action{answer: []byte(`{"content":[]}`)}
 	_, err := with.Enforce(t.Context(), refund(t, ""), tool.next)
 	approve(t, p, "CHG-1", deniedBy(t, err, writ.PhaseCall, "policy.ticket_required").AccessRequest)
 	_, err = without.Enforce(t.Context(), refund(t, "CHG-1"), tool.next)

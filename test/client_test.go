@@ -266,5 +266,5 @@ func TestClientWatermarks(t *testing.T) {
 	if got := string(result.Content.Data); err != nil || got != want {
 		t.Errorf("got %s, %v", got, err)
 	}
-	tells(t, p, "CALL ALLOW", "RESULT ALLOW", "settled RESULT SUCCEEDED watermark=true", "settled CALL SUCCEEDED")
+	tells(t, p, "CALL ALLOW", "RESULT ALLOW", "settled RESULT SUCCEEDED watermark=true", "settled CALL SUCCEEDED limit_output=true")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/egress"
 )
@@ -37,6 +38,9 @@ type Question struct {
 	Notes   []decision.Note
 	// Led are the URLs of the arguments, without where they stand.
 	Led *egress.Facts
+	// Looked is what was seen of a RESULT's content as a tool result; of no form:
+	// nothing.
+	Looked *result.Looked
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -86,7 +90,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Inspected, q.Session, q.Led = inspectionOf(r.decision), seenOf(r.decision.Session), ledOf(r.decision, call)
+	q.Inspected, q.Session, q.Led, q.Looked = inspectionOf(r.decision), seenOf(r.decision.Session), ledOf(r.decision, call), lookedOf(r.decision)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
@@ -249,7 +253,7 @@ func (q *Question) facts(r *record) error {
 		return err
 	}
 	if call := in.GetCall(); call != nil {
-		f.Call = &decision.CallFacts{Allowed: call.Allowed}
+		f.Call = &decision.CallFacts{Allowed: call.Allowed, MaxOutput: r.decision.Result.GetMaxOutput()}
 		if req := q.Request; call.Fits && req.Arguments != nil {
 			f.Call.Caller, f.Call.Principal, f.Call.Session = req.Caller.SPIFFEID, req.Principal.Subject, req.Session
 			f.Call.Purpose, f.Call.Tool, f.Call.ArgumentsDigest = req.Purpose, req.Tool.ToolName, req.Arguments.Digest()

@@ -49,6 +49,7 @@ func CallFactsOf(row Row) (decision.CallFacts, error) {
 	facts := decision.CallFacts{
 		Allowed: r.Outcome != decision.Denied, Caller: r.Caller, Principal: r.Principal,
 		Session: r.Session, Purpose: r.Purpose, Tool: decision.ToolName{Server: r.Server, Name: r.Tool},
+		MaxOutput: maxOutput(r.decision.Response.Obligations),
 	}
 	copy(facts.ArgumentsDigest[:], r.decision.ArgumentsDigest)
 	copy(facts.Token[:], r.decision.Principal.GetTokenDigest())

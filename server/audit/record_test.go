@@ -321,7 +321,7 @@ func TestRecall(t *testing.T) {
 
 	facts, err := CallFactsOf(call.Row)
 	want := decision.CallFacts{Allowed: true, Caller: req.Caller.SPIFFEID, Principal: "agent-1", Session: "session-1",
-		Purpose: "support", Tool: write, ArgumentsDigest: req.Arguments.Digest(), Ticket: "CHG-1", Token: req.Principal.Token}
+		Purpose: "support", Tool: write, ArgumentsDigest: req.Arguments.Digest(), Ticket: "CHG-1", MaxOutput: 4096, Token: req.Principal.Token}
 	if diff := cmp.Diff(want, facts); err != nil || diff != "" {
 		t.Errorf("facts of a call: %v (-want +got):\n%s", err, diff)
 	}

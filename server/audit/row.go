@@ -168,7 +168,7 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if len(response.Obligations) > maxItems {
 		return fmt.Errorf("more than %d obligations", maxItems)
 	}
-	if err := errors.Join(checkInspection(event.Inspection), checkSession(event.Session, event.SessionId)); err != nil {
+	if err := errors.Join(checkInspection(event.Inspection), checkSession(event.Session, event.SessionId), checkResult(event.Result)); err != nil {
 		return err
 	}
 	if err := checkEgress(event.Egress); err != nil {

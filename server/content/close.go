@@ -1,7 +1,10 @@
 package content
 
 import (
+	"fmt"
 	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,8 +14,12 @@ import (
 // closer rewrites a schema so that objects refuse what it does not name, and
 // so that draft 7 reads as draft 2020-12. It copies; the input stays as it is.
 type closer struct {
-	root  map[string]any
+	root map[string]any
+	// loose are formats that say nothing.
+	loose []string
 	names map[string]bool
+	// problem is the first thing that would be read otherwise than it is meant.
+	problem error
 	// shapes are those of references, by their text.
 	shapes map[string]shape
 }
@@ -51,6 +58,7 @@ func (c *closer) schema(s any, as reading, beside []map[string]any) any {
 	if !ok {
 		return s
 	}
+	c.refuse(in)
 	in = draft7(in)
 	out := make(map[string]any, len(in)+1)
 	for keyword, value := range in {
@@ -78,7 +86,42 @@ func (c *closer) schema(s any, as reading, beside []map[string]any) any {
 			out["unevaluatedProperties"] = false
 		}
 	}
+	_, items := in["items"]
+	_, rest := in["unevaluatedItems"]
+	if as == whole && !items && !rest {
+		if shape := c.shape(in); shape.tuple && !shape.list {
+			out["unevaluatedItems"] = false
+		}
+	}
 	return out
+}
+
+// refuse notes what a schema says that would be read otherwise than it is meant.
+func (c *closer) refuse(in map[string]any) {
+	problem := func(format string, args ...any) {
+		if c.problem == nil {
+			c.problem = fmt.Errorf(format, args...)
+		}
+	}
+	if dialect, ok := in["$schema"].(string); ok && !knownDialect(dialect) {
+		problem("the schema dialect %q is not known: use %s", cut(dialect), draft2020)
+	}
+	if _, ok := in["$id"].(string); ok && !isRoot(in, c.root) {
+		problem("a schema inside has an $id: references would lead elsewhere than within the whole")
+	}
+	for _, keyword := range []string{"$recursiveRef", "$dynamicRef"} {
+		if _, ok := in[keyword].(string); ok {
+			problem("a dynamic reference is not supported: %s", keyword)
+		}
+	}
+	if format, ok := in["format"].(string); ok && !slices.Contains(Formats, format) && !slices.Contains(c.loose, format) {
+		problem("the format %q is not known, and the bundle does not name it", cut(format))
+	}
+}
+
+// isRoot reports whether a schema is the whole one.
+func isRoot(in, root map[string]any) bool {
+	return reflect.ValueOf(in).Pointer() == reflect.ValueOf(root).Pointer()
 }
 
 // below is the most that a schema under this one can be.
@@ -138,17 +181,21 @@ func (c *closer) named(in map[string]any, keyword string, as reading, beside []m
 }
 
 // shape says whether a schema, with all that shares its value, names properties,
-// and whether part of it is an object about which it says nothing.
-type shape struct{ named, free bool }
+// and whether part of it is an object about which it says nothing; likewise of the
+// first elements of an array, and of a list.
+type shape struct{ named, free, tuple, list bool }
 
 func (c *closer) shape(s map[string]any) shape {
 	_, properties := s["properties"]
 	_, patterns := s["patternProperties"]
-	found := shape{named: properties || patterns}
+	_, first := s["prefixItems"]
+	items, further := s["items"]
+	_, old := items.([]any) // draft 7
+	found := shape{named: properties || patterns, tuple: first || old, list: further && !old}
 	alone := true
 	visit := func(other shape) {
 		alone = false
-		found = shape{found.named || other.named, found.free || other.free}
+		found = shape{found.named || other.named, found.free || other.free, found.tuple || other.tuple, found.list || other.list}
 	}
 	child := func(s any) {
 		if m, ok := s.(map[string]any); ok {
@@ -171,6 +218,7 @@ func (c *closer) shape(s map[string]any) shape {
 	if _, additional := s["additionalProperties"]; alone && !found.named && !additional && s["type"] == "object" {
 		found.free = true
 	}
+	found.list = found.list || alone && !found.tuple && s["type"] == "array"
 	return found
 }
 
@@ -181,7 +229,7 @@ func (c *closer) referred(ref string) shape {
 	if known, ok := c.shapes[ref]; ok {
 		return known
 	}
-	c.shapes[ref] = shape{named: true} // of a reference to itself too
+	c.shapes[ref] = shape{named: true, tuple: true} // of a reference to itself too
 	if target, ok := c.target(ref).(map[string]any); ok {
 		c.shapes[ref] = c.shape(target)
 	}

@@ -85,8 +85,13 @@ func TestClosing(t *testing.T) {
 			[]string{`{"l":[{"c":"x","s":1}]}`}, []string{`{"l":[{"c":1}]}`, `{"l":[{"z":1}]}`}},
 		{"its own $id", `{"$id":"https://example.com/tool","$schema":"https://json-schema.org/draft/2020-12/schema","$defs":{"p":{"properties":{"x":{}}}},"properties":{"o":{"$ref":"#/$defs/p"}}}`,
 			[]string{`{"o":{"x":1}}`}, []string{`{"o":{"z":1}}`}},
-		{"an $id inside", `{"$defs":{"p":{"$id":"https://example.com/p","properties":{"x":{"$ref":"#/$defs/q"}}},"q":{"type":"string"}},"properties":{"o":{"$ref":"#/$defs/p"}}}`, []string{`{"o":{"x":"s"}}`}, []string{`{"o":{"x":1}}`}},
-		{"a dialect inside", `{"properties":{"a":{"$id":"a","$schema":"http://json-schema.org/draft-04/schema#","exclusiveMinimum":3}}}`, []string{`{"a":4}`}, []string{`{"a":3}`}},
+		{"a tuple closes", `{"properties":{"l":{"prefixItems":[{},{}]}}}`, []string{`{"l":[1,2]}`, `{"l":[1]}`}, []string{`{"l":[1,2,3]}`}},
+		{"a tuple with further elements", `{"properties":{"l":{"prefixItems":[{}],"items":{"type":"string"}},"m":{"prefixItems":[{}],"unevaluatedItems":true}}}`, []string{`{"l":[1,"a"],"m":[1,2,3]}`}, []string{`{"l":[1,2]}`}},
+		{"a tuple in parts", `{"properties":{"l":{"allOf":[{"prefixItems":[{}]},{"prefixItems":[{},{}]}]}}}`, []string{`{"l":[1,2]}`}, []string{`{"l":[1,2,3]}`}},
+		{"a tuple behind a reference", `{"$defs":{"p":{"prefixItems":[{}]}},"properties":{"l":{"$ref":"#/$defs/p"}}}`, []string{`{"l":[1]}`}, []string{`{"l":[1,2]}`}},
+		{"a tuple or any list", `{"properties":{"l":{"anyOf":[{"type":"array"},{"prefixItems":[{}]}]}}}`, []string{`{"l":[1,2]}`}, nil},
+		{"a tuple under not", `{"properties":{"l":{"type":"array","not":{"prefixItems":[{"const":1}],"minItems":1}}}}`, []string{`{"l":[2,2]}`}, []string{`{"l":[1,2]}`}},
+		{"an old tuple closes", `{"properties":{"l":{"items":[{}]}}}`, []string{`{"l":[1]}`}, []string{`{"l":[1,2]}`}},
 		{"true and false", `{"properties":{"a":true,"b":false}}`, []string{`{"a":[1]}`}, []string{`{"b":1}`}},
 	}
 	for _, test := range tests {

@@ -2,6 +2,7 @@ package content
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -15,15 +16,20 @@ import (
 const (
 	// maxWork bounds one check, in units.
 	maxWork = 5_000_000
+	// maxTold bounds one that says where a document breaks the schema: each unit can
+	// be a violation, of some hundred bytes.
+	maxTold = 50_000
 	// maxLinks bounds the schemas that are for one value, over all schemas of
 	// a tool together, and so the time and memory of finding out.
 	maxLinks = 250_000
 	// maxChain bounds how many schemas lead from one to the next for one value.
 	maxChain = 64
-	// bytesPerUnit is how many bytes of a document count as another value, and
-	// perPattern what a regular expression costs for each.
-	bytesPerUnit = 64
-	perPattern   = 16
+	// bytesPerUnit is how many bytes of a document count as another value,
+	// perPattern and perInstruction what a regular expression costs for each: it can
+	// be at every instruction at every byte.
+	bytesPerUnit   = 64
+	perPattern     = 16
+	perInstruction = 2
 )
 
 // costs finds out how often a value can be looked at. A schema that refers to
@@ -34,6 +40,8 @@ type costs struct {
 	steps map[*jsonschema.Schema][]step
 	links int
 	chain int
+	// programs is the size of all regular expressions, in instructions.
+	programs int
 }
 
 // step is the way to one property or element, or to all others: the schemas for
@@ -101,6 +109,9 @@ func (c *costs) reach(root *jsonschema.Schema) error {
 		if err != nil {
 			return err
 		}
+		if err := c.patternsOf(schema); err != nil {
+			return err
+		}
 		steps := c.stepsOf(same)
 		if c.links > maxLinks {
 			return errIntricate
@@ -114,6 +125,26 @@ func (c *costs) reach(root *jsonschema.Schema) error {
 				return errIntricate
 			}
 		}
+	}
+	return nil
+}
+
+// patternsOf bounds all regular expressions together. It has the format "regex"
+// read by a reader that compiles nothing.
+func (c *costs) patternsOf(schema *jsonschema.Schema) error {
+	if schema.Format != nil && schema.Format.Name == "regex" {
+		schema.Format = text("regex", isExpression)
+	}
+	if p, ok := schema.Pattern.(pattern); ok {
+		c.programs += p.size
+	}
+	for r := range schema.PatternProperties {
+		if p, ok := r.(pattern); ok {
+			c.programs += p.size
+		}
+	}
+	if c.programs > maxPrograms {
+		return fmt.Errorf("its regular expressions have more than %d instructions together", maxPrograms)
 	}
 	return nil
 }
@@ -182,8 +213,11 @@ func weight(s set) int {
 		if schema.Enum != nil {
 			one += len(schema.Enum.Values)
 		}
-		if schema.Pattern != nil || schema.Format != nil {
+		if schema.Format != nil {
 			one += perPattern
+		}
+		if schema.Pattern != nil {
+			one += priceOf(schema.Pattern)
 		}
 		for _, names := range schema.DependentRequired {
 			one += len(names)
@@ -193,6 +227,14 @@ func weight(s set) int {
 	return sum
 }
 
+// priceOf is what matching a regular expression costs.
+func priceOf(r jsonschema.Regexp) int {
+	if p, ok := r.(pattern); ok {
+		return perPattern + p.size*perInstruction
+	}
+	return maxWork // every one of ours is known
+}
+
 // stepsOf are the ways one level down: to every property and element that
 // schemas name, and to the others.
 func (c *costs) stepsOf(same set) []step {
@@ -200,7 +242,9 @@ func (c *costs) stepsOf(same set) []step {
 	names := map[string]set{}
 	for s, times := range same {
 		elements = max(elements, len(s.PrefixItems))
-		patterns = min(patterns+times*perPattern*len(s.PatternProperties), maxWork)
+		for pattern := range s.PatternProperties {
+			patterns = min(patterns+times*priceOf(pattern), maxWork)
+		}
 		for name := range s.Properties {
 			names[name] = set{}
 		}
@@ -281,8 +325,11 @@ func element(s *jsonschema.Schema, i int, schemas set, times int) {
 	}
 }
 
-// tooCostly reports whether a document could take more work than maxWork.
-func (s *Schema) tooCostly(d *document.Document) bool {
+// work is a bound of the work of checking a document, in units.
+func (s *Schema) work(d *document.Document) int {
 	values := d.Nodes() + len(d.Canonical())/bytesPerUnit
-	return values > maxWork/max(1, s.costs[min(d.Depth(), len(s.costs)-1)])
+	return values * max(1, s.costs[min(d.Depth(), len(s.costs)-1)])
 }
+
+// tooCostly reports whether a document could take more work than maxWork.
+func (s *Schema) tooCostly(d *document.Document) bool { return s.work(d) > maxWork }

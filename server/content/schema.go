@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +22,8 @@ import (
 // name. Safe for concurrent use.
 type Schema struct {
 	compiled *jsonschema.Schema
-	plain    *plain // nil: the schema says more
+	unfit    *jsonschema.Schema // takes what compiled does not
+	plain    *plain             // nil: the schema says more
 	// names are the property names that the schema itself knows. Any other
 	// name in a document came from the caller and stays out of violations.
 	names map[string]bool
@@ -77,19 +77,19 @@ const (
 	// maxSchema is the largest number of values in a schema: the time to
 	// compile one grows with its square.
 	maxSchema = 4000
-	// maxPattern is the longest regular expression, in bytes.
-	maxPattern = 4096
 	// maxViolations is how many violations Check returns.
 	maxViolations = 8
 	// maxDetail bounds a violation's detail, in bytes.
 	maxDetail = 256
 )
 
-// Compile compiles a tool's input schema: draft 2020-12, or draft 7 read as
-// 2020-12. Objects that name properties and say nothing of further ones refuse
-// these, and so do the arguments themselves whatever their schema names: no
-// argument passes that the tool's author did not name (mass assignment).
-func Compile(schema *document.Document) (*Schema, error) {
+// Compile compiles a tool's input schema, or that of its structured results: draft
+// 2020-12, or draft 7 read as 2020-12. Objects that name properties and say nothing
+// of further ones refuse these, tuples further elements, and so does the document
+// itself whatever its schema names: nothing passes that the tool's author did not
+// name (mass assignment). A format that is none of Formats is an error, unless it
+// is among loose: these say nothing.
+func Compile(schema *document.Document, loose ...string) (*Schema, error) {
 	root, ok := schema.Value().(map[string]any)
 	if !ok {
 		return nil, errors.New("the schema is not a JSON object")
@@ -97,11 +97,11 @@ func Compile(schema *document.Document) (*Schema, error) {
 	if schema.Nodes() > maxSchema {
 		return nil, fmt.Errorf("the schema has more than %d values", maxSchema)
 	}
-	if dialect, ok := root["$schema"].(string); ok && !knownDialect(dialect) {
-		return nil, fmt.Errorf("the schema dialect %q is not known: use %s", cut(dialect), draft2020)
-	}
-	closer := closer{root: root, names: map[string]bool{}, shapes: map[string]shape{}}
+	closer := closer{root: root, loose: loose, names: map[string]bool{}, shapes: map[string]shape{}}
 	closed := closer.schema(root, whole, nil).(map[string]any)
+	if closer.problem != nil {
+		return nil, closer.problem
+	}
 	if _, open := closed["additionalProperties"]; !open && closed["unevaluatedProperties"] == nil {
 		closed["unevaluatedProperties"] = false // arguments are closed, whatever their shape
 	}
@@ -110,6 +110,9 @@ func Compile(schema *document.Document) (*Schema, error) {
 	compiler.UseLoader(noLoader{})
 	compiler.UseRegexpEngine(expression)
 	compiler.AssertFormat()
+	for _, format := range ours {
+		compiler.RegisterFormat(format)
+	}
 	if err := compiler.AddResource(schemaURL, closed); err != nil {
 		return nil, fmt.Errorf("reading the schema: %w", err)
 	}
@@ -123,16 +126,7 @@ func Compile(schema *document.Document) (*Schema, error) {
 	}
 	words := map[string]bool{}
 	listed(root, words)
-	return &Schema{compiled: compiled, plain: plainOf(compiled), names: closer.names, words: words, local: isLocal(root), costs: costs}, nil
-}
-
-// expression compiles a regular expression, of the schema's or, with the format
-// "regex", of the caller's.
-func expression(pattern string) (jsonschema.Regexp, error) {
-	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("the regular expression is longer than %d bytes", maxPattern)
-	}
-	return regexp.Compile(pattern)
+	return &Schema{compiled: compiled, unfit: &jsonschema.Schema{DraftVersion: 2020, Not: compiled}, plain: plainOf(compiled), names: closer.names, words: words, local: isLocal(root), costs: costs}, nil
 }
 
 func knownDialect(dialect string) bool {
@@ -145,23 +139,50 @@ func knownDialect(dialect string) bool {
 
 // Check returns what breaks the schema, in the order of the places; nil: nothing
 // does. At most 8.
-func (s *Schema) Check(d *document.Document) []Violation {
+func (s *Schema) Check(d *document.Document) []Violation { return s.check(d, d.Value()) }
+
+// CheckMember is Check of one member of a document that is an object; pointers are
+// into the document. A member that is not there breaks nothing.
+func (s *Schema) CheckMember(d *document.Document, name string) []Violation {
+	members, _ := d.Value().(map[string]any)
+	value, there := members[name]
+	if !there {
+		return nil
+	}
+	found := s.check(d, value)
+	for i := range found {
+		found[i].Pointer = "/" + document.Escape(name) + found[i].Pointer
+	}
+	return found
+}
+
+// check holds a value of a document to the schema; what that costs is bounded by
+// the whole document.
+func (s *Schema) check(d *document.Document, value any) []Violation {
 	if s.tooCostly(d) {
 		return []Violation{{Keyword: "schema", Detail: "the document is too large or too deep for it"}}
 	}
-	if s.plain != nil && s.plain.takes(d.Value()) {
+	if s.plain != nil && s.plain.takes(value) {
 		return nil
 	}
-	err := s.compiled.Validate(d.Value())
-	if err == nil {
+	// What says only whether a value fits takes a tenth of the memory, and a value
+	// may be wrong in a hundred thousand places.
+	if s.unfit.Validate(value) != nil {
 		return nil
+	}
+	if s.work(d) > maxTold {
+		return []Violation{{Keyword: "schema", Detail: "the document is too large to say where it breaks it"}}
+	}
+	err := s.compiled.Validate(value)
+	if err == nil {
+		return []Violation{{Keyword: "schema", Detail: "the document could not be checked"}} // never: both say the same
 	}
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
 		return []Violation{{Keyword: "schema", Detail: "the document could not be checked"}}
 	}
 	found := map[Violation]bool{}
-	s.collect(d, invalid, found)
+	s.collect(value, invalid, found)
 	// The errors come in the order of a map, and a decision must not depend on
 	// chance.
 	return slices.SortedFunc(maps.Keys(found), Violation.compare)[:min(len(found), maxViolations)]
@@ -173,23 +194,30 @@ func (v Violation) compare(other Violation) int {
 
 // collect gathers the leaves of the error tree: the inner ones say "allOf
 // failed" and the like.
-func (s *Schema) collect(d *document.Document, e *jsonschema.ValidationError, found map[Violation]bool) {
+func (s *Schema) collect(root any, e *jsonschema.ValidationError, found map[Violation]bool) {
 	_, ofName := e.ErrorKind.(*kind.PropertyNames) // its causes are about the name alone
 	if len(e.Causes) > 0 && !ofName {
 		for _, cause := range e.Causes {
-			s.collect(d, cause, found)
+			s.collect(root, cause, found)
 		}
 		return
 	}
 	keyword, detail := describe(e.ErrorKind)
 	at := e.InstanceLocation
 	if strings.HasSuffix(e.SchemaURL, "/unevaluatedProperties") && len(at) > 0 {
-		keyword, at = unknownProperty, at[:len(at)-1]
+		keyword, at = UnknownProperty, at[:len(at)-1]
 	}
-	found[Violation{Pointer: s.pointer(d.Value(), at), Keyword: keyword, Detail: cut(detail)}] = true
+	if strings.HasSuffix(e.SchemaURL, "/unevaluatedItems") && len(at) > 0 {
+		keyword, at = UnknownElement, at[:len(at)-1]
+	}
+	found[Violation{Pointer: s.pointer(root, at), Keyword: keyword, Detail: cut(detail)}] = true
 }
 
-const unknownProperty = "a property that the schema does not name"
+// The keywords of what closing a schema refuses.
+const (
+	UnknownProperty = "a property that the schema does not name"
+	UnknownElement  = "an element beyond those that the schema names"
+)
 
 // describe names the keyword and what the schema, never the document, says.
 func describe(k jsonschema.ErrorKind) (keyword, detail string) {
@@ -199,7 +227,7 @@ func describe(k jsonschema.ErrorKind) (keyword, detail string) {
 	case *kind.FalseSchema:
 		return "false", ""
 	case *kind.AdditionalProperties:
-		return unknownProperty, ""
+		return UnknownProperty, ""
 	case *kind.Not:
 		return "not", ""
 	case *kind.Required:

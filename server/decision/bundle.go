@@ -4,8 +4,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content"
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/egress"
 )
 
@@ -62,6 +64,10 @@ type Bundle struct {
 	// Async are the classes of tools that may be called before the record of
 	// the decision is durable.
 	Async []string
+	// Foreign lets results pass that are no tool results of MCP, of tools that have
+	// no schema for them; and Blocks those that have blocks of types that MCP does not
+	// have.
+	Foreign, Blocks bool
 	// FailOpen are the classes of tools that may be called although nobody knows
 	// any more whether there are new locks.
 	FailOpen []string
@@ -111,8 +117,11 @@ type Tool struct {
 	ToolName
 	// Digest is the hex SHA-256 of the accepted definition.
 	Digest string
-	// Input checks the tool's arguments.
-	Input *content.Schema
+	// Input checks the tool's arguments, and Output its structured results; no
+	// Output: the tool says nothing of them.
+	Input, Output *content.Schema
+	// Limits bound its results.
+	Limits result.Limits
 	// Classes are the operator's words for what the tool does, such as
 	// "read-only" or "destructive".
 	Classes []string
@@ -122,6 +131,15 @@ type Tool struct {
 	Labels []string
 	// Record says what of the arguments may stand in a record; nil: nothing.
 	Record *content.Disclosure
+}
+
+// Misfits are what breaks what a tool says of a document: of its result, or else of
+// its arguments.
+func (t *Tool) Misfits(d *document.Document, isResult bool) []content.Violation {
+	if isResult {
+		return result.Misfits(t.Output, d)
+	}
+	return t.Input.Check(d)
 }
 
 // Purpose is why an agent acts, and what that entitles it to.

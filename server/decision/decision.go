@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/egress"
 )
 
@@ -59,6 +60,8 @@ type Finding struct {
 	// Session is what was seen of the request's session, and what it gives it.
 	Session *SessionState
 	URLs    *egress.Facts
+	// Looked is what was seen of a RESULT's content as a tool result; nil: nothing.
+	Looked *result.Looked
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
 	// Locks are those that hit the request, or kept something out of its answer.
@@ -266,6 +269,16 @@ func (d *Decision) Ticket() *Ticket {
 	for i := range d.Findings {
 		if t := d.Findings[i].Ticket; t != nil {
 			return t
+		}
+	}
+	return nil
+}
+
+// Looked is what was seen of a RESULT's content as a tool result; nil: nothing.
+func (d *Decision) Looked() *result.Looked {
+	for i := range d.Findings {
+		if looked := d.Findings[i].Looked; looked != nil {
+			return looked
 		}
 	}
 	return nil

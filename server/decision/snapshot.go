@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/egress"
 )
 
@@ -28,6 +29,9 @@ type Snapshot struct {
 	// Led is what a record of this very decision tells of the URLs in the arguments;
 	// nil: there is no record, and the arguments are looked into.
 	Led *egress.Facts
+	// Looked is what such a record tells of a RESULT's content as a tool result; of
+	// no form: nothing. nil: there is no record.
+	Looked *result.Looked
 	Facts
 }
 
@@ -155,6 +159,9 @@ type CallFacts struct {
 	ArgumentsDigest [32]byte
 	// Ticket is the ticket that the call redeemed; empty: none.
 	Ticket string
+	// MaxOutput is the most bytes that its result may have, by the call's obligations;
+	// 0: they do not say.
+	MaxOutput int64
 	// Token is the token that the call was asked with.
 	Token [32]byte
 }

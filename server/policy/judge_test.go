@@ -170,7 +170,7 @@ func TestRedaction(t *testing.T) {
 		{"nothing there", redact("r", "/x", "mask"), nil, ""},
 		{"arguments", redact("r", "/n", "remove"), func(q *decision.Query) { q.Request.Arguments = parsed(t, `{"n":1}`) }, "r arguments remove /n"},
 		{"arguments that the tool would refuse then", redact("r", "/n", "mask"), func(q *decision.Query) { q.Request.Arguments = parsed(t, `{"n":1}`) },
-			`redact.breaks_schema: After the redaction of "r" the tool would refuse the arguments: /n: type (integer).`},
+			`redact.breaks_schema: After the redaction of "r" the arguments would not fit the tool: /n: type (integer).`},
 		{"content", redact("r", "/a /b/*", "mask"), content(`{"b":[1,2],"a":3}`), "r content mask /a mask /b/0 mask /b/1"},
 		{"content in a text", redact("r", "/t/card", "mask"), content(`{"t":"{\"card\":1}"}`), "r content mask /t/card"},
 		{"two policies", redact("b", "/b", "mask") + redact("a", "/a", "remove"), content(`{"b":1,"a":2}`), "a content remove /a mask /b"},

@@ -81,7 +81,7 @@ func (f *files) draft() (*draft, error) {
 	}
 	d := &draft{manifest: m, bundle: &decision.Bundle{Name: m.Name}}
 	var err error
-	if d.facts, d.words, err = f.tools(d.bundle); err != nil {
+	if d.facts, d.words, err = f.tools(d.bundle, &m); err != nil {
 		return nil, err
 	}
 	if m.Plan.Depth < 0 || m.Plan.Depth > maxDepth {
@@ -89,6 +89,9 @@ func (f *files) draft() (*draft, error) {
 	}
 	d.bundle.Depth = m.Plan.Depth
 	if err := m.classes(d.bundle); err != nil {
+		return nil, err
+	}
+	if err := m.results(d.bundle); err != nil {
 		return nil, err
 	}
 	if err := m.roles(d.bundle); err != nil {
@@ -136,8 +139,12 @@ func (f *files) draft() (*draft, error) {
 // actions of its tools, as the policies are validated against.
 func Schema(fsys fs.FS) ([]byte, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
+	var m manifest // only what it says of schemas matters here
+	if err := readYAML(f, fileManifest, &m, true); err != nil {
+		return nil, err
+	}
 	b := &decision.Bundle{}
-	facts, _, err := f.tools(b)
+	facts, _, err := f.tools(b, &m)
 	if err != nil {
 		return nil, err
 	}

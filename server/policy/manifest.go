@@ -58,6 +58,21 @@ type manifest struct {
 		// stand in records; none: no string does.
 		Record []string `yaml:"record"`
 	} `yaml:"audit"`
+	Schemas struct {
+		// Formats are those that tools' schemas name, beside those of JSON Schema, and
+		// that say nothing; none: a schema with another is refused.
+		Formats []string `yaml:"formats"`
+	} `yaml:"schemas"`
+	Results struct {
+		// Foreign is "deny" or "allow" for what is no tool result of MCP, of tools
+		// without a schema for results; without: it is denied.
+		Foreign string `yaml:"foreign"`
+		// UnknownBlocks is "deny" or "allow" for content blocks of types that MCP does
+		// not have; without: they are denied.
+		UnknownBlocks string `yaml:"unknown_blocks"`
+		// MaxOutput bounds the results of tools by their classes.
+		MaxOutput map[string]maxOutput `yaml:"max_output"`
+	} `yaml:"results"`
 	// Plan bounds what agents plan.
 	Plan struct {
 		// Depth is the most that a step may lie below another; 0: however deep.
@@ -139,7 +154,7 @@ func (m *manifest) classes(b *decision.Bundle) error {
 	for _, list := range []struct {
 		key     string
 		classes []string
-	}{{"audit.async", m.Audit.Async}, {"locks.fail_open", m.Locks.FailOpen}} {
+	}{{"audit.async", m.Audit.Async}, {"locks.fail_open", m.Locks.FailOpen}, {"results.max_output", slices.Sorted(maps.Keys(m.Results.MaxOutput))}} {
 		for _, class := range list.classes {
 			if !known[class] {
 				return fmt.Errorf("%s: %s: no tool has the class %q", fileManifest, list.key, class)
@@ -159,6 +174,8 @@ type toolsFile map[string]map[string]struct {
 	Labels *[]string `yaml:"labels"`
 	// Resources are the Cedar entity types that the tool acts upon.
 	Resources []string `yaml:"resources"`
+	// MaxOutput bounds the tool's results.
+	MaxOutput maxOutput `yaml:"max_output"`
 	// Lint silences lints of the tool: "-code".
 	Lint []string `yaml:"lint"`
 	// Record are the pointer patterns of the strings in the arguments that stand

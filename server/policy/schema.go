@@ -126,7 +126,7 @@ func SchemaOf(server string, definitions [][]byte) ([]byte, error) {
 	}
 	var facts []toolFacts
 	for i, definition := range definitions {
-		t, err := newTool(server, definition, nil)
+		t, err := newTool(server, definition, nil, &manifest{})
 		if err != nil {
 			return nil, fmt.Errorf("tool %d: %w", i, err)
 		}

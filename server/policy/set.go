@@ -154,15 +154,15 @@ func redaction(q decision.Query, policies []*statement) (decision.Obligation, de
 		return o, decision.Reason{}
 	}
 	if len(doc.Withheld()) > 0 {
-		return incompletely(q, o, edits, content)
+		return incompletely(q, o, edits, content, policies)
 	}
 	redacted, err := doc.Apply(edits)
 	if err != nil {
 		return o, refused("redact.field", fmt.Sprintf("What the policy %q redacts cannot be carried out.", o.Policy))
 	}
-	if !content && q.Tool != nil {
-		if broken := q.Tool.Input.Check(redacted); len(broken) > 0 && len(q.Tool.Input.Check(doc)) == 0 {
-			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the tool would refuse the arguments: %s.", o.Policy, broken[0]))
+	if q.Tool != nil && req.Phase != decision.Prompt {
+		if broken := q.Tool.Misfits(redacted, content); len(broken) > 0 && len(q.Tool.Misfits(doc, content)) == 0 {
+			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the %s would not fit the tool: %s.", o.Policy, targetOf(content), broken[0]))
 		}
 	}
 	o.Duty = decision.Redact{Content: content, Edits: edits}

@@ -19,7 +19,7 @@ import (
 
 // tools reads the manifests, in the order of their names, and what the operator
 // says of the tools.
-func (f *files) tools(b *decision.Bundle) ([]toolFacts, toolsFile, error) {
+func (f *files) tools(b *decision.Bundle, m *manifest) ([]toolFacts, toolsFile, error) {
 	var words toolsFile
 	if err := readYAML(f, fileTools, &words, true); err != nil {
 		return nil, nil, err
@@ -31,7 +31,7 @@ func (f *files) tools(b *decision.Bundle) ([]toolFacts, toolsFile, error) {
 	b.Tools = map[decision.ToolName]*decision.Tool{}
 	var facts []toolFacts
 	for _, name := range names {
-		more, err := f.manifest(name, words)
+		more, err := f.manifest(name, words, m)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -84,7 +84,7 @@ var (
 const maxToolName = 256
 
 // manifest reads what one server answered to tools/list, with its "server" id.
-func (f *files) manifest(name string, words toolsFile) ([]toolFacts, error) {
+func (f *files) manifest(name string, words toolsFile, m *manifest) ([]toolFacts, error) {
 	data, err := f.read(name)
 	if err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func (f *files) manifest(name string, words toolsFile) ([]toolFacts, error) {
 	}
 	var facts []toolFacts
 	for i, definition := range in.Tools {
-		t, err := newTool(in.Server, definition, words)
+		t, err := newTool(in.Server, definition, words, m)
 		if err != nil {
 			return nil, fmt.Errorf("tool %d: %w", i, err)
 		}
@@ -119,13 +119,14 @@ func (f *files) manifest(name string, words toolsFile) ([]toolFacts, error) {
 	return facts, nil
 }
 
-func newTool(server string, definition []byte, words toolsFile) (toolFacts, error) {
+func newTool(server string, definition []byte, words toolsFile, m *manifest) (toolFacts, error) {
 	var in struct {
-		Name        string         `json:"name"`
-		InputSchema jsontext.Value `json:"inputSchema"`
+		Name        string `json:"name"`
 		Annotations struct {
 			OpenWorld any `json:"openWorldHint"`
 		} `json:"annotations"`
+		InputSchema  jsontext.Value `json:"inputSchema"`
+		OutputSchema jsontext.Value `json:"outputSchema"`
 	}
 	if err := jsonv2.Unmarshal(definition, &in); err != nil || in.Name == "" || len(in.InputSchema) == 0 {
 		return toolFacts{}, errors.New("the definition has no name or no inputSchema")
@@ -141,9 +142,19 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 	if err != nil {
 		return toolFacts{}, fmt.Errorf("%q: inputSchema: %w", in.Name, err)
 	}
-	compiled, err := content.Compile(input)
+	compiled, err := content.Compile(input, m.Schemas.Formats...)
 	if err != nil {
 		return toolFacts{}, fmt.Errorf("%q: inputSchema: %w", in.Name, err)
+	}
+	var output *content.Schema
+	if len(in.OutputSchema) > 0 {
+		schema, err := document.ParseObject(in.OutputSchema)
+		if err == nil {
+			output, err = content.Compile(schema, m.Schemas.Formats...)
+		}
+		if err != nil {
+			return toolFacts{}, fmt.Errorf("%q: outputSchema: %w", in.Name, err)
+		}
 	}
 	said := words[server][in.Name]
 	labels := []string(nil)
@@ -164,6 +175,10 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 			return toolFacts{}, fmt.Errorf("%q: the resource %q is not an entity type", in.Name, typ)
 		}
 	}
+	limits, err := m.limits(said.MaxOutput, said.Classes)
+	if err != nil {
+		return toolFacts{}, fmt.Errorf("%q: max_output: %w", in.Name, err)
+	}
 	record, err := recordable(compiled, input, said.Record)
 	if err != nil {
 		return toolFacts{}, fmt.Errorf("%q: record: %w", in.Name, err)
@@ -175,7 +190,7 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 	}
 	return toolFacts{
 		tool: &decision.Tool{ToolName: decision.ToolName{Server: server, Name: in.Name}, Digest: digest,
-			Input: compiled, Classes: said.Classes, Labels: labels, Record: record,
+			Input: compiled, Output: output, Limits: limits, Classes: said.Classes, Labels: labels, Record: record,
 			URLs: egress.NewFinder(at)},
 		input: schema, resources: said.Resources, raw: definition,
 	}, nil

@@ -61,6 +61,9 @@ type Config struct {
 	// Tenant is the tenant that the caller works for, asked at each call; nil:
 	// always the constant of that name.
 	Tenant func() string
+	// Caller is the SPIFFE ID that the caller is taken for, asked at each call; nil:
+	// always the constant of that name.
+	Caller func() string
 	// Store keeps facts and log; nil: an embedded one in a temporary directory.
 	Store Store
 }
@@ -97,6 +100,9 @@ func Start(t testing.TB, c Config) *PDP {
 	if c.Tenant == nil {
 		c.Tenant = func() string { return Tenant }
 	}
+	if c.Caller == nil {
+		c.Caller = func() string { return Caller }
+	}
 	if c.Bundle == nil {
 		c.Bundle = policies.Files
 	}
@@ -122,7 +128,7 @@ func Start(t testing.TB, c Config) *PDP {
 	s, err := server.New(server.Config{
 		Ledger: p.Store, Bundle: func(*decision.Request) *decision.Bundle { return p.Bundle }, Live: func() *decision.Bundle { return p.Bundle }, Control: p.locks, Budgets: p.Store, Tickets: p.Store, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
-			return decision.Caller{SPIFFEID: Caller, Tenant: c.Tenant()}, nil
+			return decision.Caller{SPIFFEID: c.Caller(), Tenant: c.Tenant()}, nil
 		},
 		Origin: Origin, BaseURL: p.BaseURL, Now: p.now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})

@@ -155,6 +155,63 @@ func (UrlProblem) EnumDescriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
 }
 
+// ResultForm is how far a content is a tool result of MCP.
+type ResultForm int32
+
+const (
+	// No record has it.
+	ResultForm_RESULT_FORM_UNSPECIFIED ResultForm = 0
+	// It is one.
+	ResultForm_RESULT_FORM_WHOLE ResultForm = 1
+	// It has content blocks of types that MCP does not have.
+	ResultForm_RESULT_FORM_UNKNOWN_BLOCKS ResultForm = 2
+	// It is something else.
+	ResultForm_RESULT_FORM_FOREIGN ResultForm = 3
+)
+
+// Enum value maps for ResultForm.
+var (
+	ResultForm_name = map[int32]string{
+		0: "RESULT_FORM_UNSPECIFIED",
+		1: "RESULT_FORM_WHOLE",
+		2: "RESULT_FORM_UNKNOWN_BLOCKS",
+		3: "RESULT_FORM_FOREIGN",
+	}
+	ResultForm_value = map[string]int32{
+		"RESULT_FORM_UNSPECIFIED":    0,
+		"RESULT_FORM_WHOLE":          1,
+		"RESULT_FORM_UNKNOWN_BLOCKS": 2,
+		"RESULT_FORM_FOREIGN":        3,
+	}
+)
+
+func (x ResultForm) Enum() *ResultForm {
+	p := new(ResultForm)
+	*p = x
+	return p
+}
+
+func (x ResultForm) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultForm) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+}
+
+func (ResultForm) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[2]
+}
+
+func (x ResultForm) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultForm.Descriptor instead.
+func (ResultForm) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
 // Disclosure says what a record keeps of a request's documents.
 type Disclosure int32
 
@@ -192,11 +249,11 @@ func (x Disclosure) String() string {
 }
 
 func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (Disclosure) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x Disclosure) Number() protoreflect.EnumNumber {
@@ -205,7 +262,7 @@ func (x Disclosure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disclosure.Descriptor instead.
 func (Disclosure) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // TicketState is where a ticket stands.
@@ -261,11 +318,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -274,7 +331,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // ActorProof is what proves who acts.
@@ -318,11 +375,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -331,7 +388,7 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // NoteOp is what is done to a counter of a session.
@@ -383,11 +440,11 @@ func (x NoteOp) String() string {
 }
 
 func (NoteOp) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (NoteOp) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x NoteOp) Number() protoreflect.EnumNumber {
@@ -396,7 +453,7 @@ func (x NoteOp) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoteOp.Descriptor instead.
 func (NoteOp) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // TicketAction is the kind of a change of a ticket.
@@ -448,11 +505,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -461,7 +518,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -513,11 +570,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -526,7 +583,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // NoticeKind is what was noticed.
@@ -592,11 +649,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[8]
+	return &file_writ_v1_record_proto_enumTypes[9]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -605,7 +662,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 // ChangeAction is the kind of a change.
@@ -650,11 +707,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[10].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[9]
+	return &file_writ_v1_record_proto_enumTypes[10]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -663,7 +720,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -703,11 +760,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[10].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[11].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[10]
+	return &file_writ_v1_record_proto_enumTypes[11]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -716,7 +773,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -1188,7 +1245,11 @@ type DecisionEvent struct {
 	// CALL and whatever has a destination: where it leads. A RESULT's arguments lead
 	// where its call's do. Absent: the request leads nowhere, or the record is older than
 	// this field.
-	Egress        *EgressFacts `protobuf:"bytes,40,opt,name=egress,proto3" json:"egress,omitempty"`
+	Egress *EgressFacts `protobuf:"bytes,40,opt,name=egress,proto3" json:"egress,omitempty"`
+	// RESULT: what was seen of the content as the result of its tool. Absent: the
+	// tool is unknown or has another definition, or the record is older than this
+	// field.
+	Result        *ResultFacts `protobuf:"bytes,41,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1436,6 +1497,13 @@ func (x *DecisionEvent) GetSession() *SessionFacts {
 func (x *DecisionEvent) GetEgress() *EgressFacts {
 	if x != nil {
 		return x.Egress
+	}
+	return nil
+}
+
+func (x *DecisionEvent) GetResult() *ResultFacts {
+	if x != nil {
+		return x.Result
 	}
 	return nil
 }
@@ -1767,6 +1835,98 @@ func (x *UrlFacts) GetClass() string {
 	return ""
 }
 
+// ResultFacts is what was seen of a content as the result of a tool call.
+type ResultFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far it is a tool result of MCP.
+	Form ResultForm `protobuf:"varint,1,opt,name=form,proto3,enum=writ.v1.ResultForm" json:"form,omitempty"`
+	// How many values it has, where it is a document.
+	Values int64 `protobuf:"varint,2,opt,name=values,proto3" json:"values,omitempty"`
+	// How deep it is nested.
+	Depth int64 `protobuf:"varint,3,opt,name=depth,proto3" json:"depth,omitempty"`
+	// The tool's definition has a schema for structured content.
+	Schema bool `protobuf:"varint,4,opt,name=schema,proto3" json:"schema,omitempty"`
+	// The content fits it.
+	Fits bool `protobuf:"varint,5,opt,name=fits,proto3" json:"fits,omitempty"`
+	// The most bytes that it could have, by the obligations of its call; 0: they do
+	// not say.
+	MaxOutput     int64 `protobuf:"varint,6,opt,name=max_output,json=maxOutput,proto3" json:"max_output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResultFacts) Reset() {
+	*x = ResultFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResultFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResultFacts) ProtoMessage() {}
+
+func (x *ResultFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResultFacts.ProtoReflect.Descriptor instead.
+func (*ResultFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResultFacts) GetForm() ResultForm {
+	if x != nil {
+		return x.Form
+	}
+	return ResultForm_RESULT_FORM_UNSPECIFIED
+}
+
+func (x *ResultFacts) GetValues() int64 {
+	if x != nil {
+		return x.Values
+	}
+	return 0
+}
+
+func (x *ResultFacts) GetDepth() int64 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *ResultFacts) GetSchema() bool {
+	if x != nil {
+		return x.Schema
+	}
+	return false
+}
+
+func (x *ResultFacts) GetFits() bool {
+	if x != nil {
+		return x.Fits
+	}
+	return false
+}
+
+func (x *ResultFacts) GetMaxOutput() int64 {
+	if x != nil {
+		return x.MaxOutput
+	}
+	return 0
+}
+
 // InspectionFacts is what was found in the arguments of a CALL, or in the content of
 // a PROMPT or RESULT: never a value, nor where it stood.
 type InspectionFacts struct {
@@ -1787,7 +1947,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1959,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1972,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -1865,7 +2025,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2037,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2050,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -1927,7 +2087,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2099,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2112,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -1988,7 +2148,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2160,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2173,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -2066,7 +2226,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2238,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2251,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -2224,7 +2384,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2396,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2409,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -2407,7 +2567,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2579,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2592,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -2473,7 +2633,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2645,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2658,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -2544,7 +2704,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2716,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2729,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -2615,7 +2775,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2627,7 +2787,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2640,7 +2800,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2704,7 +2864,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +2876,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +2889,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2822,7 +2982,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2834,7 +2994,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2847,7 +3007,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2948,7 +3108,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3120,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3133,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -3025,7 +3185,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3037,7 +3197,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3050,7 +3210,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -3161,7 +3321,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +3333,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +3346,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -3345,7 +3505,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3517,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3530,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Charge) GetBudget() string {
@@ -3454,7 +3614,7 @@ type NoteFacts struct {
 
 func (x *NoteFacts) Reset() {
 	*x = NoteFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3466,7 +3626,7 @@ func (x *NoteFacts) String() string {
 func (*NoteFacts) ProtoMessage() {}
 
 func (x *NoteFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3479,7 +3639,7 @@ func (x *NoteFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteFacts.ProtoReflect.Descriptor instead.
 func (*NoteFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NoteFacts) GetCounter() string {
@@ -3557,7 +3717,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +3729,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +3742,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Pace) GetBudget() string {
@@ -3640,7 +3800,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +3812,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +3825,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -3736,7 +3896,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +3908,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +3921,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -3840,7 +4000,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3852,7 +4012,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3865,7 +4025,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -3929,7 +4089,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3941,7 +4101,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3954,7 +4114,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -4051,7 +4211,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4063,7 +4223,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4076,7 +4236,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -4203,7 +4363,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[30]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +4375,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[30]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +4388,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -4340,7 +4500,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[31]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4352,7 +4512,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[31]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4365,7 +4525,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -4467,7 +4627,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[32]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +4639,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[32]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +4652,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LockFacts) GetId() string {
@@ -4594,7 +4754,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[33]
+	mi := &file_writ_v1_record_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4606,7 +4766,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[33]
+	mi := &file_writ_v1_record_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4619,7 +4779,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -4707,7 +4867,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[34]
+	mi := &file_writ_v1_record_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4719,7 +4879,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[34]
+	mi := &file_writ_v1_record_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4732,7 +4892,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{34}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -4804,7 +4964,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[35]
+	mi := &file_writ_v1_record_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4816,7 +4976,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[35]
+	mi := &file_writ_v1_record_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4829,7 +4989,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{35}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -4890,7 +5050,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"admittedBy\x12=\n" +
 	"\rbundle_digest\x18\t \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12.\n" +
 	"\x04note\x18\n" +
-	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xfd\v\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xab\f\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -4933,7 +5093,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
 	"inspection\x12/\n" +
 	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\x12,\n" +
-	"\x06egress\x18( \x01(\v2\x14.writ.v1.EgressFactsR\x06egress\"\xc5\x01\n" +
+	"\x06egress\x18( \x01(\v2\x14.writ.v1.EgressFactsR\x06egress\x12,\n" +
+	"\x06result\x18) \x01(\v2\x14.writ.v1.ResultFactsR\x06result\"\xc5\x01\n" +
 	"\fSessionFacts\x12\x1f\n" +
 	"\vlabels_seen\x18\x01 \x01(\bR\n" +
 	"labelsSeen\x12 \n" +
@@ -4959,7 +5120,16 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x04host\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\xfd\x01R\x04host\x12\x1d\n" +
 	"\x04port\x18\x04 \x01(\rB\t\xbaH\x06*\x04\x18\xff\xff\x03R\x04port\x127\n" +
 	"\aproblem\x18\x05 \x01(\x0e2\x13.writ.v1.UrlProblemB\b\xbaH\x05\x82\x01\x02\x10\x01R\aproblem\x12\x1d\n" +
-	"\x05class\x18\x06 \x01(\tB\a\xbaH\x04r\x02( R\x05class\"\xd9\x01\n" +
+	"\x05class\x18\x06 \x01(\tB\a\xbaH\x04r\x02( R\x05class\"\xd6\x01\n" +
+	"\vResultFacts\x123\n" +
+	"\x04form\x18\x01 \x01(\x0e2\x13.writ.v1.ResultFormB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04form\x12\x1f\n" +
+	"\x06values\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06values\x12\x1d\n" +
+	"\x05depth\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05depth\x12\x16\n" +
+	"\x06schema\x18\x04 \x01(\bR\x06schema\x12\x12\n" +
+	"\x04fits\x18\x05 \x01(\bR\x04fits\x12&\n" +
+	"\n" +
+	"max_output\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\tmaxOutput\"\xd9\x01\n" +
 	"\x0fInspectionFacts\x122\n" +
 	"\x10detectors_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x0fdetectorsDigest\x124\n" +
 	"\x05found\x18\x02 \x03(\v2\x13.writ.v1.FoundFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05found\x120\n" +
@@ -5269,7 +5439,13 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x15URL_PROBLEM_AMBIGUOUS\x10\x02\x12\x18\n" +
 	"\x14URL_PROBLEM_USERINFO\x10\x03\x12\x1a\n" +
 	"\x16URL_PROBLEM_CONFUSABLE\x10\x04\x12\x18\n" +
-	"\x14URL_PROBLEM_TOO_LONG\x10\x05*Y\n" +
+	"\x14URL_PROBLEM_TOO_LONG\x10\x05*y\n" +
+	"\n" +
+	"ResultForm\x12\x1b\n" +
+	"\x17RESULT_FORM_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RESULT_FORM_WHOLE\x10\x01\x12\x1e\n" +
+	"\x1aRESULT_FORM_UNKNOWN_BLOCKS\x10\x02\x12\x17\n" +
+	"\x13RESULT_FORM_FOREIGN\x10\x03*Y\n" +
 	"\n" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -5344,174 +5520,178 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_writ_v1_record_proto_goTypes = []any{
 	(UrlKind)(0),                  // 0: writ.v1.UrlKind
 	(UrlProblem)(0),               // 1: writ.v1.UrlProblem
-	(Disclosure)(0),               // 2: writ.v1.Disclosure
-	(TicketState)(0),              // 3: writ.v1.TicketState
-	(ActorProof)(0),               // 4: writ.v1.ActorProof
-	(NoteOp)(0),                   // 5: writ.v1.NoteOp
-	(TicketAction)(0),             // 6: writ.v1.TicketAction
-	(LockEffect)(0),               // 7: writ.v1.LockEffect
-	(NoticeKind)(0),               // 8: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 9: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 10: writ.v1.RolloutMode
-	(*Record)(nil),                // 11: writ.v1.Record
-	(*SessionEvent)(nil),          // 12: writ.v1.SessionEvent
-	(*DecisionEvent)(nil),         // 13: writ.v1.DecisionEvent
-	(*SessionFacts)(nil),          // 14: writ.v1.SessionFacts
-	(*ChainFacts)(nil),            // 15: writ.v1.ChainFacts
-	(*EgressFacts)(nil),           // 16: writ.v1.EgressFacts
-	(*UrlFacts)(nil),              // 17: writ.v1.UrlFacts
-	(*InspectionFacts)(nil),       // 18: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 19: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 20: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 21: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 22: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 23: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 24: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 25: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 26: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 27: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 28: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 29: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 30: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 31: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 32: writ.v1.EffectFacts
-	(*Charge)(nil),                // 33: writ.v1.Charge
-	(*NoteFacts)(nil),             // 34: writ.v1.NoteFacts
-	(*Pace)(nil),                  // 35: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 36: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 37: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 38: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 39: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 40: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 41: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 42: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 43: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 44: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 45: writ.v1.Rollout
-	(*BundleRef)(nil),             // 46: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
-	(Phase)(0),                    // 48: writ.v1.Phase
-	(*Tool)(nil),                  // 49: writ.v1.Tool
-	(*Destination)(nil),           // 50: writ.v1.Destination
-	(*Cost)(nil),                  // 51: writ.v1.Cost
-	(*TraceContext)(nil),          // 52: writ.v1.TraceContext
-	(*Finding)(nil),               // 53: writ.v1.Finding
-	(*DecideResponse)(nil),        // 54: writ.v1.DecideResponse
-	(*Redact)(nil),                // 55: writ.v1.Redact
-	(Effect)(0),                   // 56: writ.v1.Effect
-	(*Reason)(nil),                // 57: writ.v1.Reason
-	(*Obligation)(nil),            // 58: writ.v1.Obligation
-	(Outcome)(0),                  // 59: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 60: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 61: writ.v1.SettleResponse
+	(ResultForm)(0),               // 2: writ.v1.ResultForm
+	(Disclosure)(0),               // 3: writ.v1.Disclosure
+	(TicketState)(0),              // 4: writ.v1.TicketState
+	(ActorProof)(0),               // 5: writ.v1.ActorProof
+	(NoteOp)(0),                   // 6: writ.v1.NoteOp
+	(TicketAction)(0),             // 7: writ.v1.TicketAction
+	(LockEffect)(0),               // 8: writ.v1.LockEffect
+	(NoticeKind)(0),               // 9: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 10: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 11: writ.v1.RolloutMode
+	(*Record)(nil),                // 12: writ.v1.Record
+	(*SessionEvent)(nil),          // 13: writ.v1.SessionEvent
+	(*DecisionEvent)(nil),         // 14: writ.v1.DecisionEvent
+	(*SessionFacts)(nil),          // 15: writ.v1.SessionFacts
+	(*ChainFacts)(nil),            // 16: writ.v1.ChainFacts
+	(*EgressFacts)(nil),           // 17: writ.v1.EgressFacts
+	(*UrlFacts)(nil),              // 18: writ.v1.UrlFacts
+	(*ResultFacts)(nil),           // 19: writ.v1.ResultFacts
+	(*InspectionFacts)(nil),       // 20: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 21: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 22: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 23: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 24: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 25: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 26: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 27: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 28: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 29: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 30: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 31: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 32: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 33: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 34: writ.v1.EffectFacts
+	(*Charge)(nil),                // 35: writ.v1.Charge
+	(*NoteFacts)(nil),             // 36: writ.v1.NoteFacts
+	(*Pace)(nil),                  // 37: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 38: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 39: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 40: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 41: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 42: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 43: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 44: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 45: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 46: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 47: writ.v1.Rollout
+	(*BundleRef)(nil),             // 48: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
+	(Phase)(0),                    // 50: writ.v1.Phase
+	(*Tool)(nil),                  // 51: writ.v1.Tool
+	(*Destination)(nil),           // 52: writ.v1.Destination
+	(*Cost)(nil),                  // 53: writ.v1.Cost
+	(*TraceContext)(nil),          // 54: writ.v1.TraceContext
+	(*Finding)(nil),               // 55: writ.v1.Finding
+	(*DecideResponse)(nil),        // 56: writ.v1.DecideResponse
+	(*Redact)(nil),                // 57: writ.v1.Redact
+	(Effect)(0),                   // 58: writ.v1.Effect
+	(*Reason)(nil),                // 59: writ.v1.Reason
+	(*Obligation)(nil),            // 60: writ.v1.Obligation
+	(Outcome)(0),                  // 61: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 62: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 63: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	47, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	13, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	37, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	38, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	44, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	39, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	29, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	40, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	42, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	12, // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
-	34, // 10: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
-	28, // 11: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	48, // 12: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	49, // 13: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	49, // 14: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	50, // 15: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	51, // 16: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	52, // 17: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	53, // 18: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	54, // 19: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	32, // 20: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	27, // 21: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	21, // 22: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	21, // 23: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	21, // 24: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	2,  // 25: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	22, // 26: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	18, // 27: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	14, // 28: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
-	16, // 29: writ.v1.DecisionEvent.egress:type_name -> writ.v1.EgressFacts
-	15, // 30: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
-	17, // 31: writ.v1.EgressFacts.urls:type_name -> writ.v1.UrlFacts
-	17, // 32: writ.v1.EgressFacts.to:type_name -> writ.v1.UrlFacts
-	17, // 33: writ.v1.EgressFacts.from:type_name -> writ.v1.UrlFacts
-	0,  // 34: writ.v1.UrlFacts.kind:type_name -> writ.v1.UrlKind
-	1,  // 35: writ.v1.UrlFacts.problem:type_name -> writ.v1.UrlProblem
-	19, // 36: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	20, // 37: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	23, // 38: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	24, // 39: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	25, // 40: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	26, // 41: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	55, // 42: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	43, // 43: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	41, // 44: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	49, // 45: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	47, // 46: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	47, // 47: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	3,  // 48: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	47, // 49: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	56, // 50: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	57, // 51: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	58, // 52: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	47, // 53: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	4,  // 54: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	28, // 55: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	30, // 56: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	31, // 57: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	57, // 58: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	47, // 59: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	47, // 60: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	47, // 61: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	47, // 62: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	33, // 63: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	35, // 64: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	36, // 65: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	36, // 66: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	34, // 67: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
-	47, // 68: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	47, // 69: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	47, // 70: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
-	5,  // 71: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
-	59, // 72: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	51, // 73: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	60, // 74: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	61, // 75: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	32, // 76: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	41, // 77: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	9,  // 78: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	45, // 79: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	43, // 80: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	43, // 81: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	41, // 82: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	41, // 83: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	43, // 84: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	41, // 85: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	47, // 86: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	6,  // 87: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	30, // 88: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	23, // 89: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	7,  // 90: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	47, // 91: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	8,  // 92: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	46, // 93: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	46, // 94: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	10, // 95: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	96, // [96:96] is the sub-list for method output_type
-	96, // [96:96] is the sub-list for method input_type
-	96, // [96:96] is the sub-list for extension type_name
-	96, // [96:96] is the sub-list for extension extendee
-	0,  // [0:96] is the sub-list for field type_name
+	49, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	14, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	39, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	40, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	46, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	41, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	31, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	42, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	44, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	13, // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
+	36, // 10: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
+	30, // 11: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	50, // 12: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	51, // 13: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	51, // 14: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	52, // 15: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	53, // 16: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	54, // 17: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	55, // 18: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	56, // 19: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	34, // 20: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	29, // 21: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	23, // 22: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	23, // 23: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	23, // 24: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	3,  // 25: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	24, // 26: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	20, // 27: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	15, // 28: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
+	17, // 29: writ.v1.DecisionEvent.egress:type_name -> writ.v1.EgressFacts
+	19, // 30: writ.v1.DecisionEvent.result:type_name -> writ.v1.ResultFacts
+	16, // 31: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
+	18, // 32: writ.v1.EgressFacts.urls:type_name -> writ.v1.UrlFacts
+	18, // 33: writ.v1.EgressFacts.to:type_name -> writ.v1.UrlFacts
+	18, // 34: writ.v1.EgressFacts.from:type_name -> writ.v1.UrlFacts
+	0,  // 35: writ.v1.UrlFacts.kind:type_name -> writ.v1.UrlKind
+	1,  // 36: writ.v1.UrlFacts.problem:type_name -> writ.v1.UrlProblem
+	2,  // 37: writ.v1.ResultFacts.form:type_name -> writ.v1.ResultForm
+	21, // 38: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	22, // 39: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	25, // 40: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	26, // 41: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	27, // 42: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	28, // 43: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	57, // 44: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	45, // 45: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	43, // 46: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	51, // 47: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	49, // 48: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	49, // 49: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	4,  // 50: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	49, // 51: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	58, // 52: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	59, // 53: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	60, // 54: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	49, // 55: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	5,  // 56: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	30, // 57: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	32, // 58: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	33, // 59: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	59, // 60: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	49, // 61: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	49, // 62: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	49, // 63: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	49, // 64: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 65: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	37, // 66: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	38, // 67: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	38, // 68: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	36, // 69: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
+	49, // 70: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	49, // 71: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	49, // 72: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
+	6,  // 73: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
+	61, // 74: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	53, // 75: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	62, // 76: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	63, // 77: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	34, // 78: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	43, // 79: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	10, // 80: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	47, // 81: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	45, // 82: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	45, // 83: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	43, // 84: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	43, // 85: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	45, // 86: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	43, // 87: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	49, // 88: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	7,  // 89: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	32, // 90: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	25, // 91: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	8,  // 92: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	49, // 93: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	9,  // 94: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	48, // 95: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	48, // 96: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	11, // 97: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	98, // [98:98] is the sub-list for method output_type
+	98, // [98:98] is the sub-list for method input_type
+	98, // [98:98] is the sub-list for extension type_name
+	98, // [98:98] is the sub-list for extension extendee
+	0,  // [0:98] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -5532,7 +5712,7 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Ticket)(nil),
 		(*Record_Session)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[21].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[22].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -5546,8 +5726,8 @@ func file_writ_v1_record_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      11,
-			NumMessages:   36,
+			NumEnums:      12,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,6 +19,7 @@ var All = decision.Pipeline{
 	{Name: "purpose", Judge: Purpose},
 	{Name: "tool", Judge: Tool},
 	{Name: "call", Judge: Call},
+	{Name: "result", Judge: Result},
 	{Name: "content", Judge: Content},
 	{Name: "egress", Judge: Egress},
 	{Name: "session", Judge: Session},

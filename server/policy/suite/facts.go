@@ -109,7 +109,7 @@ func (r *reader) result(c *Case, in *caseFile, run session) error {
 		}
 		return nil
 	}
-	called, denied, ticket := c.Request, false, word{}
+	called, denied, ticket, most := c.Request, false, word{}, int64(0)
 	if in.Call.text != "" {
 		call, ok := run.Calls[in.Call.text]
 		if !ok {
@@ -123,10 +123,10 @@ func (r *reader) result(c *Case, in *caseFile, run session) error {
 		if called, err = ask.Request(r.bundle, r.caller); err != nil {
 			return r.wrong(call.Request.Place, "%v", err)
 		}
-		denied, ticket = call.Denied, call.Ticket
+		denied, ticket, most = call.Denied, call.Ticket, call.MaxOutput
 	}
 	c.Facts.Call = &decision.CallFacts{Allowed: !denied, Caller: called.Caller.SPIFFEID, Principal: called.Principal.Subject,
-		Session: called.Session, Purpose: called.Purpose, Tool: called.Tool.ToolName, ArgumentsDigest: called.Arguments.Digest(), Ticket: ticket.text,
+		Session: called.Session, Purpose: called.Purpose, Tool: called.Tool.ToolName, ArgumentsDigest: called.Arguments.Digest(), Ticket: ticket.text, MaxOutput: most,
 		Token: [32]byte{1}} // a result comes with a token of its own
 	var err error
 	if c.Facts.Ticket == nil {

@@ -70,6 +70,9 @@ type session struct {
 		Request   word `yaml:"request"`
 		Denied    bool `yaml:"denied"`
 		Ticket    word `yaml:"ticket"` // that it redeemed
+		// MaxOutput is the most bytes that its obligations allow its result; 0: they do
+		// not say.
+		MaxOutput int64 `yaml:"max_output"`
 	} `yaml:"calls"`
 }
 

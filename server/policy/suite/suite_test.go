@@ -41,14 +41,14 @@ requests:
   sum: { purpose: support, tool: everything/get-sum, args: { a: 1, b: 2 } }
   refund: { purpose: support, tool: stripe/create_refund, args: { payment_intent: pi_1, amount: 4200 } }
   read: { purpose: support, tool: filesystem/read_text_file, args: { path: /srv/files/a.txt } }
-  result: { purpose: support, phase: RESULT, tool: everything/get-sum, args: { a: 1, b: 2 }, text: "3" }
+  result: { purpose: support, phase: RESULT, tool: everything/get-sum, args: { a: 1, b: 2 }, content: { content: [{ type: text, text: "3" }] } }
   customer: { purpose: support, tool: stripe/create_customer, args: { name: Ada, email: hunter2 } }
 tickets:
   CHG-1: { principal: support, tool: stripe/create_refund, approvers: [lead] }
 budgets:
   spent: { refunds-daily: 20 }
 sessions:
-  run: { calls: { sum: { principal: support, request: sum } } }
+  run: { calls: { sum: { principal: support, request: sum }, short: { principal: support, request: sum, max_output: 8 } } }
 `
 
 // The sample bundle's own tests pass.
@@ -120,6 +120,7 @@ func TestFailures(t *testing.T) {
 		{"a token", `{name: c, principal: support, request: refund, token_used: true, expect: {effect: DENY, reasons: [token.replayed]}}`, ""},
 		{"a result", `{name: c, principal: support, request: result, expect: {effect: ALLOW}}`, ""},
 		{"a result of a call", `{name: c, principal: support, request: result, session: run, call: sum, expect: {effect: ALLOW}}`, ""},
+		{"a result longer than its call allows", `{name: c, principal: support, request: result, session: run, call: short, expect: {effect: DENY, reasons: [tool.result_size]}}`, ""},
 		{"a result of another call", `{name: c, principal: support, request: result, with: {args: {a: 2, b: 2}}, session: run, call: sum, expect: {effect: DENY, reasons: [call.mismatch]}}`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -118,7 +118,7 @@ func fillThree(ctx context.Context, commit commit, bundle *decision.Bundle, at t
 			return err
 		}
 		if req.Phase == decision.Result {
-			doc, err := document.ParseObject([]byte(`{"content":[{"type":"text","text":"plain"}]}`))
+			doc, err := document.ParseObject([]byte(`{"content":[{"type":"text","text":"plain"}],"structuredContent":{"content":"plain"}}`))
 			if err != nil {
 				return err
 			}
