@@ -66,6 +66,7 @@ type reader struct {
 	hits    []hit
 	hit     int // the first hit that can be near
 	matches []match
+	columns table
 }
 
 // read finds what is in a string.
@@ -91,6 +92,10 @@ func (r *reader) look() {
 	r.custom()
 	if has&(digit|atSign|high|assign) == 0 && len(r.s) < 16 && !r.set.terms {
 		return // no number, address, assignment or key is without
+	}
+	r.columns.sep = 0
+	if has&digit != 0 && len(r.s) >= 32 {
+		r.table()
 	}
 	r.words()
 	r.walk(has)
@@ -191,7 +196,7 @@ func (r *reader) walk(has uint8) {
 				digits += int(class[s[i]] & digit)
 				i++
 			}
-			if digits > 0 || i-start <= 3 && s[start] <= 'Z' && has&digit != 0 || len(r.set.exactSets) > 0 {
+			if digits > 0 || i-start <= 4 && s[start] <= 'Z' && has&digit != 0 || len(r.set.exactSets) > 0 {
 				if r.tokens = append(r.tokens, token{start, i, digits}); len(r.tokens) > r.left {
 					r.out.Cut = true
 				}
@@ -222,6 +227,9 @@ func (r *reader) walk(has uint8) {
 // decides between a number of somebody's and one of an order.
 func (r *reader) near(start, end int) kind {
 	const before, after, most = 56, 28, 12
+	if said, known := r.columns.said(r.s, start); known && said != 0 {
+		return r.about&^ofOther | said
+	}
 	k := r.about
 	for r.hit < len(r.hits) && r.hits[r.hit].end <= start {
 		r.hit++
