@@ -196,7 +196,7 @@ func (r *reader) walk(has uint8) {
 				digits += int(class[s[i]] & digit)
 				i++
 			}
-			if digits > 0 || i-start <= 4 && s[start] <= 'Z' && has&digit != 0 || len(r.set.exactSets) > 0 {
+			if digits > 0 || i-start <= 4 && s[start] <= 'Z' && has&digit != 0 || i-start == 2 && i < len(s) && s[i] == '-' || len(r.set.exactSets) > 0 {
 				if r.tokens = append(r.tokens, token{start, i, digits}); len(r.tokens) > r.left {
 					r.out.Cut = true
 				}
@@ -250,7 +250,7 @@ func (r *reader) near(start, end int) kind {
 			other = false
 		}
 		if !other || seen > 0 {
-			k |= h.kinds &^ ofOther
+			k |= h.kinds &^ (ofOther | justID)
 		}
 		seen++
 		if h.kinds&ofOther != 0 && h.kinds&persons == 0 {
@@ -270,7 +270,7 @@ func (r *reader) near(start, end int) kind {
 		if strings.ContainsAny(r.s[end:h.start], "\n,;:|") || h.end < len(r.s) && (r.s[h.end] == ':' || r.s[h.end] == '=') {
 			break
 		}
-		k |= h.kinds &^ ofOther
+		k |= h.kinds &^ (ofOther | justID)
 		seen++
 	}
 	return k
