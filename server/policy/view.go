@@ -181,6 +181,9 @@ func (s *Set) completed(request cedar.Request) cedar.Record {
 		return request.Context
 	}
 	context := request.Context.Map()
+	if context == nil {
+		context = cedar.RecordMap{}
+	}
 	context[attributeFound] = foundRecord(&detect.Inspection{})
 	return cedar.NewRecord(context)
 }
