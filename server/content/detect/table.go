@@ -65,12 +65,13 @@ func separator(header, line string) byte {
 	return 0
 }
 
-// said is what the column of a place says of it.
+// said is what the column of a place says of it. Places come in order, but for a sign
+// that belongs to a number, and for another pass over the text.
 func (t *table) said(s string, place int) (k kind, known bool) {
 	if t.sep == 0 || place < t.at && t.column == 0 && !t.quoted {
 		return 0, false
 	}
-	if place < t.at {
+	if place < t.at-4 {
 		// Another pass over the text begins: from the line's beginning.
 		t.at, t.column, t.quoted = strings.LastIndexByte(s[:place], '\n')+1, 0, false
 	}

@@ -99,6 +99,7 @@ func (r *reader) look() {
 	}
 	r.words()
 	r.walk(has)
+	r.hit = 0 // from the beginning again: near goes forward
 	for i := 0; i < len(r.tokens) && !r.out.Cut; i++ {
 		r.number(i)
 	}
