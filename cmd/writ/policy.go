@@ -22,6 +22,7 @@ type policyCmd struct {
 	Diff    policyDiffCmd    `cmd:"" help:"Say what differs between two bundles. Exits with 1 when something does."`
 	Access  policyAccessCmd  `cmd:"" help:"Say what a caller may ask Writ for, and by which policies."`
 	Explain policyExplainCmd `cmd:"" help:"Decide one request on a bundle, without a PDP, and say why. Exits with 3 when denied."`
+	Hashes  policyHashesCmd  `cmd:"" help:"Hash the values of a file, one a line, for a detector that tells them by their hashes alone."`
 	Replay  policyReplayCmd  `cmd:"" help:"Decide recorded requests again with another bundle and say what would have changed."`
 
 	Sign     policySignCmd     `cmd:"" help:"Approve a bundle in a registry: print a signature over its manifest, to be attached to it."`

@@ -31,11 +31,13 @@ var dense = map[string]string{
 	"urls":        "a://b:c@d ",
 	"keys":        "-----BEGIN PRIVATE KEY----- ",
 	"tokens":      "eyJ.eyJ.",
-	"curl":        "curl -H \"",
+	"curl":        "curl -H 'x ",
 	"words":       "ssn phone card iban passport ",
 	"escapes":     "%34%31",
 	"wide":        "４１",
 	"hidden":      "4\u200b",
+	"cells":       "-1.5,",
+	"mixed":       "token YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4 +1 ssn 536 ",
 }
 
 // worked is how much work it takes to look into a text.
@@ -71,7 +73,7 @@ func TestAdversarialMemory(t *testing.T) {
 	}
 	for name, piece := range dense {
 		text := strings.Repeat(piece, (4<<20-64)/len(piece))
-		d, err := document.Parse([]byte(fmt.Sprintf(`{"a":%q}`, text)))
+		d, err := document.Parse([]byte(fmt.Sprintf(`{"a":%q}`, "ssn,phone,iban\n1,2,3,"+text)))
 		if err != nil {
 			t.Fatal(err)
 		}

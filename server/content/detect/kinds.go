@@ -54,9 +54,9 @@ const (
 // no letter may stand directly before or after it.
 var spoken = map[kind]string{
 	ofPhone: `phone|phones|telephone|tel|mobile|cell|cellphone|phone number|phonenumber|mobile number|fax|call|text me|whatsapp|sms|msisdn|
-		telefon|telefonnummer|handy|handynummer|rufnummer|mobil|téléphone|portable|móvil|teléfono|telefono|cellulare|telefone|telemóvel|telefoon|mobiel|puhelin|numer telefonu|tlf`,
+		telefon|telefonnummer|handy|handynummer|rufnummer|mobil|téléphone|portable|móvil|teléfono|telefono|cellulare|telefone|telemóvel|telefoon|mobiel|puhelin|numer telefonu|tlf|puhelinnumero|gsm|komórka|tél|telefoonnummer|telefonnr|téléphone portable|numéro de téléphone`,
 	ofCard: `card|card number|cardnumber|credit card|creditcard|debit card|pan|cc|ccnum|cc number|card no|payment card|visa|mastercard|amex|american express|
-		kreditkarte|kartennummer|kreditkartennummer|carte|carte bancaire|carte bleue|tarjeta|carta di credito|cartão|creditcardnummer|numer karty`,
+		kreditkarte|kartennummer|kreditkartennummer|carte|carte bancaire|carte bleue|tarjeta|carta di credito|cartão|creditcardnummer|numer karty|kortnummer|kort|betalingskort|kortti|luottokortti|korttinumero|karta|karta kredytowa`,
 	ofSSN:    `ssn|ssns|social security|social security number|social security no|socialsecurity|socialsecuritynumber|soc sec`,
 	ofITIN:   `itin|individual taxpayer|individual taxpayer identification|individual taxpayer identification number`,
 	ofNINO:   `nino|national insurance|national insurance number|nationalinsurance|nationalinsurancenumber|ni number|ninumber|ni no|nat ins`,
@@ -77,9 +77,9 @@ var spoken = map[kind]string{
 	ofNational: `national id|nationalid|national identification|national identity|national identification number|national identity number|personal number|personal id|
 		personal identification|personal identification number|personal identity number|personal code|identity number|identity card|identity code|id number|idnumber|id card|id no|
 		tax id|taxid|tax number|taxnumber|tax identification|tax identification number|taxpayer|taxpayer id|government id|citizen id|citizen number|social insurance`,
-	ofPassport:  `passport|passport number|passportnumber|passport no|passports|reisepass|reisepassnummer|passnummer|passeport|pasaporte|passaporto|passaporte|paspoort|pass-nr`,
-	ofLicence:   `driving licence|driving license|driver licence|driver license|drivers licence|drivers license|driver's licence|driver's license|drivinglicence|driverlicense|driverslicense|drivinglicense|licence number|license number|licencenumber|licensenumber|dl number|dl no|dln|führerschein|führerscheinnummer|permis de conduire|permiso de conducir|carnet de conducir|patente di guida|rijbewijs|körkort`,
-	ofBirth:     `dob|d.o.b|date of birth|dateofbirth|birth date|birthdate|birthday|birth day|born|born on|geburtsdatum|geburtstag|geboren|geb|date de naissance|né le|née le|fecha de nacimiento|data di nascita|data de nascimento|geboortedatum|födelsedatum|data urodzenia`,
+	ofPassport:  `passport|passport number|passportnumber|passport no|passports|reisepass|reisepassnummer|passnummer|passeport|pasaporte|passaporto|passaporte|paspoort|paspoortnummer|pass-nr|pasnummer|pas|passi|passin numero|paszport|numer paszportu|passnr|pass`,
+	ofLicence:   `driving licence|driving license|driver licence|driver license|drivers licence|drivers license|driver's licence|driver's license|drivinglicence|driverlicense|driverslicense|drivinglicense|licence number|license number|licencenumber|licensenumber|dl number|dl no|dln|führerschein|führerscheinnummer|permis de conduire|permiso de conducir|carnet de conducir|patente di guida|rijbewijs|rijbewijsnummer|körkort|körkortsnummer|kørekort|kørekortnummer|førerkort|førerkortnummer|ajokortti|ajokortin numero|prawo jazdy|numer prawa jazdy|carta de condução|licencia de conducir`,
+	ofBirth:     `dob|d.o.b|date of birth|dateofbirth|birth date|birthdate|birthday|birth day|born|born on|geburtsdatum|geburtstag|geboren|geb|date de naissance|né le|née le|fecha de nacimiento|data di nascita|data de nascimento|geboortedatum|födelsedatum|data urodzenia|fødselsdato|fødselsdag|født|syntymäaika|syntynyt|urodzony|urodzona|född|fecha nacimiento|nacido|nacida|nato il|nata il|nascido|nascida|né|née|geb.`,
 	ofIP:        `ip|ip address|ipaddress|ipv4|ipv6|remote addr|client ip`,
 	ofGeo:       `geo|geolocation|gps|coordinates|coordinate|coords|location|position|lat long|latlng|latlong|lat lng|lnglat|lonlat|geopoint|waypoint|koordinaten|coordonnées|coordenadas|coordinate gps`,
 	ofLatitude:  `lat|latitude|breitengrad`,

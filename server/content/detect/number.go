@@ -32,9 +32,9 @@ func (r *reader) number(i int) {
 	}
 	r.spend(1)
 	r.exact(i)
+	r.address4(i)
 	if r.tokens[i].digits > 0 {
 		r.phoneAt(i)
-		r.address4(i)
 		r.formless(i)
 	}
 	for n := i; n < len(r.tokens) && n-i < 9; n++ {
@@ -159,6 +159,9 @@ func (r *reader) judgeDigits(j *joined, text string) {
 		}
 		if check.Personnummer(text) && j.shape != 0x334 {
 			found(sePersonnummer, ofPersonnummer|ofNational, true, 90, "luhn")
+		}
+		if code := r.s[j.start:j.end]; len(code) == 11 && check.HETU(code) {
+			found(fiHETU, ofHETU|ofNational, false, 91, "mod-31")
 		}
 		if check.CPR(text) && j.shape != 0x334 {
 			found(dkCPR, ofCPR, true, 80, "date")

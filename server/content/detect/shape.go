@@ -68,7 +68,7 @@ func (r *reader) colons(i int) int {
 	for end > i && s[end-1] == '.' {
 		end--
 	}
-	if end-start < 6 || start > 0 && (class[s[start-1]]&alpha != 0 || s[start-1] == '_') || end < len(s) && (class[s[end]]&(alpha|digit) != 0 || s[end] == '_') {
+	if end-start < 6 || start > 0 && (class[s[start-1]]&(alpha|digit) != 0 || s[start-1] == '_' || s[start-1] == ':') || end < len(s) && (class[s[end]]&(alpha|digit) != 0 || s[end] == '_' || s[end] == ':') {
 		return end
 	}
 	text := strings.TrimSuffix(s[start:end], ":")

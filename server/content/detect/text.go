@@ -66,6 +66,7 @@ type reader struct {
 	hits    []hit
 	hit     int // the first hit that can be near
 	matches []match
+	columns table
 }
 
 // read finds what is in a string.
@@ -92,8 +93,13 @@ func (r *reader) look() {
 	if has&(digit|atSign|high|assign) == 0 && len(r.s) < 16 && !r.set.terms {
 		return // no number, address, assignment or key is without
 	}
+	r.columns.sep = 0
+	if has&digit != 0 && len(r.s) >= 32 {
+		r.table()
+	}
 	r.words()
 	r.walk(has)
+	r.hit = 0 // from the beginning again: near goes forward
 	for i := 0; i < len(r.tokens) && !r.out.Cut; i++ {
 		r.number(i)
 	}
@@ -191,7 +197,7 @@ func (r *reader) walk(has uint8) {
 				digits += int(class[s[i]] & digit)
 				i++
 			}
-			if digits > 0 || i-start <= 3 && s[start] <= 'Z' && has&digit != 0 || len(r.set.exactSets) > 0 {
+			if digits > 0 || i-start <= 4 && s[start] <= 'Z' && has&digit != 0 || i-start == 2 && i < len(s) && s[i] == '-' || len(r.set.exactSets) > 0 {
 				if r.tokens = append(r.tokens, token{start, i, digits}); len(r.tokens) > r.left {
 					r.out.Cut = true
 				}
@@ -222,6 +228,9 @@ func (r *reader) walk(has uint8) {
 // decides between a number of somebody's and one of an order.
 func (r *reader) near(start, end int) kind {
 	const before, after, most = 56, 28, 12
+	if said, known := r.columns.said(r.s, start); known && said != 0 {
+		return r.about&^ofOther | said
+	}
 	k := r.about
 	for r.hit < len(r.hits) && r.hits[r.hit].end <= start {
 		r.hit++
@@ -242,7 +251,7 @@ func (r *reader) near(start, end int) kind {
 			other = false
 		}
 		if !other || seen > 0 {
-			k |= h.kinds &^ ofOther
+			k |= h.kinds &^ (ofOther | justID)
 		}
 		seen++
 		if h.kinds&ofOther != 0 && h.kinds&persons == 0 {
@@ -262,7 +271,7 @@ func (r *reader) near(start, end int) kind {
 		if strings.ContainsAny(r.s[end:h.start], "\n,;:|") || h.end < len(r.s) && (r.s[h.end] == ':' || r.s[h.end] == '=') {
 			break
 		}
-		k |= h.kinds &^ ofOther
+		k |= h.kinds &^ (ofOther | justID)
 		seen++
 	}
 	return k
