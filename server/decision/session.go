@@ -46,12 +46,13 @@ func LabelsKey(session string) BudgetKey {
 }
 
 // Looked is what of a request's session can make a difference to its policies, or to
-// the scope of a ticket; scoped says that there is one.
+// the scope of a ticket; scoped says that there is one. Of a result nobody asks the
+// scope again.
 func (b *Bundle) Looked(req *Request, scoped bool) (l Looked) {
 	switch {
 	case req.Session == "":
 		return l
-	case scoped:
+	case scoped && req.Phase != Result:
 		return b.everything()
 	case b.Looks == nil:
 		return l
@@ -73,8 +74,7 @@ func (b *Bundle) sessionKeys(keys []BudgetKey, req *Request, at time.Time) []Bud
 	if req.Session == "" {
 		return keys
 	}
-	// The ticket that a result's call redeemed is not known yet.
-	looked := b.Looked(req, req.Ticket != "" || req.Phase == Result && b.Looks != nil)
+	looked := b.Looked(req, req.Ticket != "")
 	if looked.Labels || b.gives(req) {
 		keys = append(keys, LabelsKey(req.Session))
 	}
