@@ -69,6 +69,16 @@ func (b *Bundle) gives(req *Request) bool {
 	return b.Detect != nil || req.Phase == Result && tool != nil && len(tool.Labels) > 0
 }
 
+// eventful reports whether a request can be an event of some chain value.
+func (b *Bundle) eventful(req *Request) bool {
+	for i := range b.Chains {
+		if b.Chains[i].May(req, b) {
+			return true
+		}
+	}
+	return false
+}
+
 // sessionKeys are the counters of a request's session that its decision depends on.
 func (b *Bundle) sessionKeys(keys []BudgetKey, req *Request, at time.Time) []BudgetKey {
 	if req.Session == "" {
@@ -110,10 +120,16 @@ func (s *Snapshot) labelled(req *Request, d *Decision) Labels {
 // say of it.
 func (s *Snapshot) Session(req *Request, d *Decision) (*SessionState, []Effect) {
 	b := s.Bundle
-	if req.Session == "" || len(b.Labels) == 0 && len(b.Chains) == 0 {
+	looked := b.Looked(req, s.Ticket != nil && s.Ticket.Scope != "")
+	if req.Session == "" || looked.Nothing() && !b.gives(req) && !b.eventful(req) {
 		return nil, nil
 	}
-	state := SessionState{Looked: b.Looked(req, s.Ticket != nil && s.Ticket.Scope != "")}
+	return s.session(req, d, looked)
+}
+
+// session is Session where there is something to look at or to remember.
+func (s *Snapshot) session(req *Request, d *Decision, looked Looked) (*SessionState, []Effect) {
+	b, state := s.Bundle, SessionState{Looked: looked}
 	found := Labels(0)
 	if req.Phase != List {
 		found = s.labelled(req, d)
