@@ -46,12 +46,13 @@ func LabelsKey(session string) BudgetKey {
 }
 
 // Looked is what of a request's session can make a difference to its policies, or to
-// the scope of a ticket; scoped says that there is one.
+// the scope of a ticket; scoped says that there is one. Of a result nobody asks the
+// scope again.
 func (b *Bundle) Looked(req *Request, scoped bool) (l Looked) {
 	switch {
 	case req.Session == "":
 		return l
-	case scoped:
+	case scoped && req.Phase != Result:
 		return b.everything()
 	case b.Looks == nil:
 		return l
@@ -68,13 +69,22 @@ func (b *Bundle) gives(req *Request) bool {
 	return b.Detect != nil || req.Phase == Result && tool != nil && len(tool.Labels) > 0
 }
 
+// eventful reports whether a request can be an event of some chain value.
+func (b *Bundle) eventful(req *Request) bool {
+	for i := range b.Chains {
+		if b.Chains[i].May(req, b) {
+			return true
+		}
+	}
+	return false
+}
+
 // sessionKeys are the counters of a request's session that its decision depends on.
 func (b *Bundle) sessionKeys(keys []BudgetKey, req *Request, at time.Time) []BudgetKey {
 	if req.Session == "" {
 		return keys
 	}
-	// The ticket that a result's call redeemed is not known yet.
-	looked := b.Looked(req, req.Ticket != "" || req.Phase == Result && b.Looks != nil)
+	looked := b.Looked(req, req.Ticket != "")
 	if looked.Labels || b.gives(req) {
 		keys = append(keys, LabelsKey(req.Session))
 	}
@@ -110,10 +120,16 @@ func (s *Snapshot) labelled(req *Request, d *Decision) Labels {
 // say of it.
 func (s *Snapshot) Session(req *Request, d *Decision) (*SessionState, []Effect) {
 	b := s.Bundle
-	if req.Session == "" || len(b.Labels) == 0 && len(b.Chains) == 0 {
+	looked := b.Looked(req, s.Ticket != nil && s.Ticket.Scope != "")
+	if req.Session == "" || looked.Nothing() && !b.gives(req) && !b.eventful(req) {
 		return nil, nil
 	}
-	state := SessionState{Looked: b.Looked(req, s.Ticket != nil && s.Ticket.Scope != "")}
+	return s.session(req, d, looked)
+}
+
+// session is Session where there is something to look at or to remember.
+func (s *Snapshot) session(req *Request, d *Decision, looked Looked) (*SessionState, []Effect) {
+	b, state := s.Bundle, SessionState{Looked: looked}
 	found := Labels(0)
 	if req.Phase != List {
 		found = s.labelled(req, d)

@@ -162,13 +162,9 @@ func (c *claims) room(e *audit.Entry, i int, f decision.Counting) bool {
 	if !ok {
 		return false
 	}
-	var beside int64
-	for _, key := range f.Beside() {
-		more, ok := c.holds(e.Tenant, key)
-		if !ok || more > math.MaxInt64-beside {
-			return false
-		}
-		beside += more
+	beside, ok := c.beside(e.Tenant, f)
+	if !ok {
+		return false
 	}
 	for _, effect := range e.Effects[:i] {
 		if other, ok := effect.(decision.Counting); ok && other.Counter() == f.Counter() {
@@ -179,6 +175,19 @@ func (c *claims) room(e *audit.Entry, i int, f decision.Counting) bool {
 	}
 	_, ok = f.Apply(was, beside)
 	return ok
+}
+
+// beside is what the further counters hold together that an effect's guard looks at;
+// ok is false where that is not known.
+func (c *claims) beside(tenant string, f decision.Counting) (sum int64, ok bool) {
+	for _, key := range f.Beside() {
+		more, ok := c.holds(tenant, key)
+		if !ok || more > math.MaxInt64-sum {
+			return 0, false
+		}
+		sum += more
+	}
+	return sum, true
 }
 
 // holds is what a counter holds; ok is false where it is not known.
@@ -196,7 +205,8 @@ func (c *claims) take(e *audit.Entry) {
 	for _, effect := range e.Effects {
 		if f, ok := effect.(decision.Counting); ok {
 			n := c.used[lane.CounterKey{Tenant: e.Tenant, BudgetKey: f.Counter()}]
-			n.used, _ = f.Apply(n.used, 0) // there is room, also with what is beside
+			beside, _ := c.beside(e.Tenant, f)
+			n.used, _ = f.Apply(n.used, beside) // there is room
 		}
 	}
 }

@@ -40,12 +40,12 @@ func idOf(name string, at time.Time) uuid.UUID {
 
 // entry is the decision of a request, with a token of its own name; attempt makes
 // its record another.
-func entry(t testing.TB, request, token, attempt string, charges ...decision.Charge) audit.Entry {
+func entry(t testing.TB, request, token, attempt string, effects ...decision.Effect) audit.Entry {
 	t.Helper()
-	return entryAt(t, noon, request, token, attempt, charges...)
+	return entryAt(t, noon, request, token, attempt, effects...)
 }
 
-func entryAt(t testing.TB, at time.Time, request, token, attempt string, charges ...decision.Charge) audit.Entry {
+func entryAt(t testing.TB, at time.Time, request, token, attempt string, effects ...decision.Effect) audit.Entry {
 	t.Helper()
 	req := &decision.Request{
 		ID: idOf("request "+request, at), Digest: sha256.Sum256([]byte("request " + request)),
@@ -55,10 +55,7 @@ func entryAt(t testing.TB, at time.Time, request, token, attempt string, charges
 		Phase: decision.Call, Purpose: "support", Tool: decision.ToolRef{ToolName: decision.ToolName{Server: "filesystem", Name: "read_file"}},
 		Cost: decision.Cost{Calls: 1},
 	}
-	effects := []decision.Effect{decision.Consume{Token: req.Principal.Token, Expires: req.Principal.Expires}}
-	for _, c := range charges {
-		effects = append(effects, c)
-	}
+	effects = append([]decision.Effect{decision.Consume{Token: req.Principal.Token, Expires: req.Principal.Expires}}, effects...)
 	d := &decision.Decision{Findings: []decision.Finding{{Stage: "policy", Verdict: decision.Permit, Effects: effects}}}
 	snap := &decision.Snapshot{At: at, Bundle: &decision.Bundle{Digest: fmt.Sprintf("%x", sha256.Sum256([]byte("bundle")))}}
 	e, _, err := audit.Decided(idOf("record "+request+" "+attempt, at), req, snap, d)

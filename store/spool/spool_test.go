@@ -84,8 +84,8 @@ func TestGuards(t *testing.T) {
 		want  string
 	}
 	one := charge(1, 3)
-	e := func(request, token string, charges ...decision.Charge) audit.Entry {
-		return entry(t, request, token, "", charges...)
+	e := func(request, token string, effects ...decision.Effect) audit.Entry {
+		return entry(t, request, token, "", effects...)
 	}
 	other := e("a", "b")
 	other.Digest[0]++
@@ -117,6 +117,36 @@ func TestGuards(t *testing.T) {
 			p.quiet()
 		})
 	}
+}
+
+// What a session's window holds is known over all its parts: what saw it is taken, and
+// what saw less is stale, also before the store has any of it.
+func TestSessionWindow(t *testing.T) {
+	part := func(n int64) decision.BudgetKey {
+		return decision.BudgetKey{Budget: "count/lately", Subject: `"run"`, Start: noon.Unix() + n*300}
+	}
+	add := func(n, saw int64) decision.Note {
+		return decision.Note{Key: part(n), Op: decision.NoteAdd, Amount: 1, Guarded: true, Saw: saw, Length: 3600}
+	}
+	p := newPlace(t)
+	s, _ := p.open()
+	want := decision.Want{Tenant: "acme"}
+	for n := int64(-13); n <= 13; n++ {
+		want.Budgets = append(want.Budgets, part(n))
+	}
+	if _, err := s.Snapshot(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		note decision.Note
+		want string
+	}{{add(0, 0), "spooled"}, {add(1, 1), "spooled"}, {add(1, 2), "spooled"}, {add(1, 2), "stale"}, {add(1, 3), "committed"}} {
+		name := fmt.Sprint("window ", i)
+		if got := commit(t, s, entry(t, name, name, "", step.note)); got != step.want {
+			t.Errorf("step %d: got %s, want %s", i, got, step.want)
+		}
+	}
+	p.quiet()
 }
 
 // What cannot be known to be free goes through the store.

@@ -111,6 +111,24 @@ func (f *facts) counted() {
 	for _, name := range []cedar.String{"calls", "tokens", "micros"} {
 		f.add(notNegative(access(access(theContext, "cost"), name)))
 	}
+	f.session()
+}
+
+// session is that a value over a session's events is not negative, and that without a
+// session nothing came before.
+func (f *facts) session() {
+	nothing := []ast.IsNode{ast.NodeTypeIsEmpty{UnaryNode: ast.UnaryNode{Arg: access(theContext, "taint")}}}
+	values, _ := f.context["chain"].Type.(resolved.RecordType)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := access(access(theContext, "chain"), name)
+		if _, truth := values[name].Type.(resolved.BoolType); truth {
+			nothing = append(nothing, not(value))
+			continue
+		}
+		f.add(notNegative(value))
+		nothing = append(nothing, equal(value, ast.NodeValue{Value: cedar.Long(0)}))
+	}
+	f.add(implied(not(has(theContext, "session")), allOf(nothing)))
 }
 
 func notNegative(n ast.IsNode) ast.IsNode {

@@ -175,6 +175,16 @@ func (s *scene) query(in instance) (decision.Query, error) {
 			req.Connection.From.Kind = egress.Origin
 		}
 	}
+	q.Taint = r.texts("taint")
+	chain := r.record("chain")
+	for i := range s.Bundle.Chains {
+		id := cedar.String(s.Bundle.Chains[i].ID)
+		value := chain.number(id)
+		if chain.value(id) == cedar.True {
+			value = 1
+		}
+		q.Chain = append(q.Chain, value)
+	}
 	if in.resource.Type != typeServer && in.resource.Type != typeDestination {
 		req.Resource = decision.Resource{Type: string(in.resource.Type), ID: string(in.resource.ID)}
 		if _, declared := s.Source.Entities[in.resource]; !declared {

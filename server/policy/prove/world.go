@@ -130,7 +130,7 @@ func (env environment) differ() error {
 		return nil
 	}
 	if written(env.old.context) != written(env.new.context) {
-		return errors.New("the types of what policies see of the request differ (the tool's arguments, or the type Extra): OLD and NEW are asked different questions")
+		return errors.New("the types of what policies see of the request differ (the tool's arguments, the type Extra, or the values over a session's events): OLD and NEW are asked different questions")
 	}
 	was, is := env.old.shapes(), env.new.shapes()
 	for _, typ := range slices.Sorted(maps.Keys(was)) {

@@ -38,6 +38,7 @@ var All = []Mutant{
 	{"pending-forgotten", "a record is never sealed", onPostgres, "TestStore/Seal"},
 	{"settle-twice", "a settlement refunds twice", onDecision, "TestSettle"},
 	{"settle-uncapped", "a settlement charges beyond the cap", onDecision, "TestSettle"},
+	{"session-unseen", "a decision is committed on another session than it saw", onDecision, "TestChainIsAListOfEvents"},
 	{"memory-denies", "what is remembered is good enough to deny", onServer, "TestNobodyIsDeniedOnWhatIsRemembered"},
 	{"skew-ignored", "a server whose clock is not the store's goes on", onRespond, "TestTheClockIsNotTheStores"},
 	{"stale-locks", "what is known of the locks never grows old", onRespond, "TestFreshness"},
@@ -60,6 +61,8 @@ var Patches = []Patch{
 		return int64(float64(was) + float64(c.Amount)), true
 	}
 	return was + c.Amount, true`},
+	{"server/decision/note.go", `	if n.Guarded && (beside > math.MaxInt64-was || was+beside != n.Saw) {`,
+		`	if !mutant("session-unseen") && n.Guarded && (beside > math.MaxInt64-was || was+beside != n.Saw) {`},
 	{"server/decision/effect.go", `	if c.Amount <= 0 {
 		return max(0, was+c.Amount), true`,
 		`	if c.Amount <= 0 && mutant("refund-below-zero") {
