@@ -49,8 +49,12 @@ var decoys = []struct {
 	{"product code", "Item ", "item", func(r *draw) string { return r.some(digits, 3) + "-" + r.some(digits, 4) + "-" + r.some(digits, 5) }},
 	{"ticket number", "Case ", "case", func(r *draw) string { return "00" + r.some(digits, 7) }},
 	{"reference", "Ref. ", "reference", func(r *draw) string { return r.some(digits, 9) }},
-	{"dimensions", "Size ", "size", func(r *draw) string { return fmt.Sprintf("%d.%d x %d.%d mm", r.IntN(90), r.IntN(99), r.IntN(90), r.IntN(99)) }},
-	{"amounts", "Range ", "range", func(r *draw) string { return fmt.Sprintf("%d.%02d, %d.%02d", r.IntN(90), r.IntN(99), r.IntN(90), r.IntN(99)) }},
+	{"dimensions", "Size ", "size", func(r *draw) string {
+		return fmt.Sprintf("%d.%d x %d.%d mm", r.IntN(90), r.IntN(99), r.IntN(90), r.IntN(99))
+	}},
+	{"amounts", "Range ", "range", func(r *draw) string {
+		return fmt.Sprintf("%d.%02d, %d.%02d", r.IntN(90), r.IntN(99), r.IntN(90), r.IntN(99))
+	}},
 	{"fingerprint", "fingerprint ", "fingerprint", func(r *draw) string {
 		var parts []string
 		for range 20 {

@@ -27,7 +27,9 @@ func (r *draw) some(alphabet string, n int) string {
 }
 
 // birth is a day on which an adult was born.
-func (r *draw) birth() (year, month, day int) { return 1940 + r.IntN(66), 1 + r.IntN(12), 1 + r.IntN(28) }
+func (r *draw) birth() (year, month, day int) {
+	return 1940 + r.IntN(66), 1 + r.IntN(12), 1 + r.IntN(28)
+}
 
 // day is one of the last years, as logs and orders have it.
 func (r *draw) day() string {
