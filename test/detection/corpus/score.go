@@ -135,14 +135,20 @@ func (s *Score) Add(d *Document, found []Label) {
 }
 
 // Structured is the sum over the structured types.
-func (s *Score) Structured() Row {
-	var sum Row
+func (s *Score) Structured() Row { return s.sum(func(string) bool { return true }) }
+
+func (s *Score) sum(of func(id string) bool) (sum Row) {
 	for _, d := range Detectors {
-		if d.Structured {
+		if d.Structured && of(d.ID) {
 			sum = sum.plus(s.Rows[d.ID])
 		}
 	}
 	return sum
+}
+
+// sought reports whether every scanner has found something of a type.
+func sought(id string, scores []*Score) bool {
+	return !slices.ContainsFunc(scores, func(s *Score) bool { return s.Rows[id].Right+s.Rows[id].False == 0 })
 }
 
 // Print writes scores side by side, by type, with the sum over structured types.
@@ -168,6 +174,9 @@ func Print(w io.Writer, names []string, scores []*Score) error {
 		line(name, func(s *Score) Row { return s.Rows[d.ID] })
 	}
 	line("structured, together", (*Score).Structured)
+	if len(scores) > 1 {
+		line("that all look for", func(s *Score) Row { return s.sum(func(id string) bool { return sought(id, scores) }) })
+	}
 	return out.Flush()
 }
 
