@@ -63,7 +63,7 @@ func (a *agents) take(s step, place int) bool {
 		result, err := a.attempt(s, place)
 		if err != nil {
 			if _, denied := errors.AsType[*writ.Denied](err); !denied {
-				a.t.Errorf("%s: %s%s%s: %v", a.script.name, s.Call, s.Prompt, s.Connect, err)
+				a.t.Fatalf("%s: %s%s%s: there is no answer: %v", a.script.name, s.Call, s.Prompt, s.Connect, err)
 			}
 			return false
 		}
