@@ -88,10 +88,12 @@ func (r *draw) baits(n int) []member {
 // secret is one secret with the name that settings give it.
 func (r *draw) secret() (name string, v value) {
 	switch r.IntN(9) {
-	case 0:
-		return "AWS_ACCESS_KEY_ID", is("cloud-key", r.pick("AKIA", "ASIA")+r.some(letters+"234567", 16))
-	case 1:
-		return "GOOGLE_KEY", is("cloud-key", "AIza"+r.some(base62+"_-", 35))
+	case 0, 1:
+		key := r.cloudKey()
+		if strings.HasPrefix(key, "AIza") {
+			return "GOOGLE_KEY", is("cloud-key", key)
+		}
+		return "AWS_ACCESS_KEY_ID", is("cloud-key", key)
 	case 2:
 		return "GIT_TOKEN", is("oauth-token", r.oauthToken())
 	case 3:
