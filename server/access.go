@@ -38,6 +38,9 @@ var rules = map[string]decision.Action{
 	writv1.TicketService_GetTicket_FullMethodName:     decision.ToReadTickets,
 	writv1.TicketService_ListTickets_FullMethodName:   decision.ToReadTickets,
 
+	writv1.SessionService_Show_FullMethodName:       decision.ToReadSessions,
+	writv1.SessionService_Declassify_FullMethodName: decision.ToDeclassify,
+
 	healthv1.Health_Check_FullMethodName:                                   anybody,
 	healthv1.Health_List_FullMethodName:                                    anybody,
 	healthv1.Health_Watch_FullMethodName:                                   anybody,

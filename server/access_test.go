@@ -51,8 +51,10 @@ func (p *pdp) methods(t testing.TB, tenant string) map[protoreflect.MethodDescri
 		"writ.v1.TicketService.ListTickets":   &writv1.ListTicketsRequest{Tenant: tenant},
 		"writ.v1.DecisionService.Settle": &writv1.SettleRequest{DecisionId: newID(t), Tenant: tenant,
 			Outcome: writv1.Outcome_OUTCOME_SUCCEEDED},
-		"writ.v1.BudgetService.List": &writv1.BudgetServiceListRequest{Tenant: tenant},
-		"writ.v1.BudgetService.Get":  &writv1.BudgetServiceGetRequest{Tenant: tenant, Budget: "none"},
+		"writ.v1.SessionService.Show":       &writv1.SessionServiceShowRequest{Tenant: tenant, SessionId: "none"},
+		"writ.v1.SessionService.Declassify": &writv1.SessionServiceDeclassifyRequest{RequestId: newID(t), Tenant: tenant, SessionId: "none", Labels: []string{"pii"}, Reason: "x"},
+		"writ.v1.BudgetService.List":        &writv1.BudgetServiceListRequest{Tenant: tenant},
+		"writ.v1.BudgetService.Get":         &writv1.BudgetServiceGetRequest{Tenant: tenant, Budget: "none"},
 		"writ.v1.BudgetService.Change": &writv1.BudgetServiceChangeRequest{RequestId: newID(t), Tenant: tenant, Budget: "none", Reason: "x",
 			Change: &writv1.BudgetServiceChangeRequest_Raise{Raise: 1}},
 	}

@@ -185,14 +185,21 @@ func (s *Server) ticketFor(ctx context.Context, c *budgetChange, change *decisio
 	if err != nil {
 		return nil, nil, internal(s.log, "hashing a change", err)
 	}
-	req := &decision.Request{Phase: decision.Call, Ticket: c.in.TicketId, Arguments: arguments, Caller: decision.Caller{SPIFFEID: c.caller.SPIFFEID, Tenant: c.tenant},
-		Principal: decision.Principal{Subject: c.caller.SPIFFEID},
-		Tool:      decision.ToolRef{ToolName: decision.ToolName{Server: decision.BudgetTools, Name: string(change.Kind)}}}
+	tool := decision.ToolName{Server: decision.BudgetTools, Name: string(change.Kind)}
+	return s.covering(decision.Caller{SPIFFEID: c.caller.SPIFFEID, Tenant: c.tenant}, c.in.TicketId, tool, arguments, c.bundle, facts, c.at)
+}
+
+// covering is the ticket that a change at run time names, if it covers what the caller
+// does with a tool of Writ's own.
+func (s *Server) covering(caller decision.Caller, id string, tool decision.ToolName, arguments *document.Document, bundle *decision.Bundle,
+	facts decision.Facts, at time.Time) (t *decision.Ticket, refused *decision.Reason, err error) {
+	req := &decision.Request{Phase: decision.Call, Ticket: id, Arguments: arguments, Caller: caller,
+		Principal: decision.Principal{Subject: caller.SPIFFEID}, Tool: decision.ToolRef{ToolName: tool}}
 	i := slices.IndexFunc(s.stages, func(stage decision.Stage) bool { return stage.Name == "ticket" })
 	if i < 0 {
 		return nil, nil, internal(s.log, "judging a ticket", errors.New("there is no stage for it"))
 	}
-	f := s.stages[i].Judge(req, &decision.Snapshot{At: c.at, Bundle: c.bundle, Facts: facts}, &decision.Decision{})
+	f := s.stages[i].Judge(req, &decision.Snapshot{At: at, Bundle: bundle, Facts: facts}, &decision.Decision{})
 	if f.Ticket == nil || len(f.Reasons) > 0 {
 		reason := decision.Reason{Code: "ticket.unknown", Text: "The ticket does not cover the change."}
 		if len(f.Reasons) > 0 {

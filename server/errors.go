@@ -39,6 +39,7 @@ const (
 	errAdjustmentsFull   = writv1.ErrorReason_ERROR_REASON_ADJUSTMENTS_FULL
 	errNeedsTicket       = writv1.ErrorReason_ERROR_REASON_CHANGE_NEEDS_TICKET
 	errTicket            = writv1.ErrorReason_ERROR_REASON_TICKET_REFUSED
+	errLabelUnknown      = writv1.ErrorReason_ERROR_REASON_LABEL_UNKNOWN
 	errTicketUnknown     = writv1.ErrorReason_ERROR_REASON_TICKET_UNKNOWN
 )
 
@@ -69,6 +70,7 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errNeedsTicket:       codes.FailedPrecondition,
 	errTicket:            codes.FailedPrecondition,
 	errTicketUnknown:     codes.NotFound,
+	errLabelUnknown:      codes.NotFound,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

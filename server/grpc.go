@@ -59,8 +59,10 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	g.RegisterService(described(writv1.TokenService_ServiceDesc), &tokenService{s: s})
 	g.RegisterService(described(writv1.BudgetService_ServiceDesc), &budgetService{s: s})
 	g.RegisterService(described(writv1.TicketService_ServiceDesc), &ticketService{s: s})
+	g.RegisterService(described(writv1.SessionService_ServiceDesc), &sessionService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	healthy.SetServingStatus(writv1.SessionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	if s.exchange != nil {
 		healthy.SetServingStatus(writv1.TokenService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	}
@@ -134,6 +136,20 @@ func (f *budgetService) Get(ctx context.Context, in *writv1.BudgetServiceGetRequ
 
 func (f *budgetService) Change(ctx context.Context, in *writv1.BudgetServiceChangeRequest) (*writv1.BudgetServiceChangeResponse, error) {
 	return answered(ctx, f.s, in, f.s.ChangeBudget)
+}
+
+// sessionService is the gRPC face of sessions.
+type sessionService struct {
+	writv1.UnimplementedSessionServiceServer
+	s *Server
+}
+
+func (f *sessionService) Show(ctx context.Context, in *writv1.SessionServiceShowRequest) (*writv1.SessionServiceShowResponse, error) {
+	return answered(ctx, f.s, in, f.s.ShowSession)
+}
+
+func (f *sessionService) Declassify(ctx context.Context, in *writv1.SessionServiceDeclassifyRequest) (*writv1.SessionServiceDeclassifyResponse, error) {
+	return answered(ctx, f.s, in, f.s.Declassify)
 }
 
 // ticketService is the gRPC face of tickets.

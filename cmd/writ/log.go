@@ -102,6 +102,12 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 				return err
 			}
 			kind, effect = fmt.Sprint("budget ", change.Budget.Adjustment.Budget), budgetAction(change.Budget)
+		case audit.Declassify:
+			d, err := audit.DeclassificationOf(r.Body)
+			if err != nil {
+				return err
+			}
+			kind, effect = fmt.Sprint("session ", d.Session), "DECLASSIFY "+strings.Join(d.Labels, " ")
 		case audit.Ticket:
 			change, err := audit.TicketChangeOf(r.Body)
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,10 +16,13 @@ import (
 )
 
 type policyAccessCmd struct {
-	Bundle string `arg:"" type:"existingdir" help:"The bundle's directory."`
-	Caller string `arg:"" help:"The caller's SPIFFE ID."`
-	Tenant string `required:"" placeholder:"TENANT" help:"The caller's tenant, as the server's configuration gives it."`
-	For    string `placeholder:"TENANT" help:"The tenant that its requests name. Without: its own."`
+	Bundle  string   `arg:"" type:"existingdir" help:"The bundle's directory."`
+	Caller  string   `arg:"" help:"The caller's SPIFFE ID."`
+	Tenant  string   `required:"" placeholder:"TENANT" help:"The caller's tenant, as the server's configuration gives it."`
+	For     string   `placeholder:"TENANT" help:"The tenant that its requests name. Without: its own."`
+	Session string   `default:"any" help:"The session that Declassify is asked for."`
+	Label   []string `default:"untrusted-content" help:"The labels that Declassify is asked for."`
+
 	Change string `default:"raise" enum:"raise,lower,freeze,thaw,restore,withdraw" help:"The change of a budget that ChangeBudget is asked for: ${enum}."`
 	Budget string `placeholder:"ID" help:"Which budget it changes."`
 	Amount int64  `default:"1" help:"By how much it changes the cap; a freeze and its end by 0."`
@@ -80,10 +84,14 @@ func (c policyAccessCmd) Run(to streams) error {
 	var all []admission
 	for _, action := range access.Actions() {
 		a, caller := admission{Action: action}, decision.Caller{SPIFFEID: c.Caller, Tenant: c.Tenant}
-		if action == decision.ToChangeBudget {
+		switch action {
+		case decision.ToDeclassify:
+			says := policies.AdmitsDeclassification(caller, c.For, &decision.Declassification{Session: c.Session, Labels: slices.Sorted(slices.Values(c.Label))})
+			a.Admitted, a.NeedsTicket, a.Policies = says.Admitted, says.NeedsTicket, says.Policies
+		case decision.ToChangeBudget:
 			says := policies.AdmitsChange(caller, c.For, c.asked())
 			a.Admitted, a.NeedsTicket, a.Policies = says.Admitted, says.NeedsTicket, says.Policies
-		} else {
+		default:
 			a.Admitted, a.Policies = policies.Explain(caller, action, c.For)
 		}
 		all = append(all, a)

@@ -122,6 +122,8 @@ func (b *books) enter(r *record, index int64) *Problem {
 		key = markOf("x", r.Tenant, []byte(r.Key))
 	case r.Kind == Budget:
 		key = markOf("b", r.Tenant, []byte(r.Key))
+	case r.Kind == Declassify:
+		key = markOf("y", r.Tenant, []byte(r.Key))
 	case r.Outcome != decision.Denied:
 		standing = allowed
 	}
@@ -190,6 +192,10 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 		t := b.tally(r.Tenant, e.Key)
 		at := e.At.UnixNano()
 		t.least, t.most = max(t.least, at+e.Amount*e.Interval), max(t.most, at+e.Burst*e.Interval)
+	case decision.Note:
+		if e.Delta() != 0 { // nothing is stored of what has never changed
+			b.tally(r.Tenant, e.Key).sum += e.Delta()
+		}
 	case decision.Pass:
 		b.tally(r.Tenant, e.Key).most = math.MaxInt64
 	case decision.Observe:

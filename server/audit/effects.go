@@ -27,6 +27,8 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_PassedBreaker{PassedBreaker: breakerFacts(e.Key, e.Trip, false)}}
 		case decision.Observe:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_ToldBreaker{ToldBreaker: breakerFacts(e.Key, e.Trip, e.Failed)}}
+		case decision.Note:
+			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_Note{Note: noteFacts(e)}}
 		case decision.Redeem:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}, TicketVersion: e.Version}
 		case decision.Consume:
@@ -112,6 +114,12 @@ func effectsOf(facts []*writv1.EffectFacts, at, expires time.Time) ([]decision.E
 				return nil, err
 			}
 			effects[i] = decision.Observe{Key: key, Trip: trip, At: at, Failed: e.ToldBreaker.GetFailed()}
+		case *writv1.EffectFacts_Note:
+			note, err := noteOf(e.Note)
+			if err != nil {
+				return nil, err
+			}
+			effects[i] = note
 		case *writv1.EffectFacts_RedeemedTicket:
 			if err := text("redeemed_ticket", e.RedeemedTicket, 1, 128); err != nil {
 				return nil, err

@@ -43,6 +43,8 @@ const (
 	Ticket   Kind = 19
 	Exchange Kind = 20
 	Budget   Kind = 30
+	// Declassify is of what takes labels from a session.
+	Declassify Kind = 50
 )
 
 // Row is a record as a store keeps it. Every field but Body is derived from

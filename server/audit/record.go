@@ -41,6 +41,7 @@ func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *dec
 	event.Response = response
 	recordDocuments(event, req, snap.Bundle, d)
 	event.Inspection = inspectionFacts(d.Inspection())
+	event.Session = sessionFacts(snap.Bundle, d.Session())
 	event.Facts = snapshotFacts(req, snap, d, response.Effect == writv1.Effect_EFFECT_DENY)
 	if event.Effects, err = effectFacts(d.Effects(), &req.Principal); err != nil {
 		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)

@@ -48,6 +48,7 @@ type record struct {
 	exchange   *writv1.ExchangeEvent
 	budget     *writv1.BudgetEvent
 	ticket     *writv1.TicketEvent
+	declassed  *writv1.SessionEvent
 	effects    []decision.Effect
 }
 
@@ -107,11 +108,13 @@ func derive(m *writv1.Record, body []byte) (r record, err error) {
 		err = r.readBudget(event.Budget)
 	case *writv1.Record_Ticket:
 		err = r.readTicket(event.Ticket)
+	case *writv1.Record_Session:
+		err = r.readSession(event.Session)
 	default:
 		err = errors.New("no event")
 	}
-	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange || r.Kind == Ticket) && r.Tenant == decision.System {
-		err = fmt.Errorf("the tenant %q has no decisions, settlements, exchanges and tickets", decision.System)
+	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange || r.Kind == Ticket || r.Kind == Declassify) && r.Tenant == decision.System {
+		err = fmt.Errorf("the tenant %q has no decisions, settlements, exchanges, tickets and sessions", decision.System)
 	}
 	if err == nil {
 		err = r.bound()
@@ -165,7 +168,7 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 	if len(response.Obligations) > maxItems {
 		return fmt.Errorf("more than %d obligations", maxItems)
 	}
-	if err := checkInspection(event.Inspection); err != nil {
+	if err := errors.Join(checkInspection(event.Inspection), checkSession(event.Session, event.SessionId)); err != nil {
 		return err
 	}
 	if err := checkInput(event, r.Outcome == decision.Denied); err != nil {

@@ -14,7 +14,22 @@ type Access interface {
 	Admits(caller Caller, action Action, tenant string) bool
 	// AdmitsChange is Admits for ToChangeBudget, which depends on the change.
 	AdmitsChange(caller Caller, tenant string, change *BudgetChange) Admission
+	// AdmitsDeclassification is Admits for ToDeclassify, likewise.
+	AdmitsDeclassification(caller Caller, tenant string, d *Declassification) Admission
 }
+
+// Declassification is that labels are taken from a session of a tenant.
+type Declassification struct {
+	Session string
+	// Labels are the labels' names, in order.
+	Labels []string
+	// Ticket is the ticket that is named and covers it; nil: none.
+	Ticket *Ticket
+}
+
+// SessionTools is the server of the tool that tickets for declassifications are for:
+// session/declassify.
+const SessionTools = "session"
 
 // BudgetChange is a change of a tenant's budget that somebody asks for.
 type BudgetChange struct {
@@ -85,6 +100,9 @@ const (
 	ToExplain  Action = "Explain"
 	ToSettle   Action = "Settle"
 	ToExchange Action = "Exchange"
+
+	ToReadSessions Action = "ReadSessions"
+	ToDeclassify   Action = "Declassify"
 
 	ToReadBudgets   Action = "ReadBudgets"
 	ToChangeBudget  Action = "ChangeBudget"

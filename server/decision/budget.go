@@ -108,6 +108,11 @@ const (
 	sortRunning = "running/"
 	sortRate    = "rate/"
 	sortBreaker = "breaker/"
+	// What a session's events come to.
+	sortLabels = "labels/"
+	sortCount  = "count/"
+	sortSum    = "sum/"
+	sortLatch  = "latch/"
 )
 
 // Rule is the id of the budget or breaker.
@@ -121,6 +126,16 @@ func (k BudgetKey) Rule() string {
 // Rate and Breaker report whether the counter is one's.
 func (k BudgetKey) Rate() bool    { return strings.HasPrefix(k.Budget, sortRate) }
 func (k BudgetKey) Breaker() bool { return strings.HasPrefix(k.Budget, sortBreaker) }
+
+// Session reports whether the counter is of a session's labels or of a chain value.
+func (k BudgetKey) Session() bool {
+	for _, sort := range [...]string{sortLabels, sortCount, sortSum, sortLatch} {
+		if strings.HasPrefix(k.Budget, sort) {
+			return true
+		}
+	}
+	return false
+}
 
 // Sum reports whether the counter holds the sum of what was charged to it. Any
 // other holds what the last effects on it came to, in their order.

@@ -29,8 +29,19 @@ type Bundle struct {
 	// however deep.
 	Depth    int64
 	Policies Policies
+	// Agents are the agents that the bundle declares, by their tokens' `sub`.
+	Agents map[string]bool
 	// Access says who may call.
 	Access Access
+	// Labels are the labels that there are, with their numbers.
+	Labels map[string]uint8
+	// Chains are the values over a session's events, in the order of their ids.
+	Chains []ChainRule
+	// Looks says what of its session the policies look at that a request can be put
+	// to; nil: nothing. It is pure.
+	Looks func(*Request) Looked
+	// SessionRequired says that what has no session is denied, but for lists.
+	SessionRequired bool
 	// Detect looks into what requests carry; nil: nothing does.
 	Detect *detect.Set
 	// RecordContext and RecordResources say what of a request's context, and of
@@ -166,6 +177,12 @@ type Query struct {
 	// Inspection is what was found in what the request carries; nil: nothing was
 	// looked into.
 	Inspection *detect.Inspection
+	// Taint are the labels that the request's session holds, in order, and Chain the
+	// values of the bundle's chain rules by their places; nil: policies look at none.
+	Taint []string
+	Chain []int64
+	// Untold is what of these is not known.
+	Untold Looked
 	// Matched tells of a policy, by its id, whether it matches, as far as that is
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)

@@ -55,6 +55,8 @@ type Finding struct {
 	Routes     []RouteRule
 	Ticket     *Ticket
 	Inspection *detect.Inspection
+	// Session is what was seen of the request's session, and what it gives it.
+	Session *SessionState
 	// Redactions are what redacting policies that matched looked for.
 	Redactions []RedactRule
 	// Locks are those that hit the request, or kept something out of its answer.

@@ -21,6 +21,9 @@ type Snapshot struct {
 	// Inspected is what a record of this very decision tells of what was found; nil:
 	// there is no record, and what the request carries is looked into.
 	Inspected *detect.Inspection
+	// Untold is what of the session is not known: of a replay of records that do not
+	// tell.
+	Untold Looked
 	Facts
 }
 
@@ -76,6 +79,7 @@ func (b *Bundle) Want(req *Request, at time.Time) Want {
 	for _, rule := range b.Watching(req) {
 		w.Budgets = append(w.Budgets, rule.Key(req, vendor))
 	}
+	w.Budgets = b.sessionKeys(w.Budgets, req, at)
 	if shadow := b.Beside(req.Caller.Tenant); shadow != nil {
 		w.Budgets = shadow.besides(w.Budgets, req, at)
 	}
@@ -98,6 +102,9 @@ func (b *Bundle) besides(keys []BudgetKey, req *Request, at time.Time) []BudgetK
 	for _, rule := range b.Watching(req) {
 		add(rule.Key(req, vendor))
 	}
+	for _, key := range b.sessionKeys(nil, req, at) {
+		add(key)
+	}
 	return keys
 }
 
@@ -115,8 +122,9 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // Query is what the policies are asked about a request, once the stages before
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
+	labels, values := s.taint(req)
 	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(),
-		Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
+		Taint: labels, Chain: values, Untold: s.Untold, Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 
 // Vendor is the id of the vendor a destination names, or whose host it is;

@@ -48,7 +48,7 @@ func TestAlike(t *testing.T) {
 		{"other annotations", map[string]string{"cedar/a.cedar": `@reason("why") ` + policies}, all},
 		{"other budgets", map[string]string{fileBudgets: ""}, all},
 		{"other entities", map[string]string{fileEntities: "[]"}, nil},
-		{"other classes", map[string]string{fileTools: "s:\n  t: { classes: [write], labels: [x] }\n"}, nil},
+		{"other classes", map[string]string{fileTools: "s:\n  t: { classes: [write], labels: [pii] }\n"}, nil},
 		{"other vendors", map[string]string{fileVendors: "v:\n  endpoints:\n    - { region: eu, host: w.example.org }\n"}, nil},
 		{"another schema", map[string]string{fileSchema: string(small()[fileSchema].Data) + "entity More;\n"}, nil},
 	} {

@@ -117,7 +117,7 @@ func (f *files) checkNames() error {
 	if err != nil {
 		return fmt.Errorf("reading the bundle: %w", err)
 	}
-	known := []string{fileManifest, fileSchema, fileEntities, fileTools, filePurposes, fileVendors, fileBudgets, fileBreakers}
+	known := []string{fileManifest, fileSchema, fileEntities, fileTools, filePurposes, fileVendors, fileBudgets, fileBreakers, fileLabels, fileChains}
 	for _, entry := range entries {
 		name := entry.Name()
 		if slices.Contains(known, name) || name[0] == '.' {

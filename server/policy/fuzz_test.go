@@ -15,7 +15,7 @@ func small() fstest.MapFS {
 		fileSchema: "entity Team;\nentity Agent in [Team];\nentity Human;\nentity Server;\n" +
 			"entity Destination = { host: String, vendor: String, region: String };\ntype Extra = { limit?: Long };\n",
 		fileEntities: `[{"uid":{"type":"Agent","id":"a"},"attrs":{},"parents":[{"type":"Team","id":"t"}]}]`,
-		fileTools:    "s:\n  t: { classes: [read-only], labels: [x] }\n",
+		fileTools:    "s:\n  t: { classes: [read-only], labels: [pii] }\n",
 		filePurposes: "p:\n  tools: [s/*]\n  vendors: [v]\n",
 		fileVendors:  "v:\n  endpoints:\n    - { region: eu, host: v.example.org }\n",
 		fileBudgets:  "b:\n  unit: calls\n  cap: 3\n  window: day\n  zone: Europe/Berlin\n  per: [tenant]\n",

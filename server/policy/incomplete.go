@@ -12,6 +12,7 @@ import (
 	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy/partial"
+	"github.com/writpdp/writ/server/policy/session"
 )
 
 // withheld is the code, which never leaves the package, of a reason that says
@@ -21,7 +22,7 @@ const withheld = "withheld"
 // incomplete reports whether parts of a request are not known to policies.
 func incomplete(q decision.Query) bool {
 	req := q.Request
-	return unseen(q) || req.Resource.Digest != [32]byte{} || lacks(req.Arguments) || lacks(req.Context) || lacks(req.Resource.Properties)
+	return unseen(q) || !q.Untold.Nothing() || req.Resource.Digest != [32]byte{} || lacks(req.Arguments) || lacks(req.Context) || lacks(req.Resource.Properties)
 }
 
 // unseen reports whether it is not known what was found in what a request carries.
@@ -149,6 +150,14 @@ func (s *Set) fill(q decision.Query) (known decision.Request, unknown partial.Qu
 	}
 	if unseen(q) {
 		unknown.Context.At(attributeFound).Label = "content: what is found in it"
+	}
+	if q.Untold.Labels {
+		unknown.Context.At(session.Taint).Label = "session: the labels that it held"
+	}
+	for i, rule := range s.chains {
+		if q.Untold.Chain(i) {
+			unknown.Context.At(session.Chain).At(cedar.String(rule.ID)).Label = "session: the chain value " + rule.ID
+		}
 	}
 	into(&known.Context, s.extraType, partial.Filler{Label: "context"}, unknown.Context.At("extra"))
 	typ := cedar.EntityType(known.Resource.Type)

@@ -103,7 +103,7 @@ func FuzzPolicyFile(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	generated, err := actions(nil)
+	generated, err := actions(nil, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -35,13 +35,15 @@ func Load(fsys fs.FS) (*decision.Bundle, error) {
 		return nil, err
 	}
 	b, set := d.bundle, d.compile(d.inForce())
+	b.Looks = set.looks()
 	if err := d.manifest.disclose(b, set); err != nil {
 		return nil, err
 	}
 	b.Policies, b.Digest = set, f.digest()
 	if len(d.inForce()) < len(d.statements) {
 		shadow := *b
-		shadow.Policies, shadow.Only = d.compile(d.statements), d.watching()
+		all := d.compile(d.statements)
+		shadow.Policies, shadow.Looks, shadow.Only = all, all.looks(), d.watching()
 		b.Shadow = &shadow
 	}
 	return b, nil
@@ -94,11 +96,15 @@ func (f *files) draft() (*draft, error) {
 	if err := f.data(d); err != nil {
 		return nil, err
 	}
+	if err := f.sessions(d.bundle, d.facts); err != nil {
+		return nil, err
+	}
+	d.bundle.SessionRequired = m.Sessions.Required
 	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err
 	}
-	generated, err := actions(d.facts)
+	generated, err := actions(d.facts, d.bundle.Chains)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +113,12 @@ func (f *files) draft() (*draft, error) {
 	}
 	if d.entities, err = f.entities(d.schema); err != nil {
 		return nil, err
+	}
+	d.bundle.Agents = map[string]bool{}
+	for uid := range d.entities {
+		if uid.Type == typeAgent {
+			d.bundle.Agents[string(uid.ID)] = true
+		}
 	}
 	if d.bundle.Access, err = f.access(); err != nil {
 		return nil, err
@@ -120,15 +132,19 @@ func (f *files) draft() (*draft, error) {
 // actions of its tools, as the policies are validated against.
 func Schema(fsys fs.FS) ([]byte, error) {
 	f := &files{fsys: fsys, sums: map[string][sha256.Size]byte{}}
-	facts, _, err := f.tools(&decision.Bundle{})
+	b := &decision.Bundle{}
+	facts, _, err := f.tools(b)
 	if err != nil {
+		return nil, err
+	}
+	if err := f.sessions(b, facts); err != nil {
 		return nil, err
 	}
 	base, err := f.read(fileSchema)
 	if err != nil {
 		return nil, err
 	}
-	generated, err := actions(facts)
+	generated, err := actions(facts, b.Chains)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +224,7 @@ func (d *draft) watching() map[string]bool {
 
 // compile makes some of a draft's policies fit for being asked.
 func (d *draft) compile(statements []*statement) *Set {
-	s := &Set{schema: d.schema, extraType: extraType(d.schema), entities: d.entities, tools: map[decision.ToolName]cedar.Record{},
+	s := &Set{schema: d.schema, chains: d.bundle.Chains, extraType: extraType(d.schema), entities: d.entities, tools: map[decision.ToolName]cedar.Record{},
 		needs: needsOf(statements), index: newIndex(statements, d.entities), masks: newMasks(d.bundle, d.facts, d.entities, d.statements)}
 	for _, t := range d.facts {
 		s.tools[t.tool.ToolName] = toolRecord(t.tool)

@@ -28,6 +28,8 @@ const (
 	fileVendors  = "vendors.yaml"
 	fileBudgets  = "budgets.yaml"
 	fileBreakers = "breakers.yaml"
+	fileLabels   = "labels.yaml"
+	fileChains   = "chains.yaml"
 	dirAccess    = "access"
 	dirCedar     = "cedar"
 	dirTools     = "tools"
@@ -55,6 +57,10 @@ type manifest struct {
 		// Depth is the most that a step may lie below another; 0: however deep.
 		Depth int64 `yaml:"depth"`
 	} `yaml:"plan"`
+	Sessions struct {
+		// Required says that what has no session is denied, but for lists.
+		Required bool `yaml:"required"`
+	} `yaml:"sessions"`
 	Locks struct {
 		// FailOpen are the classes of tools that may be called although the store
 		// has not told for too long whether there are new locks; none: nothing is.
@@ -142,8 +148,9 @@ func (m *manifest) classes(b *decision.Bundle) error {
 type toolsFile map[string]map[string]struct {
 	// Classes become groups of Cedar actions.
 	Classes []string `yaml:"classes"`
-	// Labels are what the tool's results may hold.
-	Labels []string `yaml:"labels"`
+	// Labels are what the tool's results give a session; nil: what its server's
+	// annotations say.
+	Labels *[]string `yaml:"labels"`
 	// Resources are the Cedar entity types that the tool acts upon.
 	Resources []string `yaml:"resources"`
 	// Lint silences lints of the tool: "-code".

@@ -9,6 +9,7 @@ import (
 
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/session"
 )
 
 // question is a decision.Query as Cedar takes it.
@@ -187,6 +188,12 @@ func (s *Set) context(q decision.Query, typ resolved.RecordType) (cedar.Record, 
 	}
 	if req.Session != "" {
 		text("session", req.Session)
+	}
+	if s.needs.has(session.Taint) {
+		c[session.Taint] = session.TaintOf(q.Taint)
+	}
+	if s.needs.has(session.Chain) {
+		c[session.Chain] = session.ChainOf(s.chains, q.Chain)
 	}
 	if q.Tool != nil && s.needs.has("tool") {
 		c["tool"] = s.tools[q.Tool.ToolName]

@@ -14,6 +14,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/session"
 )
 
 // The entity types that Writ gives meaning to; a bundle's schema declares them.
@@ -32,7 +33,8 @@ const (
 )
 
 // The context attributes of the actions, in Cedar's schema language: those of
-// every action, and what a tool's, a prompt's and a connection's have besides.
+// every action, but for those about its session, and what a tool's, a prompt's and a
+// connection's have besides.
 // extra is of the type that the bundle declares.
 const (
 	contextTypes = `phase: String, purpose: String, tenant: String, caller: String, issuer: String,
@@ -69,7 +71,8 @@ type toolFacts struct {
 // is String, integer Long, number decimal, boolean Bool, an array a Set and an
 // object a record; what has no Cedar type is left out, so no policy can rest on
 // it. The error is of a tool whose arguments have too many types.
-func actions(tools []toolFacts) ([]byte, error) {
+func actions(tools []toolFacts, chains []decision.ChainRule) ([]byte, error) {
+	common := contextTypes + ",\n    " + session.Types(chains)
 	var b bytes.Buffer
 	groups := map[string]bool{}
 	for _, t := range tools {
@@ -83,7 +86,7 @@ func actions(tools []toolFacts) ([]byte, error) {
 	}
 	for _, a := range []struct{ name, context string }{{actionPrompt, promptContext}, {actionConnect, connectContext}} {
 		fmt.Fprintf(&b, "\naction %s appliesTo {\n  principal: [Agent],\n  resource: [Destination],\n  context: {\n    %s,\n    %s\n  }\n};\n",
-			quote(a.name), a.context, contextTypes)
+			quote(a.name), a.context, common)
 	}
 	for _, t := range tools {
 		in := []string{quote(t.tool.Server)}
@@ -96,7 +99,7 @@ func actions(tools []toolFacts) ([]byte, error) {
 		}
 		fmt.Fprintf(&b, "\naction %s in [%s] appliesTo {\n  principal: [Agent],\n  resource: [%s],\n  context: {\n    args: %s,\n    %s,\n    %s\n  }\n};\n",
 			quote(t.tool.String()), strings.Join(in, ", "), strings.Join(append([]string{string(typeServer)}, t.resources...), ", "),
-			arguments, toolContext, contextTypes)
+			arguments, toolContext, common)
 	}
 	return b.Bytes(), nil
 }
@@ -128,7 +131,7 @@ func SchemaOf(server string, definitions [][]byte) ([]byte, error) {
 		facts = append(facts, t)
 	}
 	slices.SortFunc(facts, func(a, b toolFacts) int { return strings.Compare(a.tool.Name, b.tool.Name) })
-	generated, err := actions(facts)
+	generated, err := actions(facts, nil)
 	if err != nil {
 		return nil, err
 	}

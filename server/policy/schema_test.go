@@ -64,7 +64,7 @@ func TestNamesAreNoText(t *testing.T) {
 		if err := json.Unmarshal(fmt.Appendf(nil, `{"properties":{%s:{"type":"string"}}}`, quoted), &input); err != nil {
 			t.Fatal(err)
 		}
-		generated, err := actions([]toolFacts{{tool: &decision.Tool{ToolName: decision.ToolName{Server: "s", Name: name}}, input: input}})
+		generated, err := actions([]toolFacts{{tool: &decision.Tool{ToolName: decision.ToolName{Server: "s", Name: name}}, input: input}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,8 @@ type Set struct {
 	schema    *resolved.Schema
 	extraType resolved.RecordType
 	entities  cedar.EntityMap
+	// chains are the rules of context.chain.
+	chains []decision.ChainRule
 	// tools are the records of context.tool.
 	tools map[decision.ToolName]cedar.Record
 	// needs are the attributes of context that the policies look at.

@@ -122,6 +122,9 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 	var in struct {
 		Name        string         `json:"name"`
 		InputSchema jsontext.Value `json:"inputSchema"`
+		Annotations struct {
+			OpenWorld any `json:"openWorldHint"`
+		} `json:"annotations"`
 	}
 	if err := jsonv2.Unmarshal(definition, &in); err != nil || in.Name == "" || len(in.InputSchema) == 0 {
 		return toolFacts{}, errors.New("the definition has no name or no inputSchema")
@@ -142,7 +145,15 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 		return toolFacts{}, fmt.Errorf("%q: inputSchema: %w", in.Name, err)
 	}
 	said := words[server][in.Name]
-	for _, word := range slices.Concat(said.Classes, said.Labels) {
+	labels := []string(nil)
+	switch {
+	case said.Labels != nil:
+		labels = *said.Labels
+	case in.Annotations.OpenWorld == true:
+		// A server is believed where it makes itself look worse.
+		labels = []string{decision.LabelUntrusted}
+	}
+	for _, word := range slices.Concat(said.Classes, labels) {
 		if err := checkName("class or label", word); err != nil {
 			return toolFacts{}, fmt.Errorf("%q: %w", in.Name, err)
 		}
@@ -158,7 +169,7 @@ func newTool(server string, definition []byte, words toolsFile) (toolFacts, erro
 	}
 	return toolFacts{
 		tool: &decision.Tool{ToolName: decision.ToolName{Server: server, Name: in.Name}, Digest: digest,
-			Input: compiled, Classes: said.Classes, Labels: said.Labels, Record: record},
+			Input: compiled, Classes: said.Classes, Labels: labels, Record: record},
 		input: input.Value().(map[string]any), resources: said.Resources, raw: definition,
 	}, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy/access"
 	"github.com/writpdp/writ/server/policy/clause"
+	"github.com/writpdp/writ/server/policy/session"
 )
 
 // DirTests is the directory of a bundle's tests. It is no part of the bundle: a
@@ -171,17 +172,24 @@ func (s *Set) Authorize(request cedar.Request, entities cedar.EntityMap) (decisi
 }
 
 // completed is a request's context with what Writ itself finds out where the
-// request says nothing of it: that nothing was found.
+// request says nothing of it: that nothing was found, and nothing came before.
 func (s *Set) completed(request cedar.Request) cedar.Record {
 	action := s.schema.Actions[request.Action]
-	if _, said := request.Context.Get(attributeFound); said || action.AppliesTo == nil {
-		return request.Context
-	}
-	if _, carries := action.AppliesTo.Context[attributeFound]; !carries {
+	if action.AppliesTo == nil {
 		return request.Context
 	}
 	context := request.Context.Map()
-	context[attributeFound] = foundRecord(&detect.Inspection{})
+	nothing := cedar.RecordMap{attributeFound: foundRecord(&detect.Inspection{}), session.Taint: session.TaintOf(nil),
+		session.Chain: session.ChainOf(s.chains, nil)}
+	if context == nil {
+		context = cedar.RecordMap{}
+	}
+	for name, value := range nothing {
+		_, said := context[name]
+		if _, has := action.AppliesTo.Context[name]; has && !said {
+			context[name] = value
+		}
+	}
 	return cedar.NewRecord(context)
 }
 

@@ -187,6 +187,9 @@ func (p *planner) commit(e *audit.Entry) {
 	for _, effect := range e.Effects {
 		switch f := effect.(type) {
 		case decision.Counting:
+			if n, ok := effect.(decision.Note); ok && n.Delta() == 0 {
+				continue // it was looked at, and is as it was
+			}
 			p.counters[CounterKey{e.Tenant, f.Counter()}] = true
 		case decision.Redeem:
 			p.tickets[TicketKey{f.Of(e.Tenant), f.Ticket}] = true

@@ -55,7 +55,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Budgets", testBudgets}, {"Replicas", testReplicas}, {"Flow", testFlow},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Budgets", testBudgets}, {"Replicas", testReplicas}, {"Flow", testFlow}, {"Sessions", testSessions},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

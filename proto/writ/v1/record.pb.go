@@ -204,6 +204,71 @@ func (ActorProof) EnumDescriptor() ([]byte, []int) {
 	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
+// NoteOp is what is done to a counter of a session.
+type NoteOp int32
+
+const (
+	// None.
+	NoteOp_NOTE_OP_UNSPECIFIED NoteOp = 0
+	// Nothing: it has to be what was seen.
+	NoteOp_NOTE_OP_HOLD NoteOp = 1
+	// The amount is added.
+	NoteOp_NOTE_OP_ADD NoteOp = 2
+	// The amount's bits are set.
+	NoteOp_NOTE_OP_JOIN NoteOp = 3
+	// They are cleared.
+	NoteOp_NOTE_OP_CLEAR NoteOp = 4
+	// It is the amount from then on.
+	NoteOp_NOTE_OP_SET NoteOp = 5
+)
+
+// Enum value maps for NoteOp.
+var (
+	NoteOp_name = map[int32]string{
+		0: "NOTE_OP_UNSPECIFIED",
+		1: "NOTE_OP_HOLD",
+		2: "NOTE_OP_ADD",
+		3: "NOTE_OP_JOIN",
+		4: "NOTE_OP_CLEAR",
+		5: "NOTE_OP_SET",
+	}
+	NoteOp_value = map[string]int32{
+		"NOTE_OP_UNSPECIFIED": 0,
+		"NOTE_OP_HOLD":        1,
+		"NOTE_OP_ADD":         2,
+		"NOTE_OP_JOIN":        3,
+		"NOTE_OP_CLEAR":       4,
+		"NOTE_OP_SET":         5,
+	}
+)
+
+func (x NoteOp) Enum() *NoteOp {
+	p := new(NoteOp)
+	*p = x
+	return p
+}
+
+func (x NoteOp) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NoteOp) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+}
+
+func (NoteOp) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[3]
+}
+
+func (x NoteOp) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NoteOp.Descriptor instead.
+func (NoteOp) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
 // TicketAction is the kind of a change of a ticket.
 type TicketAction int32
 
@@ -253,11 +318,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -266,7 +331,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -318,11 +383,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -331,7 +396,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // NoticeKind is what was noticed.
@@ -397,11 +462,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -410,7 +475,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // ChangeAction is the kind of a change.
@@ -455,11 +520,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -468,7 +533,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -508,11 +573,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -521,7 +586,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -554,6 +619,7 @@ type Record struct {
 	//	*Record_Exchange
 	//	*Record_Budget
 	//	*Record_Ticket
+	//	*Record_Session
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -710,6 +776,15 @@ func (x *Record) GetTicket() *TicketEvent {
 	return nil
 }
 
+func (x *Record) GetSession() *SessionEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Session); ok {
+			return x.Session
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -755,6 +830,11 @@ type Record_Ticket struct {
 	Ticket *TicketEvent `protobuf:"bytes,19,opt,name=ticket,proto3,oneof"`
 }
 
+type Record_Session struct {
+	// Labels were taken from a session.
+	Session *SessionEvent `protobuf:"bytes,22,opt,name=session,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -770,6 +850,137 @@ func (*Record_Exchange) isRecord_Event() {}
 func (*Record_Budget) isRecord_Event() {}
 
 func (*Record_Ticket) isRecord_Event() {}
+
+func (*Record_Session) isRecord_Event() {}
+
+// SessionEvent is the declassification of a session: labels that it holds were taken
+// from it, because somebody vouches that what it was given to see does not matter any
+// more.
+type SessionEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request's request_id.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Who did it: the caller's SPIFFE ID.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The session.
+	SessionId string `protobuf:"bytes,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The labels that were to be taken, by name, in order.
+	Labels []string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Why.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that approves it; empty: none was named. It is used up.
+	TicketId string `protobuf:"bytes,6,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// The version of the ticket that was used up; 0: none was.
+	RedeemedVersion int64 `protobuf:"varint,7,opt,name=redeemed_version,json=redeemedVersion,proto3" json:"redeemed_version,omitempty"`
+	// The access policies that permitted it, in order.
+	AdmittedBy []string `protobuf:"bytes,8,rep,name=admitted_by,json=admittedBy,proto3" json:"admitted_by,omitempty"`
+	// The digest of the bundle that has them, in hex.
+	BundleDigest string `protobuf:"bytes,9,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	// What it changed.
+	Note          *NoteFacts `protobuf:"bytes,10,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionEvent) Reset() {
+	*x = SessionEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionEvent) ProtoMessage() {}
+
+func (x *SessionEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionEvent.ProtoReflect.Descriptor instead.
+func (*SessionEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SessionEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SessionEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *SessionEvent) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *SessionEvent) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *SessionEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SessionEvent) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *SessionEvent) GetRedeemedVersion() int64 {
+	if x != nil {
+		return x.RedeemedVersion
+	}
+	return 0
+}
+
+func (x *SessionEvent) GetAdmittedBy() []string {
+	if x != nil {
+		return x.AdmittedBy
+	}
+	return nil
+}
+
+func (x *SessionEvent) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+func (x *SessionEvent) GetNote() *NoteFacts {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -838,14 +1049,17 @@ type DecisionEvent struct {
 	PlanDepth uint32 `protobuf:"varint,37,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
 	// CALL, PROMPT and RESULT: what was found in what the request carries. Absent:
 	// nothing was looked into, or the record is older than this field.
-	Inspection    *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	Inspection *InspectionFacts `protobuf:"bytes,38,opt,name=inspection,proto3" json:"inspection,omitempty"`
+	// What was seen of the session, and what it was given. Absent: nothing, or the
+	// record is older than this field.
+	Session       *SessionFacts `protobuf:"bytes,39,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DecisionEvent) Reset() {
 	*x = DecisionEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[1]
+	mi := &file_writ_v1_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1071,7 @@ func (x *DecisionEvent) String() string {
 func (*DecisionEvent) ProtoMessage() {}
 
 func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[1]
+	mi := &file_writ_v1_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1084,7 @@ func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionEvent.ProtoReflect.Descriptor instead.
 func (*DecisionEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DecisionEvent) GetPrincipal() *PrincipalFacts {
@@ -1076,6 +1290,143 @@ func (x *DecisionEvent) GetInspection() *InspectionFacts {
 	return nil
 }
 
+func (x *DecisionEvent) GetSession() *SessionFacts {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// SessionFacts is what a decision saw of its request's session, as far as policies
+// look at it, and the labels that it gives the session. Those of a denial are not
+// given.
+type SessionFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it was looked at which labels the session held.
+	LabelsSeen bool `protobuf:"varint,1,opt,name=labels_seen,json=labelsSeen,proto3" json:"labels_seen,omitempty"`
+	// Those labels, by name, in order.
+	Labels []string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
+	// The values over the session's events that were looked at, in order.
+	Chain []*ChainFacts `protobuf:"bytes,3,rep,name=chain,proto3" json:"chain,omitempty"`
+	// The labels of the content, by name, in order.
+	Added         []string `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionFacts) Reset() {
+	*x = SessionFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionFacts) ProtoMessage() {}
+
+func (x *SessionFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionFacts.ProtoReflect.Descriptor instead.
+func (*SessionFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SessionFacts) GetLabelsSeen() bool {
+	if x != nil {
+		return x.LabelsSeen
+	}
+	return false
+}
+
+func (x *SessionFacts) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *SessionFacts) GetChain() []*ChainFacts {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *SessionFacts) GetAdded() []string {
+	if x != nil {
+		return x.Added
+	}
+	return nil
+}
+
+// ChainFacts is a value over a session's events.
+type ChainFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the bundle.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it was; of one that is true or false 0 is false.
+	Value         int64 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChainFacts) Reset() {
+	*x = ChainFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChainFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChainFacts) ProtoMessage() {}
+
+func (x *ChainFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChainFacts.ProtoReflect.Descriptor instead.
+func (*ChainFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ChainFacts) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ChainFacts) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 // InspectionFacts is what was found in the arguments of a CALL, or in the content of
 // a PROMPT or RESULT: never a value, nor where it stood.
 type InspectionFacts struct {
@@ -1096,7 +1447,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1459,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1472,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -1174,7 +1525,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1537,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1550,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -1236,7 +1587,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1599,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1612,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -1297,7 +1648,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1660,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1673,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -1375,7 +1726,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1738,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1751,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -1533,7 +1884,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1896,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1909,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -1716,7 +2067,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2079,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2092,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -1782,7 +2133,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +2145,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +2158,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -1853,7 +2204,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2216,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2229,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -1924,7 +2275,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2287,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2300,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2013,7 +2364,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2376,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2389,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2131,7 +2482,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2494,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2507,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2257,7 +2608,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2620,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2633,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -2334,7 +2685,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2697,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2710,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -2459,6 +2810,7 @@ type EffectFacts struct {
 	//	*EffectFacts_Pace
 	//	*EffectFacts_PassedBreaker
 	//	*EffectFacts_ToldBreaker
+	//	*EffectFacts_Note
 	Effect isEffectFacts_Effect `protobuf_oneof:"effect"`
 	// Of a redeemed ticket: the version of it that was redeemed. 0 in records that
 	// are older than this field.
@@ -2469,7 +2821,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2833,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2846,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -2558,6 +2910,15 @@ func (x *EffectFacts) GetToldBreaker() *BreakerFacts {
 	return nil
 }
 
+func (x *EffectFacts) GetNote() *NoteFacts {
+	if x != nil {
+		if x, ok := x.Effect.(*EffectFacts_Note); ok {
+			return x.Note
+		}
+	}
+	return nil
+}
+
 func (x *EffectFacts) GetTicketVersion() int64 {
 	if x != nil {
 		return x.TicketVersion
@@ -2599,6 +2960,11 @@ type EffectFacts_ToldBreaker struct {
 	ToldBreaker *BreakerFacts `protobuf:"bytes,6,opt,name=told_breaker,json=toldBreaker,proto3,oneof"`
 }
 
+type EffectFacts_Note struct {
+	// A session's counter was changed, or held to be what the decision saw.
+	Note *NoteFacts `protobuf:"bytes,10,opt,name=note,proto3,oneof"`
+}
+
 func (*EffectFacts_Charge) isEffectFacts_Effect() {}
 
 func (*EffectFacts_RedeemedTicket) isEffectFacts_Effect() {}
@@ -2610,6 +2976,8 @@ func (*EffectFacts_Pace) isEffectFacts_Effect() {}
 func (*EffectFacts_PassedBreaker) isEffectFacts_Effect() {}
 
 func (*EffectFacts_ToldBreaker) isEffectFacts_Effect() {}
+
+func (*EffectFacts_Note) isEffectFacts_Effect() {}
 
 // Charge is a change of one budget's use in one window.
 type Charge struct {
@@ -2637,7 +3005,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +3017,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +3030,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Charge) GetBudget() string {
@@ -2721,6 +3089,115 @@ func (x *Charge) GetLapsesAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// NoteFacts is a change of a counter of a session.
+type NoteFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The counter: "labels/session", "count/", "sum/" or "latch/" and the value's name.
+	Counter string `protobuf:"bytes,1,opt,name=counter,proto3" json:"counter,omitempty"`
+	// The session, quoted.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Start of the part of the window; absent: it has none.
+	WindowStart *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=window_start,json=windowStart,proto3" json:"window_start,omitempty"`
+	// What was done.
+	Op NoteOp `protobuf:"varint,4,opt,name=op,proto3,enum=writ.v1.NoteOp" json:"op,omitempty"`
+	// With how much, or which bits: those of labels' numbers.
+	Amount int64 `protobuf:"varint,5,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Whether the counter, with the window's other parts, had to hold what follows.
+	Guarded bool `protobuf:"varint,6,opt,name=guarded,proto3" json:"guarded,omitempty"`
+	// What that was.
+	Saw int64 `protobuf:"varint,7,opt,name=saw,proto3" json:"saw,omitempty"`
+	// Length of the sliding window; 0: there is none.
+	LengthSeconds int64 `protobuf:"varint,8,opt,name=length_seconds,json=lengthSeconds,proto3" json:"length_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoteFacts) Reset() {
+	*x = NoteFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoteFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoteFacts) ProtoMessage() {}
+
+func (x *NoteFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoteFacts.ProtoReflect.Descriptor instead.
+func (*NoteFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *NoteFacts) GetCounter() string {
+	if x != nil {
+		return x.Counter
+	}
+	return ""
+}
+
+func (x *NoteFacts) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *NoteFacts) GetWindowStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WindowStart
+	}
+	return nil
+}
+
+func (x *NoteFacts) GetOp() NoteOp {
+	if x != nil {
+		return x.Op
+	}
+	return NoteOp_NOTE_OP_UNSPECIFIED
+}
+
+func (x *NoteFacts) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *NoteFacts) GetGuarded() bool {
+	if x != nil {
+		return x.Guarded
+	}
+	return false
+}
+
+func (x *NoteFacts) GetSaw() int64 {
+	if x != nil {
+		return x.Saw
+	}
+	return 0
+}
+
+func (x *NoteFacts) GetLengthSeconds() int64 {
+	if x != nil {
+		return x.LengthSeconds
+	}
+	return 0
+}
+
 // Pace is what was taken of a rate.
 type Pace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2740,7 +3217,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +3229,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +3242,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Pace) GetBudget() string {
@@ -2823,7 +3300,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +3312,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3325,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -2919,7 +3396,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2931,7 +3408,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2944,7 +3421,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -3023,7 +3500,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3035,7 +3512,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3048,7 +3525,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -3112,7 +3589,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3601,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3614,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -3234,7 +3711,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3723,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3736,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -3386,7 +3863,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3875,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3888,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -3523,7 +4000,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +4012,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +4025,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -3650,7 +4127,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +4139,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +4152,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LockFacts) GetId() string {
@@ -3777,7 +4254,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3789,7 +4266,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3802,7 +4279,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -3890,7 +4367,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3902,7 +4379,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3915,7 +4392,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -3987,7 +4464,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3999,7 +4476,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4012,7 +4489,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -4033,7 +4510,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\x91\x05\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xc4\x05\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -4052,8 +4529,28 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lock\x124\n" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
-	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticketB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\x9e\v\n" +
+	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticket\x121\n" +
+	"\asession\x18\x16 \x01(\v2\x15.writ.v1.SessionEventH\x00R\asessionB\x0e\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xbe\x03\n" +
+	"\fSessionEvent\x12'\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12 \n" +
+	"\x05actor\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x12)\n" +
+	"\n" +
+	"session_id\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\tsessionId\x12\"\n" +
+	"\x06labels\x18\x04 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10@R\x06labels\x12\"\n" +
+	"\x06reason\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x122\n" +
+	"\x10redeemed_version\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fredeemedVersion\x12)\n" +
+	"\vadmitted_by\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
+	"admittedBy\x12:\n" +
+	"\rbundle_digest\x18\t \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\fbundleDigest\x12.\n" +
+	"\x04note\x18\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xcf\v\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -4094,7 +4591,18 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"plan_depth\x18% \x01(\rR\tplanDepth\x128\n" +
 	"\n" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
-	"inspection\"\xd9\x01\n" +
+	"inspection\x12/\n" +
+	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\"\xa6\x01\n" +
+	"\fSessionFacts\x12\x1f\n" +
+	"\vlabels_seen\x18\x01 \x01(\bR\n" +
+	"labelsSeen\x12 \n" +
+	"\x06labels\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06labels\x123\n" +
+	"\x05chain\x18\x03 \x03(\v2\x13.writ.v1.ChainFactsB\b\xbaH\x05\x92\x01\x02\x10@R\x05chain\x12\x1e\n" +
+	"\x05added\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05added\"H\n" +
+	"\n" +
+	"ChainFacts\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04name\x12\x1d\n" +
+	"\x05value\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05value\"\xd9\x01\n" +
 	"\x0fInspectionFacts\x122\n" +
 	"\x10detectors_digest\x18\x01 \x01(\fB\a\xbaH\x04z\x02h R\x0fdetectorsDigest\x124\n" +
 	"\x05found\x18\x02 \x03(\v2\x13.writ.v1.FoundFactsB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05found\x120\n" +
@@ -4222,14 +4730,16 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"expires_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
 	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
-	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\xee\x02\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\x98\x03\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
 	"\x0econsumed_token\x18\x03 \x01(\fH\x00R\rconsumedToken\x12#\n" +
 	"\x04pace\x18\x04 \x01(\v2\r.writ.v1.PaceH\x00R\x04pace\x12>\n" +
 	"\x0epassed_breaker\x18\x05 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\rpassedBreaker\x12:\n" +
-	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreaker\x12.\n" +
+	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreaker\x12(\n" +
+	"\x04note\x18\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsH\x00R\x04note\x12.\n" +
 	"\x0eticket_version\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rticketVersionB\x0f\n" +
 	"\x06effect\x12\x05\xbaH\x02\b\x01\"\xbd\x02\n" +
 	"\x06Charge\x12 \n" +
@@ -4240,7 +4750,17 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x03cap\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03cap\x12.\n" +
 	"\x0elength_seconds\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rlengthSeconds\x12\x12\n" +
 	"\x04held\x18\a \x01(\bR\x04held\x127\n" +
-	"\tlapses_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\blapsesAt\"\xbc\x01\n" +
+	"\tlapses_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\blapsesAt\"\xc5\x02\n" +
+	"\tNoteFacts\x12\"\n" +
+	"\acounter\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\acounter\x12\"\n" +
+	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
+	"\fwindow_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vwindowStart\x12+\n" +
+	"\x02op\x18\x04 \x01(\x0e2\x0f.writ.v1.NoteOpB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x02op\x12\x1f\n" +
+	"\x06amount\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06amount\x12\x18\n" +
+	"\aguarded\x18\x06 \x01(\bR\aguarded\x12\x19\n" +
+	"\x03saw\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03saw\x12.\n" +
+	"\x0elength_seconds\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rlengthSeconds\"\xbc\x01\n" +
 	"\x04Pace\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12\x1f\n" +
@@ -4396,7 +4916,14 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x17ACTOR_PROOF_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ACTOR_PROOF_X509_SVID\x10\x01\x12\x18\n" +
 	"\x14ACTOR_PROOF_JWT_SVID\x10\x02\x12\x15\n" +
-	"\x11ACTOR_PROOF_TOKEN\x10\x03*\xb1\x01\n" +
+	"\x11ACTOR_PROOF_TOKEN\x10\x03*z\n" +
+	"\x06NoteOp\x12\x17\n" +
+	"\x13NOTE_OP_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fNOTE_OP_HOLD\x10\x01\x12\x0f\n" +
+	"\vNOTE_OP_ADD\x10\x02\x12\x10\n" +
+	"\fNOTE_OP_JOIN\x10\x03\x12\x11\n" +
+	"\rNOTE_OP_CLEAR\x10\x04\x12\x0f\n" +
+	"\vNOTE_OP_SET\x10\x05*\xb1\x01\n" +
 	"\fTicketAction\x12\x1d\n" +
 	"\x19TICKET_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15TICKET_ACTION_REQUEST\x10\x01\x12\x18\n" +
@@ -4445,152 +4972,164 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_writ_v1_record_proto_goTypes = []any{
 	(Disclosure)(0),               // 0: writ.v1.Disclosure
 	(TicketState)(0),              // 1: writ.v1.TicketState
 	(ActorProof)(0),               // 2: writ.v1.ActorProof
-	(TicketAction)(0),             // 3: writ.v1.TicketAction
-	(LockEffect)(0),               // 4: writ.v1.LockEffect
-	(NoticeKind)(0),               // 5: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 6: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 7: writ.v1.RolloutMode
-	(*Record)(nil),                // 8: writ.v1.Record
-	(*DecisionEvent)(nil),         // 9: writ.v1.DecisionEvent
-	(*InspectionFacts)(nil),       // 10: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 11: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 12: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 13: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 14: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 15: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 16: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 17: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 18: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 19: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 20: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 21: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 22: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 23: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 24: writ.v1.EffectFacts
-	(*Charge)(nil),                // 25: writ.v1.Charge
-	(*Pace)(nil),                  // 26: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 27: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 28: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 29: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 30: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 31: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 32: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 33: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 34: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 35: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 36: writ.v1.Rollout
-	(*BundleRef)(nil),             // 37: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(Phase)(0),                    // 39: writ.v1.Phase
-	(*Tool)(nil),                  // 40: writ.v1.Tool
-	(*Destination)(nil),           // 41: writ.v1.Destination
-	(*Cost)(nil),                  // 42: writ.v1.Cost
-	(*TraceContext)(nil),          // 43: writ.v1.TraceContext
-	(*Finding)(nil),               // 44: writ.v1.Finding
-	(*DecideResponse)(nil),        // 45: writ.v1.DecideResponse
-	(*Redact)(nil),                // 46: writ.v1.Redact
-	(Effect)(0),                   // 47: writ.v1.Effect
-	(*Reason)(nil),                // 48: writ.v1.Reason
-	(*Obligation)(nil),            // 49: writ.v1.Obligation
-	(Outcome)(0),                  // 50: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 51: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 52: writ.v1.SettleResponse
+	(NoteOp)(0),                   // 3: writ.v1.NoteOp
+	(TicketAction)(0),             // 4: writ.v1.TicketAction
+	(LockEffect)(0),               // 5: writ.v1.LockEffect
+	(NoticeKind)(0),               // 6: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 7: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 8: writ.v1.RolloutMode
+	(*Record)(nil),                // 9: writ.v1.Record
+	(*SessionEvent)(nil),          // 10: writ.v1.SessionEvent
+	(*DecisionEvent)(nil),         // 11: writ.v1.DecisionEvent
+	(*SessionFacts)(nil),          // 12: writ.v1.SessionFacts
+	(*ChainFacts)(nil),            // 13: writ.v1.ChainFacts
+	(*InspectionFacts)(nil),       // 14: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 15: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 16: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 17: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 18: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 19: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 20: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 21: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 22: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 23: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 24: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 25: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 26: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 27: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 28: writ.v1.EffectFacts
+	(*Charge)(nil),                // 29: writ.v1.Charge
+	(*NoteFacts)(nil),             // 30: writ.v1.NoteFacts
+	(*Pace)(nil),                  // 31: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 32: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 33: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 34: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 35: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 36: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 37: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 38: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 39: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 40: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 41: writ.v1.Rollout
+	(*BundleRef)(nil),             // 42: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(Phase)(0),                    // 44: writ.v1.Phase
+	(*Tool)(nil),                  // 45: writ.v1.Tool
+	(*Destination)(nil),           // 46: writ.v1.Destination
+	(*Cost)(nil),                  // 47: writ.v1.Cost
+	(*TraceContext)(nil),          // 48: writ.v1.TraceContext
+	(*Finding)(nil),               // 49: writ.v1.Finding
+	(*DecideResponse)(nil),        // 50: writ.v1.DecideResponse
+	(*Redact)(nil),                // 51: writ.v1.Redact
+	(Effect)(0),                   // 52: writ.v1.Effect
+	(*Reason)(nil),                // 53: writ.v1.Reason
+	(*Obligation)(nil),            // 54: writ.v1.Obligation
+	(Outcome)(0),                  // 55: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 56: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 57: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	38, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	9,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	28, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	29, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	35, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	30, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	21, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	31, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	33, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	20, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	39, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	40, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	40, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	41, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	42, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	43, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	44, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	45, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	24, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	19, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	13, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	13, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	13, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	14, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	10, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	11, // 26: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	12, // 27: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	15, // 28: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	16, // 29: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	17, // 30: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	18, // 31: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	46, // 32: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	34, // 33: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	32, // 34: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	40, // 35: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	38, // 36: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	38, // 37: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 38: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	38, // 39: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	47, // 40: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	48, // 41: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	49, // 42: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	38, // 43: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 44: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	20, // 45: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	22, // 46: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	23, // 47: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	48, // 48: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	38, // 49: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 50: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	38, // 51: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	38, // 52: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	25, // 53: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	26, // 54: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	27, // 55: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	27, // 56: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	38, // 57: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	38, // 58: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	50, // 59: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	42, // 60: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	51, // 61: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	52, // 62: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	24, // 63: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	32, // 64: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	6,  // 65: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	36, // 66: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	34, // 67: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	34, // 68: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 69: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	32, // 70: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	34, // 71: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 72: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	38, // 73: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 74: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	22, // 75: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	15, // 76: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	4,  // 77: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	38, // 78: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	5,  // 79: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	37, // 80: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	37, // 81: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	7,  // 82: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	83, // [83:83] is the sub-list for method output_type
-	83, // [83:83] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	43, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	11, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	33, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	34, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	40, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	35, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	25, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	36, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	38, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	10, // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
+	30, // 10: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
+	24, // 11: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	44, // 12: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	45, // 13: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	45, // 14: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	46, // 15: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	47, // 16: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	48, // 17: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	49, // 18: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	50, // 19: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	28, // 20: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	23, // 21: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	17, // 22: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	17, // 23: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	17, // 24: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	0,  // 25: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	18, // 26: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	14, // 27: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	12, // 28: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
+	13, // 29: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
+	15, // 30: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	16, // 31: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	19, // 32: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	20, // 33: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	21, // 34: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	22, // 35: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	51, // 36: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	39, // 37: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	37, // 38: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	45, // 39: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	43, // 40: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	43, // 41: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	1,  // 42: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	43, // 43: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	52, // 44: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	53, // 45: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	54, // 46: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	43, // 47: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 48: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	24, // 49: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	26, // 50: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	27, // 51: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	53, // 52: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	43, // 53: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	43, // 54: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	43, // 55: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	43, // 56: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 57: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	31, // 58: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	32, // 59: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	32, // 60: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	30, // 61: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
+	43, // 62: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	43, // 63: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	43, // 64: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
+	3,  // 65: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
+	55, // 66: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	47, // 67: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	56, // 68: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	57, // 69: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	28, // 70: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	37, // 71: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	7,  // 72: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	41, // 73: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	39, // 74: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	39, // 75: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	37, // 76: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	37, // 77: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	39, // 78: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	37, // 79: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	43, // 80: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	4,  // 81: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	26, // 82: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	19, // 83: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	5,  // 84: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	43, // 85: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	6,  // 86: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	42, // 87: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	42, // 88: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	8,  // 89: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	90, // [90:90] is the sub-list for method output_type
+	90, // [90:90] is the sub-list for method input_type
+	90, // [90:90] is the sub-list for extension type_name
+	90, // [90:90] is the sub-list for extension extendee
+	0,  // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -4609,22 +5148,24 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Exchange)(nil),
 		(*Record_Budget)(nil),
 		(*Record_Ticket)(nil),
+		(*Record_Session)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[16].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[19].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
 		(*EffectFacts_Pace)(nil),
 		(*EffectFacts_PassedBreaker)(nil),
 		(*EffectFacts_ToldBreaker)(nil),
+		(*EffectFacts_Note)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   30,
+			NumEnums:      9,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -8,8 +8,22 @@ import (
 
 // Session stops an agent that has run astray: one whose plan goes deeper than the
 // bundle allows, and calls that others like them have shown to fail. After a failure
-// it has them wait.
-func Session(req *decision.Request, snap *decision.Snapshot, _ *decision.Decision) decision.Finding {
+// it has them wait. And it remembers: the labels of what the session is given to see,
+// and its events.
+func Session(req *decision.Request, snap *decision.Snapshot, d *decision.Decision) decision.Finding {
+	f := steps(req, snap)
+	if snap.Bundle.SessionRequired && req.Session == "" && req.Phase != decision.List {
+		f.Verdict, f.Waits = decision.Deny, nil
+		f.Reasons = append(f.Reasons, decision.Reason{Code: "session.required", Text: "The action belongs to no session, and the policies look at what came before it.",
+			Lift: "Send the session_id of the agent's run."})
+	}
+	state, effects := snap.Session(req, d)
+	f.Session, f.Effects = state, append(f.Effects, effects...)
+	return f
+}
+
+// steps is what is said of the agent's plan and of calls that fail.
+func steps(req *decision.Request, snap *decision.Snapshot) decision.Finding {
 	f := abstain()
 	limit := snap.Bundle.Depth
 	deep := limit > 0 && req.Depth > limit

@@ -247,7 +247,7 @@ func TestAll(t *testing.T) {
 	for _, s := range stage.All {
 		names = append(names, s.Name)
 	}
-	want := []string{"lock", "token", "purpose", "tool", "call", "session", "ticket", "policy", "budget", "route", "list", "comply"}
+	want := []string{"lock", "token", "purpose", "tool", "call", "content", "session", "ticket", "policy", "budget", "route", "list", "comply"}
 	if diff := cmp.Diff(want, names, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}

@@ -154,19 +154,37 @@ func (p *Policies) AdmitsChange(caller decision.Caller, tenant string, c *decisi
 		NeedsTicket: !v.admitted && c.Ticket == nil && p.judge(p.lifted, q, context).admitted}
 }
 
+// AdmitsDeclassification is AdmitsChange for taking labels from a session.
+func (p *Policies) AdmitsDeclassification(caller decision.Caller, tenant string, d *decision.Declassification) decision.Admission {
+	m := cedar.RecordMap{"session": cedar.String(d.Session), "labels": texts(d.Labels)}
+	ticketIn(m, d.Ticket)
+	q, context := question{caller, decision.ToDeclassify, tenant}, cedar.NewRecord(m)
+	v := p.judge(p.set, q, context)
+	return decision.Admission{Admitted: v.admitted, Policies: v.policies,
+		NeedsTicket: !v.admitted && d.Ticket == nil && p.judge(p.lifted, q, context).admitted}
+}
+
+func texts(all []string) cedar.Set {
+	values := make([]cedar.Value, len(all))
+	for i, text := range all {
+		values[i] = cedar.String(text)
+	}
+	return cedar.NewSet(values...)
+}
+
+func ticketIn(m cedar.RecordMap, t *decision.Ticket) {
+	if t != nil {
+		m["ticket"] = cedar.NewRecord(cedar.RecordMap{"id": cedar.String(t.ID), "approvers": texts(t.Approvers)})
+	}
+}
+
 func contextOf(c *decision.BudgetChange) cedar.Record {
 	m := cedar.RecordMap{"change": cedar.String(c.Kind), "budget": cedar.String(c.Budget), "amount": cedar.Long(c.Amount),
 		"seconds": cedar.Long(c.Lasts / time.Second)}
 	if c.Subject != "" {
 		m["share"] = cedar.String(c.Subject)
 	}
-	if t := c.Ticket; t != nil {
-		approvers := make([]cedar.Value, len(t.Approvers))
-		for i, a := range t.Approvers {
-			approvers[i] = cedar.String(a)
-		}
-		m["ticket"] = cedar.NewRecord(cedar.RecordMap{"id": cedar.String(t.ID), "approvers": cedar.NewSet(approvers...)})
-	}
+	ticketIn(m, c.Ticket)
 	return cedar.NewRecord(m)
 }
 

@@ -92,7 +92,7 @@ policy billing-reads: removed  cedar/billing.cedar:3:1
   - );
 `},
 		{"data", [][3]string{{"budgets.yaml", "cap: 20\n", "cap: 30\n"}, {"purposes.yaml", "vendors: [example-ai]", "vendors: []"},
-			{"vendors.yaml", "region: eu, host: mail", "region: us, host: mail"}, {"tools.yaml", "read_graph: { classes: [read-only] }", "read_graph: { classes: [read-only], labels: [notes], resources: [Payment] }"},
+			{"vendors.yaml", "region: eu, host: mail", "region: us, host: mail"}, {"tools.yaml", "read_graph: { classes: [read-only] }", "read_graph: { classes: [read-only], labels: [financial], resources: [Payment] }"},
 			{"entities.json", `{ "uid": { "type": "Team", "id": "research" }, "attrs": {}, "parents": [] },`, `{ "uid": { "type": "Team", "id": "new" }, "attrs": {}, "parents": [] },`},
 			{"writ.yaml", "name: sample", "name: example"}, {"schema.cedarschema", "incident?: String", "incident?: Long"}, {"tools/memory.json", `"description": "Read the entire`, `"description": "Now read the entire`}},
 			`bundle writ.yaml: changed
@@ -113,7 +113,7 @@ tool memory/read_graph: changed
 			}
 			got := d.Text()
 			if test.name == "data" {
-				for _, want := range []string{"  labels: + notes\n", "  resources: + Payment\n", `entity Team::"new": added`, `entity Team::"research": removed`, "schema.cedarschema: changed\n"} {
+				for _, want := range []string{"  labels: + financial\n", "  resources: + Payment\n", `entity Team::"new": added`, `entity Team::"research": removed`, "schema.cedarschema: changed\n"} {
 					if !strings.Contains(got, want) {
 						t.Errorf("no %q in\n%s", want, got)
 					}
