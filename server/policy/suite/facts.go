@@ -150,6 +150,18 @@ func (r *reader) budgets(c *Case, name word) error {
 	return nil
 }
 
+// holds makes true what labels the case's session holds.
+func (r *reader) holds(c *Case, name word, run session) error {
+	labels, unknown := r.bundle.LabelsOf(run.Labels)
+	if len(unknown) > 0 {
+		return r.wrong(name.Place, "the session %q: there is no label %q", name.text, unknown[0])
+	}
+	if labels != 0 {
+		c.Facts.Used[decision.LabelsKey(run.ID)] = int64(labels)
+	}
+	return nil
+}
+
 func knownBudgets(b *decision.Bundle, used map[string]int64) error {
 	for _, id := range slices.Sorted(maps.Keys(used)) {
 		if !slices.ContainsFunc(b.Budgets, func(rule decision.BudgetRule) bool { return rule.ID == id }) &&

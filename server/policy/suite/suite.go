@@ -63,6 +63,8 @@ type file struct {
 type session struct {
 	// ID is the run's id; empty: the fixture's name.
 	ID string `yaml:"id"`
+	// Labels are those that it holds.
+	Labels []string `yaml:"labels"`
 	// Calls are those that were decided in it, for results to belong to.
 	Calls map[string]struct {
 		Principal word `yaml:"principal"`
@@ -296,7 +298,10 @@ func (r *reader) one(in *caseFile) (*Case, error) {
 	if err := r.result(c, in, run); err != nil {
 		return nil, err
 	}
-	return c, r.budgets(c, in.Budgets)
+	if err := r.budgets(c, in.Budgets); err != nil {
+		return nil, err
+	}
+	return c, r.holds(c, in.Session, run)
 }
 
 // ask puts a principal and a request together.
