@@ -1,9 +1,9 @@
 package server_test
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -37,8 +37,11 @@ when { context.taint.contains("private-data") } unless { context has ticket };
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	// Files give one label here.
-	files["tools.yaml"].Data = bytes.ReplaceAll(files["tools.yaml"].Data, []byte("[private-data, untrusted-content]"), []byte("[private-data]"))
+	const sample = "read_text_file: { classes: [read-only], labels: [private-data, untrusted-content] }"
+	if !strings.Contains(string(files["tools.yaml"].Data), sample) {
+		t.Fatal("the sample has other labels")
+	}
+	files["tools.yaml"] = &fstest.MapFile{Data: []byte(strings.Replace(string(files["tools.yaml"].Data), sample, "read_text_file: { classes: [read-only], labels: [private-data] }", 1))}
 	if change != nil {
 		change(files)
 	}
@@ -117,7 +120,7 @@ func TestTaint(t *testing.T) {
 		saw *writv1.SessionFacts
 	}{
 		{result, &writv1.SessionFacts{Added: []string{"private-data"}}},
-		{denial, &writv1.SessionFacts{LabelsSeen: true, Labels: []string{"private-data"}}},
+		{denial, &writv1.SessionFacts{LabelsSeen: true, Labels: []string{"private-data"}, LabelBits: 1 << 6}},
 	} {
 		if diff := cmp.Diff(want.saw, p.seen(t, want.of).Session, protocmp.Transform()); diff != "" {
 			t.Errorf("the record (-want +got):\n%s", diff)

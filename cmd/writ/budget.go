@@ -33,6 +33,15 @@ type rulesFlags struct {
 
 // rules are the budgets of the bundle that decides.
 func (f rulesFlags) rules(ctx context.Context, store dataStore) ([]decision.BudgetRule, error) {
+	bundle, err := f.live(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.Budgets, nil
+}
+
+// live is the bundle that decides.
+func (f rulesFlags) live(ctx context.Context, store dataStore) (*decision.Bundle, error) {
 	switch _, err := rollout.Newest(ctx, store); {
 	case err == nil && f.Bundle != "":
 		return nil, usageError("a bundle was activated in the store: leave --bundle out")
@@ -50,7 +59,7 @@ func (f rulesFlags) rules(ctx context.Context, store dataStore) ([]decision.Budg
 	if err != nil {
 		return nil, err
 	}
-	return follower.Live().Budgets, nil
+	return follower.Live(), nil
 }
 
 // rule is one of them.

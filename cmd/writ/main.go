@@ -42,6 +42,7 @@ type cli struct {
 	Log     logCmd     `cmd:"" help:"Read, verify and prove the decision log."`
 	Ticket  ticketCmd  `cmd:"" help:"Change tickets: ask for them, approve them, take them back."`
 	Budget  budgetCmd  `cmd:"" help:"Show what is used and left of budgets, raise and freeze them for a while, on every server of a store."`
+	Session sessionCmd `cmd:"" help:"Show which labels a session holds, and take them from it."`
 	Lock    lockCmds   `cmd:"" help:"Stop an agent, a tool, a session or whatever else, now, on every server of a store."`
 	Unlock  unlockCmd  `cmd:"" help:"Lift a lock before it ends."`
 	Locks   locksCmd   `cmd:"" help:"List the locks that are in force, or how they came to be."`

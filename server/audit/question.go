@@ -31,6 +31,9 @@ type Question struct {
 	// Inspected is what was found in what the request carries, without where; by
 	// nobody: nothing was looked into.
 	Inspected *detect.Inspection
+	// Session is what it saw of its session, and Notes are what it made of it.
+	Session Seen
+	Notes   []decision.Note
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -66,6 +69,8 @@ func QuestionOf(body, call []byte) (*Question, error) {
 			q.Charges = append(q.Charges, e)
 		case decision.Redeem:
 			q.Redeemed = e.Ticket
+		case decision.Note:
+			q.Notes = append(q.Notes, e)
 		}
 	}
 	q.Request = requestOf(r)
@@ -78,7 +83,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 	if err := q.facts(r); err != nil {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
-	q.Inspected = inspectionOf(r.decision)
+	q.Inspected, q.Session = inspectionOf(r.decision), seenOf(r.decision.Session)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }

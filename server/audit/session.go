@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +21,7 @@ func sessionFacts(b *decision.Bundle, state *decision.SessionState) *writv1.Sess
 	}
 	facts := &writv1.SessionFacts{LabelsSeen: state.Looked.Labels, Added: b.LabelNames(state.Added)}
 	if state.Looked.Labels {
-		facts.Labels = b.LabelNames(state.Seen)
+		facts.Labels, facts.LabelBits = b.LabelNames(state.Seen), uint64(state.Seen)
 	}
 	for i := range b.Chains {
 		if state.Chain(i) {
@@ -28,6 +29,26 @@ func sessionFacts(b *decision.Bundle, state *decision.SessionState) *writv1.Sess
 		}
 	}
 	return facts
+}
+
+// Seen is what a record says that its decision saw of its session.
+type Seen struct {
+	// LabelsSeen says whether it saw the labels, and Seen which.
+	LabelsSeen bool
+	Seen       decision.Labels
+	// Values are the values over events that it saw, by name.
+	Values map[string]int64
+}
+
+func seenOf(facts *writv1.SessionFacts) (s Seen) {
+	s.LabelsSeen, s.Seen = facts.GetLabelsSeen(), decision.Labels(facts.GetLabelBits())
+	for _, c := range facts.GetChain() {
+		if s.Values == nil {
+			s.Values = map[string]int64{}
+		}
+		s.Values[c.Name] = c.Value
+	}
+	return s
 }
 
 // checkSession refuses what sessionFacts cannot have written.
@@ -39,6 +60,8 @@ func checkSession(facts *writv1.SessionFacts, session string) error {
 		return errors.New("session: there is none")
 	case len(facts.Chain) > decision.MaxChains || len(facts.Labels) > decision.MaxLabel || len(facts.Added) > decision.MaxLabel:
 		return errors.New("session: more labels or values than there can be")
+	case len(facts.Labels) != len(decision.Labels(facts.LabelBits).Numbers()) || facts.LabelBits>>(decision.MaxLabel+1) != 0 || facts.LabelBits&1 != 0:
+		return errors.New("session: the labels and their bits are not the same")
 	case !facts.LabelsSeen && len(facts.Labels) > 0:
 		return errors.New("session: it has labels that nobody looked at")
 	}
@@ -97,9 +120,11 @@ func noteOf(facts *writv1.NoteFacts) (decision.Note, error) {
 
 // Declassification is what takes labels from a session.
 type Declassification struct {
-	// At is when it was made, by whom, and for whose session: Caller.Tenant's.
+	// At is when it was made, and Caller.Tenant for whose session. Its SPIFFE ID is
+	// empty where no caller asked for it over the wire; then Actor is who did.
 	At     time.Time
 	Caller decision.Caller
+	Actor  string
 	// RequestID is the idempotency key, and Digest covers all that was asked.
 	RequestID [16]byte
 	Digest    [32]byte
@@ -111,7 +136,7 @@ type Declassification struct {
 	Ticket  string
 	Version int64
 	// AdmittedBy are the access policies that permitted it, in order, of the bundle of
-	// this digest.
+	// this digest; none without a caller.
 	AdmittedBy []string
 	Bundle     string
 	// Note is what it changes: it clears bits of the session's labels.
@@ -121,7 +146,7 @@ type Declassification struct {
 // Declassified is the entry of a declassification. id is the new record's UUIDv7.
 // Committed, it is in force, or ErrStale where the session was given labels meanwhile.
 func Declassified(id [16]byte, d *Declassification) (Entry, error) {
-	event := &writv1.SessionEvent{RequestId: uuid.UUID(d.RequestID).String(), Actor: d.Caller.SPIFFEID, SessionId: d.Session, Labels: d.Labels,
+	event := &writv1.SessionEvent{RequestId: uuid.UUID(d.RequestID).String(), Actor: cmp.Or(d.Caller.SPIFFEID, d.Actor), SessionId: d.Session, Labels: d.Labels,
 		Reason: d.Reason, TicketId: d.Ticket, RedeemedVersion: d.Version, AdmittedBy: d.AdmittedBy[:min(len(d.AdmittedBy), maxPolicies)],
 		BundleDigest: d.Bundle, Note: noteFacts(d.Note)}
 	entry, err := enter(&writv1.Record{
@@ -145,7 +170,7 @@ func DeclassificationOf(body []byte) (*Declassification, error) {
 	if e == nil {
 		return nil, fmt.Errorf("reading a declassification: %w", ErrNotFound)
 	}
-	d := &Declassification{At: r.At, Caller: decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant}, RequestID: uuid.FromStringOrNil(e.RequestId),
+	d := &Declassification{At: r.At, Caller: decision.Caller{SPIFFEID: r.Caller, Tenant: r.Tenant}, Actor: e.Actor, RequestID: uuid.FromStringOrNil(e.RequestId),
 		Digest: r.Digest, Session: e.SessionId, Labels: e.Labels, Reason: e.Reason, Ticket: e.TicketId, Version: e.RedeemedVersion,
 		AdmittedBy: e.AdmittedBy, Bundle: e.BundleDigest}
 	d.Note, err = noteOf(e.Note)
@@ -157,7 +182,7 @@ func (r *record) readSession(e *writv1.SessionEvent) error {
 	if _, err := identify(e.GetRequestId()); err != nil {
 		return fmt.Errorf("request_id %w", err)
 	}
-	if err := errors.Join(by(e.Actor, e.Reason, e.TicketId), line("session_id", e.SessionId, 1, 128), checkLabels(e.Labels), checkBundle(e.BundleDigest)); err != nil {
+	if err := errors.Join(by(e.Actor, e.Reason, e.TicketId), line("session_id", e.SessionId, 1, 128), checkLabels(e.Labels)); err != nil {
 		return err
 	}
 	note, err := noteOf(e.Note)
@@ -165,13 +190,15 @@ func (r *record) readSession(e *writv1.SessionEvent) error {
 		return err
 	}
 	switch {
-	case e.Actor != r.Caller:
-		return errors.New("the actor is not the caller")
+	case r.Caller != "" && (e.Actor != r.Caller || len(e.AdmittedBy) == 0 || !hexDigest(e.BundleDigest)):
+		return errors.New("the actor is not the caller, or nothing says what admitted it")
+	case r.Caller == "" && (len(e.AdmittedBy) > 0 || e.BundleDigest != "" || e.RedeemedVersion > 0):
+		return errors.New("nobody called, and something is admitted or redeemed")
 	case note.Op != decision.NoteClear || note.Key != decision.LabelsKey(e.SessionId):
 		return errors.New("note does not take labels from the session")
-	case len(e.Labels) == 0 || len(e.Labels) > decision.MaxLabel || len(e.AdmittedBy) == 0 || len(e.AdmittedBy) > maxPolicies:
-		return errors.New("there are no labels or no access policies, or too many")
-	case e.RedeemedVersion < 0 || (e.RedeemedVersion > 0) != (e.TicketId != ""):
+	case len(e.Labels) == 0 || len(e.Labels) > decision.MaxLabel || len(e.AdmittedBy) > maxPolicies:
+		return errors.New("there are no labels, or too many of them or of access policies")
+	case e.RedeemedVersion < 0 || r.Caller != "" && (e.RedeemedVersion > 0) != (e.TicketId != ""):
 		return errors.New("it redeems no ticket, or one that it does not name")
 	}
 	for _, policy := range e.AdmittedBy {
@@ -181,15 +208,12 @@ func (r *record) readSession(e *writv1.SessionEvent) error {
 	}
 	r.Key, r.Principal, r.Session, r.Ticket, r.Bundle = e.RequestId, e.Actor, e.SessionId, e.TicketId, e.BundleDigest
 	r.effects = []decision.Effect{note}
-	if e.TicketId != "" {
+	if e.RedeemedVersion > 0 {
 		r.effects = append(r.effects, decision.Redeem{Ticket: e.TicketId, Version: e.RedeemedVersion})
 	}
 	return nil
 }
 
-func checkBundle(digest string) error {
-	if len(digest) != 64 || slices.ContainsFunc([]byte(digest), func(c byte) bool { return (c < '0' || c > '9') && (c < 'a' || c > 'f') }) {
-		return errors.New("bundle_digest is not 32 bytes in lower-case hex")
-	}
-	return nil
+func hexDigest(digest string) bool {
+	return len(digest) == 64 && !slices.ContainsFunc([]byte(digest), func(c byte) bool { return (c < '0' || c > '9') && (c < 'a' || c > 'f') })
 }

@@ -89,6 +89,11 @@ func (r *ChainRule) May(req *Request, b *Bundle) bool {
 	return r.Of.may(req, b) || r.Since != nil && r.Since.may(req, b)
 }
 
+// OfLabels reports whether the value rests on what is found in what requests carry.
+func (r *ChainRule) OfLabels() bool { return r.Of.ofLabels() || r.Since != nil && r.Since.ofLabels() }
+
+func (e *EventRule) ofLabels() bool { return e.Labels != 0 || e.Except != nil && e.Except.Labels != 0 }
+
 // latch reports whether the value is one of two that the last event sets.
 func (r *ChainRule) latch() bool { return r.Kind == Formerly && r.Length == 0 }
 

@@ -47,7 +47,7 @@ func LabelsKey(session string) BudgetKey {
 
 // Looked is what of a request's session can make a difference to its policies, or to
 // the scope of a ticket; scoped says that there is one.
-func (b *Bundle) looked(req *Request, scoped bool) (l Looked) {
+func (b *Bundle) Looked(req *Request, scoped bool) (l Looked) {
 	switch {
 	case req.Session == "":
 		return l
@@ -74,7 +74,7 @@ func (b *Bundle) sessionKeys(keys []BudgetKey, req *Request, at time.Time) []Bud
 		return keys
 	}
 	// The ticket that a result's call redeemed is not known yet.
-	looked := b.looked(req, req.Ticket != "" || req.Phase == Result && b.Looks != nil)
+	looked := b.Looked(req, req.Ticket != "" || req.Phase == Result && b.Looks != nil)
 	if looked.Labels || b.gives(req) {
 		keys = append(keys, LabelsKey(req.Session))
 	}
@@ -113,7 +113,7 @@ func (s *Snapshot) Session(req *Request, d *Decision) (*SessionState, []Effect) 
 	if req.Session == "" || len(b.Labels) == 0 && len(b.Chains) == 0 {
 		return nil, nil
 	}
-	state := SessionState{Looked: b.looked(req, s.Ticket != nil && s.Ticket.Scope != "")}
+	state := SessionState{Looked: b.Looked(req, s.Ticket != nil && s.Ticket.Scope != "")}
 	found := Labels(0)
 	if req.Phase != List {
 		found = s.labelled(req, d)
@@ -156,7 +156,7 @@ func (s *Snapshot) Session(req *Request, d *Decision) (*SessionState, []Effect) 
 // taint are the labels that a request's session holds, as far as policies look at
 // them, in order, and the chain values by their places.
 func (s *Snapshot) taint(req *Request) (labels []string, values []int64) {
-	looked := s.Bundle.looked(req, s.Ticket != nil && s.Ticket.Scope != "")
+	looked := s.Bundle.Looked(req, s.Ticket != nil && s.Ticket.Scope != "")
 	if looked.Labels {
 		labels = s.Bundle.LabelNames(Labels(s.Used[LabelsKey(req.Session)]))
 	}

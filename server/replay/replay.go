@@ -57,6 +57,8 @@ const older = "record: it is older than the fields that a replay needs"
 type Candidate struct {
 	question *audit.Question
 	decision decision.Decision
+	// seen is what the decision saw of its session.
+	seen view
 	// counted are the new bundle's counters for the request.
 	counted []count
 }
@@ -93,7 +95,8 @@ func withoutBudget() decision.Pipeline {
 func Prepare(bundle *decision.Bundle, alike map[string]decision.PolicyKind, q *audit.Question) *Candidate {
 	c := &Candidate{question: q, counted: counted(bundle, q)}
 	if q.Known {
-		c.decision = decide(bundle, q, q.Facts, q.Ruled.Of(alike))
+		c.seen = recordedView(bundle, q)
+		c.decision = decide(bundle, q, q.Facts, &c.seen, q.Ruled.Of(alike))
 	}
 	return c
 }
@@ -113,9 +116,10 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 	return all
 }
 
-// decide is the decision on some facts, but for the budgets.
-func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, matched func(string) (matched, known bool)) decision.Decision {
-	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Facts: facts})
+// decide is the decision on some facts and what is seen of the session, but for the
+// budgets.
+func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, seen *view, matched func(string) (matched, known bool)) decision.Decision {
+	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Facts: seen.facts(bundle, q, facts), Untold: seen.untold})
 	// The schema of a definition that is the same finds what it found.
 	if f := &d.Findings[toolAt]; f.Verdict == decision.Undetermined && q.Checked != nil {
 		*f = *q.Checked

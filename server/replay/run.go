@@ -90,10 +90,12 @@ type batch struct {
 	ready    chan struct{}
 }
 
-// prepared is a decision, or a report with the decision that it is on.
+// prepared is a decision, a report with the decision that it is on, or a
+// declassification.
 type prepared struct {
 	*Candidate
-	actual *audit.Actual // nil: a decision
+	actual *audit.Actual // nil: a decision, or a declassification
+	taken  *audit.Declassification
 }
 
 func newBatch() *batch {
@@ -114,7 +116,7 @@ func (r *run) read(ctx context.Context, todo, ordered chan<- *batch) error {
 		return nil
 	}
 	err := r.Records(ctx, func(row audit.Row) error {
-		if row.Kind != audit.Decision && row.Kind != audit.Settlement {
+		if row.Kind != audit.Decision && row.Kind != audit.Settlement && row.Kind != audit.Declassify {
 			return nil // nothing was asked
 		}
 		if row.At.Before(r.From) || !r.To.IsZero() && !row.At.Before(r.To) {
@@ -153,6 +155,10 @@ func (r *run) one(ctx context.Context, row *audit.Row) (prepared, error) {
 	if row.Kind == audit.Decision {
 		c, err := r.decide(ctx, row)
 		return prepared{Candidate: c}, err
+	}
+	if row.Kind == audit.Declassify {
+		taken, err := audit.DeclassificationOf(row.Body)
+		return prepared{taken: taken}, err
 	}
 	actual, err := audit.ActualOf(row.Body)
 	if err != nil {
@@ -212,6 +218,10 @@ func (r *run) apply(ctx context.Context, ordered <-chan *batch, report *Report) 
 			return ctx.Err()
 		}
 		for _, p := range b.prepared {
+			if p.taken != nil {
+				w.Declassify(p.taken.Caller.Tenant, p.taken.Note)
+				continue
+			}
 			if p.actual != nil {
 				w.Settle(p.actual, p.Candidate)
 				report.Settlements++

@@ -19,6 +19,7 @@ type World struct {
 	// and is as it was recorded.
 	from     time.Time
 	counters map[counterKey]*counter
+	sessions map[counterKey]*held
 	tickets  map[name]span
 	tokens   map[[32]byte]spent
 	// decisions are those that are not allowed, or not denied, as recorded.
@@ -65,7 +66,7 @@ const (
 // NewWorld is the world before the first record. Records of before from are as
 // they were recorded.
 func NewWorld(bundle *decision.Bundle, from time.Time) *World {
-	w := &World{bundle: bundle, rules: map[string]decision.BudgetRule{}, from: from, counters: map[counterKey]*counter{},
+	w := &World{bundle: bundle, rules: map[string]decision.BudgetRule{}, from: from, counters: map[counterKey]*counter{}, sessions: map[counterKey]*held{},
 		tickets: map[name]span{}, tokens: map[[32]byte]spent{}, decisions: map[id]fate{}}
 	for _, rule := range bundle.Budgets {
 		w.rules[rule.ID] = rule
@@ -95,10 +96,11 @@ func (w *World) judge(c *Candidate) (Outcome, fate) {
 	for _, n := range c.counted {
 		low[n.key], high[n.key] = w.counter(q.Tenant, n.key).holds()
 	}
-	d := c.decision
-	if !same(best, q.Facts) {
-		d = decide(w.bundle, q, best, nil) // policies see a ticket that they did not, or none
+	d, seen := c.decision, w.session(q)
+	if !same(best, q.Facts) || !seen.same(&c.seen) {
+		d = decide(w.bundle, q, best, &seen, nil) // policies see what they did not, or not what they did
 	}
+	c.decision = d
 	at := w.settle(q, d, low)
 	outcome := classify(q, &at)
 	if !at.Allowed() {
@@ -111,7 +113,7 @@ func (w *World) judge(c *Candidate) (Outcome, fate) {
 		return outcome, allowed
 	}
 	if !same(best, worst) {
-		d = decide(w.bundle, q, worst, nil)
+		d = decide(w.bundle, q, worst, &seen, nil)
 	}
 	if at = w.settle(q, d, high); at.Allowed() {
 		return outcome, allowed
@@ -231,6 +233,7 @@ func (w *World) spend(c *Candidate, became fate) {
 	if q.Row.Outcome == decision.Denied {
 		was = denied
 	}
+	w.remember(c, became)
 	w.useToken(q, was, became)
 	w.useTicket(q, became)
 	if became != was {

@@ -860,7 +860,8 @@ type SessionEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The request's request_id.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Who did it: the caller's SPIFFE ID.
+	// Who did it: the caller's SPIFFE ID, or, where the record has no caller, who it was
+	// at the store.
 	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The session.
 	SessionId string `protobuf:"bytes,3,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -868,11 +869,12 @@ type SessionEvent struct {
 	Labels []string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty"`
 	// Why.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The ticket that approves it; empty: none was named. It is used up.
+	// The ticket that approves it; empty: none was named.
 	TicketId string `protobuf:"bytes,6,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
 	// The version of the ticket that was used up; 0: none was.
 	RedeemedVersion int64 `protobuf:"varint,7,opt,name=redeemed_version,json=redeemedVersion,proto3" json:"redeemed_version,omitempty"`
-	// The access policies that permitted it, in order.
+	// The access policies that permitted it, in order; none where the record has no
+	// caller.
 	AdmittedBy []string `protobuf:"bytes,8,rep,name=admitted_by,json=admittedBy,proto3" json:"admitted_by,omitempty"`
 	// The digest of the bundle that has them, in hex.
 	BundleDigest string `protobuf:"bytes,9,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
@@ -1309,7 +1311,9 @@ type SessionFacts struct {
 	// The values over the session's events that were looked at, in order.
 	Chain []*ChainFacts `protobuf:"bytes,3,rep,name=chain,proto3" json:"chain,omitempty"`
 	// The labels of the content, by name, in order.
-	Added         []string `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
+	Added []string `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
+	// The numbers of the labels that were seen, each as its bit.
+	LabelBits     uint64 `protobuf:"varint,5,opt,name=label_bits,json=labelBits,proto3" json:"label_bits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1370,6 +1374,13 @@ func (x *SessionFacts) GetAdded() []string {
 		return x.Added
 	}
 	return nil
+}
+
+func (x *SessionFacts) GetLabelBits() uint64 {
+	if x != nil {
+		return x.LabelBits
+	}
+	return 0
 }
 
 // ChainFacts is a value over a session's events.
@@ -4531,7 +4542,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
 	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticket\x121\n" +
 	"\asession\x18\x16 \x01(\v2\x15.writ.v1.SessionEventH\x00R\asessionB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\xbe\x03\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc1\x03\n" +
 	"\fSessionEvent\x12'\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12 \n" +
@@ -4547,8 +4558,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\tticket_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x122\n" +
 	"\x10redeemed_version\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fredeemedVersion\x12)\n" +
 	"\vadmitted_by\x18\b \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
-	"admittedBy\x12:\n" +
-	"\rbundle_digest\x18\t \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\fbundleDigest\x12.\n" +
+	"admittedBy\x12=\n" +
+	"\rbundle_digest\x18\t \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12.\n" +
 	"\x04note\x18\n" +
 	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xcf\v\n" +
 	"\rDecisionEvent\x125\n" +
@@ -4592,13 +4603,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"inspection\x18& \x01(\v2\x18.writ.v1.InspectionFactsR\n" +
 	"inspection\x12/\n" +
-	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\"\xa6\x01\n" +
+	"\asession\x18' \x01(\v2\x15.writ.v1.SessionFactsR\asession\"\xc5\x01\n" +
 	"\fSessionFacts\x12\x1f\n" +
 	"\vlabels_seen\x18\x01 \x01(\bR\n" +
 	"labelsSeen\x12 \n" +
 	"\x06labels\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06labels\x123\n" +
 	"\x05chain\x18\x03 \x03(\v2\x13.writ.v1.ChainFactsB\b\xbaH\x05\x92\x01\x02\x10@R\x05chain\x12\x1e\n" +
-	"\x05added\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05added\"H\n" +
+	"\x05added\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05added\x12\x1d\n" +
+	"\n" +
+	"label_bits\x18\x05 \x01(\x04R\tlabelBits\"H\n" +
 	"\n" +
 	"ChainFacts\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x04name\x12\x1d\n" +

@@ -22,8 +22,8 @@ type Diff struct {
 	Policies []Policy `json:"policies"`
 	// Access are those that say who may call, likewise.
 	Access []Policy `json:"access"`
-	// Data are the bundle's name, purposes, vendors, budgets, tools and entities,
-	// in that order.
+	// Data are the bundle's name, purposes, vendors, budgets, tools, entities, breakers,
+	// labels and chain values, in that order.
 	Data []Datum `json:"data"`
 	// Schema says that the bundle's own declarations differ.
 	Schema bool `json:"schema"`
@@ -187,7 +187,7 @@ func compare(kind string, old, new items) []Datum {
 	return all
 }
 
-var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker"}
+var kinds = []string{"bundle", "purpose", "vendor", "budget", "tool", "entity", "breaker", "label", "chain"}
 
 // data are the bundle's things by kind, in the order of kinds.
 func data(b Bundle) []items {
@@ -195,7 +195,7 @@ func data(b Bundle) []items {
 	for i := range all {
 		all[i] = items{}
 	}
-	all[0]["writ.yaml"] = map[string]string{"name": b.Name, "plan depth": positive(b.Depth)}
+	all[0]["writ.yaml"] = map[string]string{"name": b.Name, "plan depth": positive(b.Depth), "sessions required": truth(b.SessionRequired)}
 	for id, p := range b.Purposes {
 		all[1][id] = map[string]string{"tools": patterns(p.Tools), "vendors": strings.Join(p.Vendors, " "), "regions": strings.Join(p.Regions, " ")}
 	}
@@ -214,6 +214,12 @@ func data(b Bundle) []items {
 			"backoff": seconds(rule.Backoff), "per": per(rule.Per), "purposes": strings.Join(rule.Purposes, " "), "tools": patterns(rule.Tools),
 			"agents": strings.Join(rule.Agents, " ")}
 	}
+	for name, n := range b.Labels {
+		all[7][name] = map[string]string{"number, which sessions hold": fmt.Sprint(n)}
+	}
+	for i := range b.Chains {
+		all[8][b.Chains[i].ID] = chain(b, &b.Chains[i])
+	}
 	for name, t := range b.Tools {
 		all[4][name.String()] = map[string]string{"definition": t.Digest, "classes": strings.Join(t.Classes, " "), "labels": strings.Join(t.Labels, " "),
 			"resources": strings.Join(b.Set.Resources(name), " ")}
@@ -227,6 +233,33 @@ func data(b Bundle) []items {
 		all[5][uid.String()] = map[string]string{"parents": strings.Join(parents, " "), "attributes": string(e.Attributes.MarshalCedar()), "tags": string(e.Tags.MarshalCedar())}
 	}
 	return all
+}
+
+func chain(b Bundle, r *decision.ChainRule) map[string]string {
+	m := map[string]string{"kind": r.Kind.String(), "of": event(b, &r.Of), "argument": r.Field, "within": seconds(time.Duration(r.Length) * time.Second)}
+	if r.Since != nil {
+		m["since"] = event(b, r.Since)
+	}
+	return m
+}
+
+func event(b Bundle, e *decision.EventRule) string {
+	var parts []string
+	for _, p := range e.Phases {
+		parts = append(parts, p.String())
+	}
+	parts = append(parts, patterns(e.Tools), strings.Join(e.Classes, " "), strings.Join(b.LabelNames(e.Labels), " "))
+	if e.Except != nil {
+		parts = append(parts, "except "+event(b, e.Except))
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
+}
+
+func truth(is bool) string {
+	if is {
+		return "true"
+	}
+	return ""
 }
 
 func budget(r decision.BudgetRule) map[string]string {

@@ -92,7 +92,7 @@ policy billing-reads: removed  cedar/billing.cedar:3:1
   - );
 `},
 		{"data", [][3]string{{"budgets.yaml", "cap: 20\n", "cap: 30\n"}, {"purposes.yaml", "vendors: [example-ai]", "vendors: []"},
-			{"vendors.yaml", "region: eu, host: mail", "region: us, host: mail"}, {"tools.yaml", "read_graph: { classes: [read-only] }", "read_graph: { classes: [read-only], labels: [financial], resources: [Payment] }"},
+			{"vendors.yaml", "region: eu, host: mail", "region: us, host: mail"}, {"tools.yaml", "read_graph: { classes: [read-only], labels: [] }", "read_graph: { classes: [read-only], labels: [financial], resources: [Payment] }"},
 			{"entities.json", `{ "uid": { "type": "Team", "id": "research" }, "attrs": {}, "parents": [] },`, `{ "uid": { "type": "Team", "id": "new" }, "attrs": {}, "parents": [] },`},
 			{"writ.yaml", "name: sample", "name: example"}, {"schema.cedarschema", "incident?: String", "incident?: Long"}, {"tools/memory.json", `"description": "Read the entire`, `"description": "Now read the entire`}},
 			`bundle writ.yaml: changed

@@ -150,18 +150,6 @@ func (r *reader) budgets(c *Case, name word) error {
 	return nil
 }
 
-// holds makes true what labels the case's session holds.
-func (r *reader) holds(c *Case, name word, run session) error {
-	labels, unknown := r.bundle.LabelsOf(run.Labels)
-	if len(unknown) > 0 {
-		return r.wrong(name.Place, "the session %q: there is no label %q", name.text, unknown[0])
-	}
-	if labels != 0 {
-		c.Facts.Used[decision.LabelsKey(run.ID)] = int64(labels)
-	}
-	return nil
-}
-
 func knownBudgets(b *decision.Bundle, used map[string]int64) error {
 	for _, id := range slices.Sorted(maps.Keys(used)) {
 		if !slices.ContainsFunc(b.Budgets, func(rule decision.BudgetRule) bool { return rule.ID == id }) &&
@@ -205,10 +193,11 @@ type scene struct {
 	Tenant string            `yaml:"tenant"`
 	Known  map[string]Ticket `yaml:"tickets"`
 	Used   map[string]int64  `yaml:"used"`
+	Holds  Held              `yaml:"holds"`
 }
 
 // ReadRequest reads one question from a file: the keys of a request and of a
-// principal, now, and what is true of tickets and budgets. A ticket without a
+// principal, now, and what is true of tickets, budgets and the session. A ticket without a
 // principal was given to the agent that asks; a result belongs to a call of the
 // same that was allowed. The case expects nothing.
 func ReadRequest(name string, data []byte, b *decision.Bundle) (*Case, error) {
@@ -238,5 +227,8 @@ func ReadRequest(name string, data []byte, b *decision.Bundle) (*Case, error) {
 		return nil, fmt.Errorf("%s: used: %w", name, err)
 	}
 	c.Facts.Used = Used(b, c.Request, in.Now, in.Used)
+	if err := in.Holds.Used(b, c.Request, in.Now, c.Facts.Used); err != nil {
+		return nil, fmt.Errorf("%s: holds: %w", name, err)
+	}
 	return c, r.result(c, &caseFile{}, session{})
 }

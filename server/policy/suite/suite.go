@@ -62,9 +62,8 @@ type file struct {
 // session is one run of an agent.
 type session struct {
 	// ID is the run's id; empty: the fixture's name.
-	ID string `yaml:"id"`
-	// Labels are those that it holds.
-	Labels []string `yaml:"labels"`
+	ID   string `yaml:"id"`
+	Held `yaml:",inline"`
 	// Calls are those that were decided in it, for results to belong to.
 	Calls map[string]struct {
 		Principal word `yaml:"principal"`
@@ -301,7 +300,10 @@ func (r *reader) one(in *caseFile) (*Case, error) {
 	if err := r.budgets(c, in.Budgets); err != nil {
 		return nil, err
 	}
-	return c, r.holds(c, in.Session, run)
+	if err := run.Used(r.bundle, c.Request, c.At, c.Facts.Used); err != nil {
+		return nil, r.wrong(in.Session.Place, "%v", err)
+	}
+	return c, nil
 }
 
 // ask puts a principal and a request together.

@@ -148,7 +148,7 @@ func TestWrong(t *testing.T) {
 		{"an unknown request", "cases: [{name: c, principal: support, request: sun, expect: {effect: ALLOW}}]", `tests/a.yaml:17:48: there is no request "sun"`},
 		{"an unknown ticket", "cases: [{name: c, principal: support, request: sum, ticket: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:61: there is no ticket "X"`},
 		{"an unknown session", "cases: [{name: c, principal: support, request: sum, session: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: there is no session "X"`},
-		{"an unknown label", "cases: [{name: c, principal: support, request: sum, session: odd, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: the session "odd": there is no label "secrets"`},
+		{"an unknown label", "cases: [{name: c, principal: support, request: sum, session: odd, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: there is no label "secrets"`},
 		{"an unknown call", "cases: [{name: c, principal: support, request: result, session: run, call: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:76: the session has no call "X"`},
 		{"a call of no result", "cases: [{name: c, principal: support, request: sum, session: run, call: sum, expect: {effect: ALLOW}}]", `tests/a.yaml:17:73: only a result belongs to a call`},
 		{"unknown budgets", "cases: [{name: c, principal: support, request: sum, budgets: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: there are no budgets "X"`},
