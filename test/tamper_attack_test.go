@@ -135,8 +135,23 @@ var attacks = []struct {
 	}},
 	{"delete an allowed result before it is sealed", func(t *testing.T, s *scene) *audit.Problem {
 		row := s.waiting(t, func(r audit.Row) bool { return r.Phase == decision.Result })
-		s.forget(t, row)
-		return about(row, -1, "used token", "no record used")
+		s.forget(t, row) // and with it what gave the session its labels
+		return &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: row.Tenant, Detail: decision.LabelsKey(row.Session).Budget}
+	}},
+	{"take its labels from a session", func(t *testing.T, s *scene) *audit.Problem {
+		c := labelled(s.raw.all(t, "budget_use"))
+		s.raw.set(t, "budget_use", c, "used", c["used"].(int64)&(c["used"].(int64)-1))
+		return &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: c["tenant"].(string), Detail: "labels/session"}
+	}},
+	{"give a session labels", func(t *testing.T, s *scene) *audit.Problem {
+		c := labelled(s.raw.all(t, "budget_use"))
+		s.raw.set(t, "budget_use", c, "used", c["used"].(int64)|1<<40)
+		return &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: c["tenant"].(string), Detail: "labels/session"}
+	}},
+	{"forget a session", func(t *testing.T, s *scene) *audit.Problem {
+		c := labelled(s.raw.all(t, "budget_use"))
+		s.raw.drop(t, "budget_use", c)
+		return &audit.Problem{What: "use", Index: -1, Last: -1, Tenant: c["tenant"].(string), Detail: "labels/session"}
 	}},
 	{"put an older rollout into force", func(t *testing.T, s *scene) *audit.Problem {
 		l := s.leafOf(t, func(r audit.Row) bool { return r.Kind == audit.Change })
@@ -383,4 +398,14 @@ func resigned(t *testing.T, text []byte) []byte {
 		t.Fatal(err)
 	}
 	return signed
+}
+
+// labelled is the first counter of a session's labels.
+func labelled(rows []values) values {
+	for _, r := range rows {
+		if r["budget"] == "labels/session" && r["used"].(int64) != 0 {
+			return r
+		}
+	}
+	return nil
 }

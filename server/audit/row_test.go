@@ -201,6 +201,12 @@ func arbitrary(t *rapid.T) (*decision.Request, *decision.Decision) {
 				Key: decision.BudgetKey{Budget: "breaker/b", Subject: word.Draw(t, "share")}, At: noon.Truncate(time.Microsecond),
 				Trip: decision.Trip{Failures: rapid.Int64Range(1, decision.MaxFailures).Draw(t, "failures"), Open: time.Millisecond,
 					Longest: time.Duration(rapid.Int64Range(1, decision.MaxOpen.Milliseconds()).Draw(t, "longest")) * time.Millisecond},
+			}, decision.Note{
+				Key: decision.BudgetKey{Budget: "labels/session", Subject: word.Draw(t, "session")}, Op: decision.NoteJoin,
+				Amount: rapid.Int64Range(1, 1<<60).Draw(t, "labels"), Guarded: true, Saw: rapid.Int64Range(0, 1<<60).Draw(t, "saw"),
+			}, decision.Note{
+				Key: decision.BudgetKey{Budget: "count/c", Subject: word.Draw(t, "session"), Start: 300}, Op: decision.NoteAdd,
+				Amount: rapid.Int64Range(1, 99).Draw(t, "events"), Length: 3600,
 			}, decision.Redeem{Ticket: "r" + word.Draw(t, "redeemed")}}
 		}
 		d.Findings = append(d.Findings, f)

@@ -152,6 +152,9 @@ func (r *ChainRule) Note(req *Request, b *Bundle, at time.Time, found Labels, he
 		n.Op, n.Amount, n.Guarded = NoteSet, amount, true
 	case happened && amount > 0:
 		n.Op, n.Amount = NoteAdd, amount
+		if !looks {
+			n.Saw = 0 // and may be old: nothing rests on it
+		}
 	default:
 		n.Op = NoteHold
 		return n, looks
