@@ -266,7 +266,7 @@ func plant(t *testing.T, req *decision.Request) {
 // the bundle names it.
 func TestRecordsHoldNothingPlanted(t *testing.T) {
 	plain := sampleBundle(t)
-	named := loaded(t, edited(t, change(t, "tools.yaml", "  create_customer: { classes: [write] }", "  create_customer: { classes: [write], record: [/email, /name] }")))
+	named := loaded(t, edited(t, change(t, "tools.yaml", "  create_customer: { classes: [write, outbound], labels: [] }", "  create_customer: { classes: [write, outbound], labels: [], record: [/email, /name] }")))
 	for _, c := range readCases(t) {
 		for i := range c.Steps {
 			for _, b := range []*decision.Bundle{plain, named} {

@@ -23,12 +23,13 @@ var Detectors = []struct {
 	{"no-fodselsnummer", true}, {"ip-address", true}, {"mac-address", true}, {"private-key", true}, {"jwt", true},
 	{"database-url", true}, {"webhook-url", true}, {"cloud-key", true}, {"oauth-token", true}, {"api-key", true},
 	{"passport", false}, {"driving-licence", false}, {"date-of-birth", false}, {"geo-coordinates", false},
-	{"person-name", false}, {"high-entropy", false},
+	{"person-name", false}, {"high-entropy", false}, {"named-secret", false},
 }
 
 // alike are detectors between which a finding may choose: which of them a token
 // belongs to is a matter of names.
-var alike = map[string]string{"cloud-key": "credential", "oauth-token": "credential", "api-key": "credential", "high-entropy": "credential"}
+var alike = map[string]string{"cloud-key": "credential", "oauth-token": "credential", "api-key": "credential", "high-entropy": "credential",
+	"named-secret": "credential"}
 
 // whole are secrets whose parts look like something else: what is found within one
 // is not counted, for it goes with the whole.
