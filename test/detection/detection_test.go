@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/writpdp/writ/document"
-	"github.com/writpdp/writ/policies"
-	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/test/detection/corpus"
 	"github.com/writpdp/writ/test/detection/develop"
 )
@@ -23,11 +21,11 @@ const (
 )
 
 func TestBars(t *testing.T) {
-	bundle, err := policy.Load(policies.Files)
+	set, err := detectors()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bundle.Detect == nil {
+	if set == nil {
 		t.Skip("the sample bundle declares no detectors")
 	}
 	for _, h := range halves {
@@ -35,7 +33,7 @@ func TestBars(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		score, err := measure(documents)
+		score, err := measure(set, documents)
 		if err != nil {
 			t.Fatal(err)
 		}
