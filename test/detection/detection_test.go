@@ -38,7 +38,7 @@ func TestBars(t *testing.T) {
 			t.Fatal(err)
 		}
 		var table strings.Builder
-		if err := corpus.Print(&table, []string{"writ"}, []*corpus.Score{score}); err != nil {
+		if err := corpus.Plain(&table, corpus.Table([]string{"writ"}, []*corpus.Score{score})); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("%s, %s\n%s", h.name, h.made, table.String())
@@ -165,7 +165,7 @@ func TestDocumentsAreOfTheirSeed(t *testing.T) {
 // What the command writes, and another scanner's findings of it.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
-	if err := run(&strings.Builder{}, "develop", false, dir, ""); err != nil {
+	if err := run(&strings.Builder{}, "develop", false, false, dir, ""); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(dir + "/develop.jsonl")
@@ -184,7 +184,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := run(&out, "develop", true, "", dir); err != nil {
+	if err := run(&out, "develop", true, false, "", dir); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"develop: 2600 documents", "beside precision", "structured, together", "missed\n"} {
@@ -195,7 +195,7 @@ func TestRun(t *testing.T) {
 	if err := os.WriteFile(dir+"/develop.found.jsonl", []byte("[]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(&out, "develop", false, "", dir); err == nil {
+	if err := run(&out, "develop", false, true, "", dir); err == nil {
 		t.Error("findings for one document are taken for those of all")
 	}
 }

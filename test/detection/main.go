@@ -1,5 +1,6 @@
-// Detection measures what the built-in detectors find in a labelled corpus: precision and recall by type, for the half that they may be developed on
-// and for the half that is held out.
+// Detection measures what the built-in detectors find in a labelled corpus: precision
+// and recall by type, for the half that they may be developed on and for the half that
+// is held out.
 //
 //	go run ./test/detection
 //	go run ./test/detection -half develop -mistakes
@@ -21,14 +22,15 @@ func main() {
 	mistakes := flag.Bool("mistakes", false, "list what was missed and what was found falsely, by category")
 	write := flag.String("write", "", "write the halves as lines of JSON into the `directory`, and measure nothing")
 	beside := flag.String("beside", "", "measure what another scanner found too: the `directory` has HALF.found.jsonl")
+	markdown := flag.Bool("markdown", false, "write the tables for a page")
 	flag.Parse()
-	if err := run(os.Stdout, *half, *mistakes, *write, *beside); err != nil {
+	if err := run(os.Stdout, *half, *mistakes, *markdown, *write, *beside); err != nil {
 		fmt.Fprintln(os.Stderr, "detection:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, half string, mistakes bool, write, beside string) error {
+func run(out io.Writer, half string, mistakes, markdown bool, write, beside string) error {
 	set, err := detectors()
 	if err != nil {
 		return err
@@ -60,7 +62,11 @@ func run(out io.Writer, half string, mistakes bool, write, beside string) error 
 			names, scores = append(names, "beside"), append(scores, other)
 		}
 		fmt.Fprintf(out, "\n%s: %d documents, %s\n", h.name, score.Documents, h.made)
-		if err := corpus.Print(out, names, scores); err != nil {
+		table := corpus.Table(names, scores)
+		if markdown {
+			fmt.Fprintln(out)
+			corpus.Markdown(out, table)
+		} else if err := corpus.Plain(out, table); err != nil {
 			return err
 		}
 		if mistakes {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -152,20 +153,20 @@ func sought(id string, scores []*Score) bool {
 	return !slices.ContainsFunc(scores, func(s *Score) bool { return s.Rows[id].Right+s.Rows[id].False == 0 })
 }
 
-// Print writes scores side by side, by type, with the sum over structured types.
-func Print(w io.Writer, names []string, scores []*Score) error {
-	out := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(out, "type\tlabelled\t")
+// Table are scores side by side, by type, with the sum over structured types: rows of
+// cells, the first of which is the head.
+func Table(names []string, scores []*Score) [][]string {
+	head := []string{"type", "labelled"}
 	for _, name := range names {
-		fmt.Fprintf(out, "%s precision\trecall\t", name)
+		head = append(head, name+" precision", "recall")
 	}
-	fmt.Fprintln(out)
+	rows := [][]string{head}
 	line := func(name string, row func(*Score) Row) {
-		fmt.Fprintf(out, "%s\t%d\t", name, row(scores[0]).Labelled)
+		cells := []string{name, strconv.Itoa(row(scores[0]).Labelled)}
 		for _, s := range scores {
-			fmt.Fprint(out, figures(row(s)))
+			cells = append(cells, figures(row(s))...)
 		}
-		fmt.Fprintln(out)
+		rows = append(rows, cells)
 	}
 	for _, d := range Detectors {
 		name := d.ID
@@ -178,18 +179,38 @@ func Print(w io.Writer, names []string, scores []*Score) error {
 	if len(scores) > 1 {
 		line("that all look for", func(s *Score) Row { return s.sum(func(id string) bool { return sought(id, scores) }) })
 	}
+	return rows
+}
+
+// Plain writes a table for a terminal.
+func Plain(w io.Writer, rows [][]string) error {
+	out := tabwriter.NewWriter(w, 2, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range rows {
+		fmt.Fprintln(out, strings.Join(row, "\t")+"\t")
+	}
 	return out.Flush()
 }
 
-func figures(r Row) string {
-	precision, recall := "-", "-"
+// Markdown writes a table for a page.
+func Markdown(w io.Writer, rows [][]string) {
+	for i, row := range rows {
+		fmt.Fprintf(w, "| %s |\n", strings.ReplaceAll(strings.Join(row, " | "), "*", `\*`))
+		if i == 0 {
+			fmt.Fprintln(w, strings.Repeat("|---", len(row))+"|")
+		}
+	}
+}
+
+// figures are precision and recall as they are told.
+func figures(r Row) []string {
+	told := []string{"-", "-"}
 	if r.Right+r.False > 0 {
-		precision = fmt.Sprintf("%.3f", r.Precision())
+		told[0] = fmt.Sprintf("%.3f", r.Precision())
 	}
 	if r.Labelled > 0 {
-		recall = fmt.Sprintf("%.3f", r.Recall())
+		told[1] = fmt.Sprintf("%.3f", r.Recall())
 	}
-	return precision + "\t" + recall + "\t"
+	return told
 }
 
 // Mistakes writes the categories of mistakes, the most frequent first.
