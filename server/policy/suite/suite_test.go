@@ -48,7 +48,7 @@ tickets:
 budgets:
   spent: { refunds-daily: 20 }
 sessions:
-  run: { calls: { sum: { principal: support, request: sum }, short: { principal: support, request: sum, max_output: 8 } } }
+  { run: { calls: { sum: { principal: support, request: sum }, short: { principal: support, request: sum, max_output: 8 } } }, strange: { labels: [untrusted-content] }, odd: { labels: [pii, secrets] } }
 `
 
 // The sample bundle's own tests pass.
@@ -117,6 +117,7 @@ func TestFailures(t *testing.T) {
 		{"a ticket", `{name: c, principal: support, request: refund, with: {args: {payment_intent: p, amount: 5001}}, ticket: CHG-1, expect: {effect: ALLOW}}`, ""},
 		{"a ticket's time", `{name: c, principal: support, request: refund, now: 2026-12-24T00:00:00Z, expect: {effect: DENY, policies: [change-freeze]}}`, ""},
 		{"a budget", `{name: c, principal: support, request: refund, budgets: spent, expect: {effect: DENY, reasons: [budget.exhausted]}}`, ""},
+		{"a session's labels", `{name: c, principal: support, request: refund, session: strange, expect: {effect: DENY, policies: [taint-no-harm]}}`, ""},
 		{"a token", `{name: c, principal: support, request: refund, token_used: true, expect: {effect: DENY, reasons: [token.replayed]}}`, ""},
 		{"a result", `{name: c, principal: support, request: result, expect: {effect: ALLOW}}`, ""},
 		{"a result of a call", `{name: c, principal: support, request: result, session: run, call: sum, expect: {effect: ALLOW}}`, ""},
@@ -148,6 +149,7 @@ func TestWrong(t *testing.T) {
 		{"an unknown request", "cases: [{name: c, principal: support, request: sun, expect: {effect: ALLOW}}]", `tests/a.yaml:17:48: there is no request "sun"`},
 		{"an unknown ticket", "cases: [{name: c, principal: support, request: sum, ticket: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:61: there is no ticket "X"`},
 		{"an unknown session", "cases: [{name: c, principal: support, request: sum, session: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: there is no session "X"`},
+		{"an unknown label", "cases: [{name: c, principal: support, request: sum, session: odd, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: there is no label "secrets"`},
 		{"an unknown call", "cases: [{name: c, principal: support, request: result, session: run, call: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:76: the session has no call "X"`},
 		{"a call of no result", "cases: [{name: c, principal: support, request: sum, session: run, call: sum, expect: {effect: ALLOW}}]", `tests/a.yaml:17:73: only a result belongs to a call`},
 		{"unknown budgets", "cases: [{name: c, principal: support, request: sum, budgets: X, expect: {effect: ALLOW}}]", `tests/a.yaml:17:62: there are no budgets "X"`},
