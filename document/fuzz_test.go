@@ -83,11 +83,12 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte(`{"a":[1,2,{"b":3}]}`), "/a/*/b", "/a/0", false)
 	f.Add([]byte(`{"a/b":{"~":1}}`), "/a~1b/~0", "", true)
 	f.Fuzz(func(t *testing.T, data []byte, pattern, pointer string, remove bool) {
+		method := map[bool]document.Method{false: document.Masked, true: document.Removed}
 		d, err := document.Parse(data)
 		if err != nil {
 			return
 		}
-		if edited, err := d.Apply([]document.Edit{{Pointer: pointer, Remove: remove}}); err == nil {
+		if edited, err := d.Apply([]document.Edit{{Pointer: pointer, Method: method[remove]}}); err == nil {
 			if _, err := document.Parse(edited.Canonical()); err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +99,7 @@ func FuzzApply(f *testing.F) {
 		}
 		var all []document.Edit
 		for _, p := range found {
-			all = append(all, document.Edit{Pointer: p, Remove: remove && p != ""})
+			all = append(all, document.Edit{Pointer: p, Method: method[remove && p != ""]})
 		}
 		edited, err := d.Apply(all)
 		if err != nil {

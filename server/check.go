@@ -61,12 +61,15 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		case err != nil:
 			return nil, s.unrecorded(ctx, "committing a decision", err)
 		case receipt.Prior != nil:
-			return s.again(receipt)
+			if answer, err = s.again(receipt); err != nil {
+				return nil, err
+			}
+			return s.enclosed(in, req, answer)
 		}
 		s.told(snap.Bundle, &d)
 		s.counts.decision(ctx, req, answer.Effect)
 		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt)
-		return answer, nil
+		return s.enclosed(in, req, answer)
 	}
 	return nil, fail(errContended, "other requests change the same budgets, tickets or tokens faster than this one can be decided; ask again with the same request_id")
 }
@@ -97,7 +100,11 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 	if err != nil {
 		return nil, err
 	}
-	return &decision.Snapshot{At: at, Bundle: bundle, Control: control, Facts: facts}, nil
+	snap := &decision.Snapshot{At: at, Bundle: bundle, Control: control, Facts: facts}
+	if s.pseudonyms != nil {
+		snap.Keys = s.pseudonyms.Of(req.Caller.Tenant)
+	}
+	return snap, nil
 }
 
 // known is what people have changed at run time, as it is known; nil: nobody follows
@@ -114,7 +121,7 @@ func (s *Server) known(ctx context.Context) *decision.Control {
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
 	if shadow := snap.Bundle.Beside(req.Caller.Tenant); shadow != nil {
-		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Facts: snap.Facts})
+		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Keys: snap.Keys, Facts: snap.Facts})
 	}
 	return d
 }
@@ -154,4 +161,18 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 		return nil, internal(s.log, "encoding a decision", err)
 	}
 	return out, nil
+}
+
+// enclosed is an answer with the redacted document, where its request asks for it. It
+// is made after the record, which has no part of it, and again for an answer that is
+// given again.
+func (s *Server) enclosed(in *writv1.DecideRequest, req *decision.Request, answer *writv1.DecideResponse) (*writv1.DecideResponse, error) {
+	if !in.ReturnDocuments {
+		return answer, nil
+	}
+	var err error
+	if answer.Arguments, answer.Content, err = audit.Rewritten(req, answer); err != nil {
+		return nil, internal(s.log, "making the edits of an answer", err)
+	}
+	return answer, nil
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content"
 	"github.com/writpdp/writ/server/content/detect"
 )
@@ -169,7 +170,15 @@ type Query struct {
 	// Matched tells of a policy, by its id, whether it matches, as far as that is
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)
+	// Keys hashes what is redacted with a key; nil: there is none.
+	Keys Keys
+	// Redacted tells the edits that a rule is known to come to; nil: of none.
+	Redacted func(*RedactRule) (edits []document.Edit, known bool)
 }
+
+// Keys is the keyed hash of a text for one tenant: the same for the same domain and
+// text, and not to be told from chance by who has not the key.
+type Keys func(domain, text string) [20]byte
 
 // TicketScope is what Query.Matched calls the scope of the query's ticket. No policy
 // has such an id.
@@ -247,12 +256,25 @@ type Matched struct {
 	Position string
 }
 
-// RedactRule is what one redacting policy looks for.
+// RedactRule is what one redacting policy looks for: findings of some detectors or
+// with some labels, in some fields or anywhere; or whole fields.
 type RedactRule struct {
 	Policy string
 	// Fields are pointer patterns.
 	Fields []string
-	Remove bool
+	// Detectors and Labels are of the findings that are redacted.
+	Detectors, Labels []string
+	Method            document.Method
+	// Edits is how many of a redaction's edits it asked for. Of a ruling.
+	Edits int
+}
+
+// Whole reports whether a rule redacts fields whole, whatever is found in them.
+func (r *RedactRule) Whole() bool { return len(r.Detectors)+len(r.Labels) == 0 }
+
+// Same reports whether two rules look for the same and redact it alike.
+func (r *RedactRule) Same(other *RedactRule) bool {
+	return r.Method == other.Method && slices.Equal(r.Fields, other.Fields) && slices.Equal(r.Detectors, other.Detectors) && slices.Equal(r.Labels, other.Labels)
 }
 
 // Near is a policy that did not match.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content/detect"
 )
 
@@ -21,6 +22,10 @@ type Snapshot struct {
 	// Inspected is what a record of this very decision tells of what was found; nil:
 	// there is no record, and what the request carries is looked into.
 	Inspected *detect.Inspection
+	// Keys are the tenant's for redaction; nil: there are none.
+	Keys Keys
+	// Redacted is what a record of this very decision tells of edits; nil: nothing.
+	Redacted func(*RedactRule) (edits []document.Edit, known bool)
 	Facts
 }
 
@@ -115,7 +120,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // Query is what the policies are asked about a request, once the stages before
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(),
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), Keys: s.Keys, Redacted: s.Redacted,
 		Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 

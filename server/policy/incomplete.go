@@ -14,10 +14,6 @@ import (
 	"github.com/writpdp/writ/server/policy/partial"
 )
 
-// withheld is the code, which never leaves the package, of a reason that says
-// what would have to be known.
-const withheld = "withheld"
-
 // incomplete reports whether parts of a request are not known to policies.
 func incomplete(q decision.Query) bool {
 	req := q.Request
@@ -215,27 +211,4 @@ func named(v cedar.Value, visit func(cedar.EntityUID)) {
 			named(member, visit)
 		}
 	}
-}
-
-// incompletely is a redaction of arguments that are not known as a whole, whose
-// pointers are.
-func incompletely(q decision.Query, o decision.Obligation, edits []document.Edit, content bool) (decision.Obligation, decision.Reason) {
-	if !content && q.Tool != nil {
-		broken, known := q.Tool.Input.Breaks(q.Request.Arguments, edits)
-		if !known {
-			return o, decision.Reason{Code: withheld, Text: "arguments: whether they fit the schema when redacted"}
-		}
-		if len(broken) > 0 {
-			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the tool would refuse the arguments: %s.", o.Policy, broken[0]))
-		}
-	}
-	o.Duty = decision.Redact{Content: content, Edits: edits}
-	return o, decision.Reason{}
-}
-
-func targetOf(content bool) string {
-	if content {
-		return "content"
-	}
-	return "arguments"
 }

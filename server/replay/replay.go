@@ -115,7 +115,7 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 
 // decide is the decision on some facts, but for the budgets.
 func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, matched func(string) (matched, known bool)) decision.Decision {
-	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Facts: facts})
+	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Redacted: q.Redacted, Facts: facts})
 	// The schema of a definition that is the same finds what it found.
 	if f := &d.Findings[toolAt]; f.Verdict == decision.Undetermined && q.Checked != nil {
 		*f = *q.Checked

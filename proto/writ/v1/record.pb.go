@@ -1845,8 +1845,18 @@ type RedactionFacts struct {
 	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
 	// The pointer patterns, in the content or else in the arguments.
 	Fields []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
-	// What matched is removed and not masked.
-	Remove        bool `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	// What matched is removed and not masked. As method says, in records that are not
+	// older than that.
+	Remove bool `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	// How. METHOD_UNSPECIFIED in records that are older than this field, as are those
+	// that follow.
+	Method Method `protobuf:"varint,4,opt,name=method,proto3,enum=writ.v1.Method" json:"method,omitempty"`
+	// The detectors whose findings are redacted.
+	Detectors []string `protobuf:"bytes,5,rep,name=detectors,proto3" json:"detectors,omitempty"`
+	// The labels of findings that are redacted.
+	Labels []string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty"`
+	// How many of the redaction's edits it asked for, in the order of these facts.
+	Edits         uint32 `protobuf:"varint,7,opt,name=edits,proto3" json:"edits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1900,6 +1910,34 @@ func (x *RedactionFacts) GetRemove() bool {
 		return x.Remove
 	}
 	return false
+}
+
+func (x *RedactionFacts) GetMethod() Method {
+	if x != nil {
+		return x.Method
+	}
+	return Method_METHOD_UNSPECIFIED
+}
+
+func (x *RedactionFacts) GetDetectors() []string {
+	if x != nil {
+		return x.Detectors
+	}
+	return nil
+}
+
+func (x *RedactionFacts) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *RedactionFacts) GetEdits() uint32 {
+	if x != nil {
+		return x.Edits
+	}
+	return 0
 }
 
 // ShadowFacts is what would have been answered with the shadow policies in
@@ -4162,11 +4200,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
 	"\fwindow_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vwindowStart\x12\x1b\n" +
-	"\x04used\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04used\"q\n" +
+	"\x04used\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04used\"\x8e\x02\n" +
 	"\x0eRedactionFacts\x12%\n" +
 	"\tpolicy_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12 \n" +
 	"\x06fields\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06fields\x12\x16\n" +
-	"\x06remove\x18\x03 \x01(\bR\x06remove\"\x91\x02\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\x121\n" +
+	"\x06method\x18\x04 \x01(\x0e2\x0f.writ.v1.MethodB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06method\x12&\n" +
+	"\tdetectors\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\tdetectors\x12 \n" +
+	"\x06labels\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06labels\x12\x1e\n" +
+	"\x05edits\x18\a \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\x05edits\"\x91\x02\n" +
 	"\vShadowFacts\x12=\n" +
 	"\rbundle_digest\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x121\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x0f.writ.v1.EffectB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12\x18\n" +
@@ -4495,12 +4537,13 @@ var file_writ_v1_record_proto_goTypes = []any{
 	(*Finding)(nil),               // 44: writ.v1.Finding
 	(*DecideResponse)(nil),        // 45: writ.v1.DecideResponse
 	(*Redact)(nil),                // 46: writ.v1.Redact
-	(Effect)(0),                   // 47: writ.v1.Effect
-	(*Reason)(nil),                // 48: writ.v1.Reason
-	(*Obligation)(nil),            // 49: writ.v1.Obligation
-	(Outcome)(0),                  // 50: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 51: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 52: writ.v1.SettleResponse
+	(Method)(0),                   // 47: writ.v1.Method
+	(Effect)(0),                   // 48: writ.v1.Effect
+	(*Reason)(nil),                // 49: writ.v1.Reason
+	(*Obligation)(nil),            // 50: writ.v1.Obligation
+	(Outcome)(0),                  // 51: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 52: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 53: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
 	38, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
@@ -4543,54 +4586,55 @@ var file_writ_v1_record_proto_depIdxs = []int32{
 	38, // 37: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
 	1,  // 38: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
 	38, // 39: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	47, // 40: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	48, // 41: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	49, // 42: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	38, // 43: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 44: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	20, // 45: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	22, // 46: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	23, // 47: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	48, // 48: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	38, // 49: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 50: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	38, // 51: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	38, // 52: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	25, // 53: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	26, // 54: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	27, // 55: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	27, // 56: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	38, // 57: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	38, // 58: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	50, // 59: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	42, // 60: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	51, // 61: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	52, // 62: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	24, // 63: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	32, // 64: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	6,  // 65: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	36, // 66: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	34, // 67: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	34, // 68: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 69: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	32, // 70: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	34, // 71: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 72: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	38, // 73: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 74: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	22, // 75: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	15, // 76: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	4,  // 77: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	38, // 78: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	5,  // 79: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	37, // 80: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	37, // 81: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	7,  // 82: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	83, // [83:83] is the sub-list for method output_type
-	83, // [83:83] is the sub-list for method input_type
-	83, // [83:83] is the sub-list for extension type_name
-	83, // [83:83] is the sub-list for extension extendee
-	0,  // [0:83] is the sub-list for field type_name
+	47, // 40: writ.v1.RedactionFacts.method:type_name -> writ.v1.Method
+	48, // 41: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	49, // 42: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	50, // 43: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	38, // 44: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 45: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	20, // 46: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	22, // 47: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	23, // 48: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	49, // 49: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	38, // 50: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 51: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	38, // 52: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	38, // 53: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	25, // 54: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	26, // 55: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	27, // 56: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	27, // 57: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	38, // 58: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	38, // 59: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	51, // 60: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	42, // 61: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	52, // 62: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	53, // 63: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	24, // 64: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	32, // 65: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	6,  // 66: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	36, // 67: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	34, // 68: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	34, // 69: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	32, // 70: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	32, // 71: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	34, // 72: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	32, // 73: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	38, // 74: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	3,  // 75: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	22, // 76: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	15, // 77: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	4,  // 78: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	38, // 79: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	5,  // 80: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	37, // 81: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	37, // 82: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	7,  // 83: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	84, // [84:84] is the sub-list for method output_type
+	84, // [84:84] is the sub-list for method input_type
+	84, // [84:84] is the sub-list for extension type_name
+	84, // [84:84] is the sub-list for extension extendee
+	0,  // [0:84] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }

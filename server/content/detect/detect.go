@@ -24,6 +24,10 @@ func (s *Set) Inspect(*document.Document) Inspection { return Inspection{By: s.d
 // InspectText looks into a plain text.
 func (s *Set) InspectText(string) Inspection { return Inspection{By: s.digest} }
 
+// Labels are what a detector says of the data that it finds; nil: the set has no such
+// detector.
+func (s *Set) Labels(string) []string { return nil }
+
 // Finding is one thing that a detector found.
 type Finding struct {
 	// Detector is its id, and Labels are what it says of the data, in order.
