@@ -93,6 +93,9 @@ var never = []struct {
 	{"store", []string{"google.golang.org"}},
 }
 
+// values is below net and touches no network: it has the types of addresses.
+const values = "net/netip"
+
 // pure packages must not ask for the time: it is an argument.
 var pure = []string{"document", "server/content", "server/decision", "server/policy", "server/audit", "server/replay", "server/identity", "server/face", "server/rollout", "server/respond", "server/clock", "server/ticket"}
 
@@ -122,7 +125,7 @@ func TestImportsRunDown(t *testing.T) {
 				continue
 			}
 			for _, rule := range never {
-				if within(dir, rule.under) && slices.ContainsFunc(rule.packages, func(p string) bool { return within(path, p) }) {
+				if within(dir, rule.under) && slices.ContainsFunc(rule.packages, func(p string) bool { return within(path, p) && path != values }) {
 					t.Errorf("%s: %s may not import %s", file, dir, path)
 				}
 			}

@@ -83,6 +83,7 @@ var figures = []figure{
 		func(r *results) float64 { return r.over(load{hotOne, hotCallers}, load{hotNaive, hotCallers}, rate) }},
 	{"hot_budget_3_over_1", "ratio", []load{{hotThree, hotCallers}, {hotOne, hotCallers}},
 		func(r *results) float64 { return r.over(load{hotThree, hotCallers}, load{hotOne, hotCallers}, rate) }},
+	{redactFigure, "us", nil, func(r *results) float64 { return r.redacted }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
 	tokenFigure("token_verify_us_eddsa"), tokenFigure("token_verify_us_es256"), tokenFigure("token_verify_us_es384"),
 	tokenFigure("token_verify_us_rs256"), tokenFigure("token_verify_us_ps256"), tokenFigure(warmFigure),

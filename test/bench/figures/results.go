@@ -40,6 +40,7 @@ type results struct {
 	bundleHeap map[string]float64 // bytes, likewise
 	replayed   float64            // records a second
 	tokens     map[string]float64 // microseconds, by figure
+	redacted   float64            // microseconds
 	stops      stops
 	cutStops   stops // of a server that listens to nothing
 }
