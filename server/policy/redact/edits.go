@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/writpdp/writ/document"
+	"github.com/writpdp/writ/server/content"
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/decision"
 )
@@ -257,17 +258,15 @@ func (w *work) check(out *Outcome) {
 		o.Duty = duty
 		return
 	}
-	var broken string
+	schema := w.schema()
 	if len(w.target.doc.Withheld()) > 0 {
-		if !w.target.content && q.Tool != nil {
-			found, known := q.Tool.Input.Breaks(w.target.doc, w.edits)
+		if schema != nil {
+			broken, known := schema.Breaks(w.target.doc, w.edits)
 			if !known {
-				out.Withheld = "arguments: whether they fit the schema when redacted"
+				out.Withheld = w.target.name() + ": whether they fit the schema when redacted"
 				return
 			}
-			if len(found) > 0 {
-				broken = found[0].String()
-			}
+			out.Refused = breaks(o.Policy, broken)
 		}
 	} else {
 		redacted, err := w.target.doc.Apply(w.edits)
@@ -275,17 +274,30 @@ func (w *work) check(out *Outcome) {
 			out.Refused = impossible(o.Policy)
 			return
 		}
-		if !w.target.content && q.Tool != nil {
-			if found := q.Tool.Input.Check(redacted); len(found) > 0 && len(q.Tool.Input.Check(w.target.doc)) == 0 {
-				broken = found[0].String()
-			}
+		if schema != nil && len(schema.Check(w.target.doc)) == 0 {
+			out.Refused = breaks(o.Policy, schema.Check(redacted))
 		}
 	}
-	if broken != "" {
-		out.Refused = refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the tool would refuse the arguments: %s.", o.Policy, broken), "")
-		return
+	if out.Refused.Code == "" {
+		o.Duty = duty
 	}
-	o.Duty = duty
+}
+
+// schema is what the document must still fit when it is redacted; nil: nothing.
+func (w *work) schema() *content.Schema {
+	if w.target.content || w.q.Tool == nil {
+		return nil
+	}
+	return w.q.Tool.Input
+}
+
+// breaks is why a redaction cannot be: it breaks what the document fitted. Nothing
+// broken is no reason.
+func breaks(policy string, broken []content.Violation) decision.Reason {
+	if len(broken) == 0 {
+		return decision.Reason{}
+	}
+	return refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the tool would refuse the arguments: %s.", policy, broken[0]), "")
 }
 
 func impossible(policy string) decision.Reason {
