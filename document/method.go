@@ -73,6 +73,18 @@ func Replacement(m Method, of [20]byte) string {
 	return "[" + kind + ":" + base32hex.EncodeToString(of[:]) + "]"
 }
 
+// TokenOf is the way back from a token's Replacement; ok is false where it is none.
+func TokenOf(text string) (of [20]byte, ok bool) {
+	if !replacement.MatchString(text) || !strings.HasPrefix(text, "[token:") {
+		return of, false
+	}
+	data, err := base32hex.DecodeString(text[len("[token:") : len(text)-1])
+	if err != nil || len(data) != len(of) {
+		return of, false
+	}
+	return [20]byte(data), true
+}
+
 // check refuses an edit that cannot be of any document.
 func (e *Edit) check() error {
 	kind := map[Method]string{Hashed: "[hash:", Tokenised: "[token:"}[e.Method]

@@ -38,6 +38,9 @@ var rules = map[string]decision.Action{
 	writv1.TicketService_GetTicket_FullMethodName:     decision.ToReadTickets,
 	writv1.TicketService_ListTickets_FullMethodName:   decision.ToReadTickets,
 
+	writv1.VaultService_Reveal_FullMethodName: decision.ToReveal,
+	writv1.VaultService_Forget_FullMethodName: decision.ToForget,
+
 	healthv1.Health_Check_FullMethodName:                                   anybody,
 	healthv1.Health_List_FullMethodName:                                    anybody,
 	healthv1.Health_Watch_FullMethodName:                                   anybody,

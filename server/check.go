@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
@@ -48,7 +49,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		if snap.Control != nil && d.Allowed() {
 			entry.Fenced, entry.Locks = true, snap.Control.Version
 		}
-		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req)
+		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req) && !vaults(entry.Effects)
 		receipt, err := s.ledger.Commit(ctx, entry)
 		switch {
 		case errors.Is(err, audit.ErrStale):
@@ -72,6 +73,12 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		return s.enclosed(in, req, answer)
 	}
 	return nil, fail(errContended, "other requests change the same budgets, tickets or tokens faster than this one can be decided; ask again with the same request_id")
+}
+
+// vaults reports whether something is put into the vault: it is not in the record, so
+// a spool would lose it.
+func vaults(effects []decision.Effect) bool {
+	return slices.ContainsFunc(effects, func(e decision.Effect) bool { _, ok := e.(decision.Vault); return ok })
 }
 
 // again gives the answer that was given before.

@@ -40,6 +40,7 @@ const (
 	errNeedsTicket       = writv1.ErrorReason_ERROR_REASON_CHANGE_NEEDS_TICKET
 	errTicket            = writv1.ErrorReason_ERROR_REASON_TICKET_REFUSED
 	errTicketUnknown     = writv1.ErrorReason_ERROR_REASON_TICKET_UNKNOWN
+	errVault             = writv1.ErrorReason_ERROR_REASON_VAULT_UNKNOWN
 )
 
 // code is the gRPC code of each reason, as error.proto says. A reason that is
@@ -69,6 +70,7 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errNeedsTicket:       codes.FailedPrecondition,
 	errTicket:            codes.FailedPrecondition,
 	errTicketUnknown:     codes.NotFound,
+	errVault:             codes.NotFound,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

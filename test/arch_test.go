@@ -38,7 +38,7 @@ var lattice = map[string]string{
 	"server/identity/jwks":      "server/identity",
 	"server/face/authzen":       "document proto/writ/v1 server/decision",
 	"server/face/webhook":       "document server/audit server/decision server/secret server/ticket",
-	"server/pseudonym":          "server/decision server/secret",
+	"server/pseudonym":          "document server/secret",
 	"server/quick":              "proto/writ/v1",
 	"server":                    "document proto/writ/v1 server/audit server/decision server/face/authzen server/identity server/pseudonym server/quick server/respond server/ticket",
 	"store/lane":                "server/audit server/decision",

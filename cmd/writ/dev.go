@@ -163,8 +163,8 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		return nil, errors.Join(err, d.store.close())
 	}
 	d.server, err = server.New(server.Config{
-		Pseudonyms: pseudonyms,
-		Ledger:     d.store.ledger, Tickets: d.store, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Control: d.locks, Budgets: d.store, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
+		Pseudonyms: pseudonyms, Vault: d.store,
+		Ledger: d.store.ledger, Tickets: d.store, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Control: d.locks, Budgets: d.store, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
 		},

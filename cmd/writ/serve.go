@@ -73,9 +73,9 @@ type config struct {
 	Tokens tokensConfig `yaml:"tokens"`
 	// Redaction is what redacting takes beyond the policies.
 	Redaction struct {
-		// HashKeyFile holds the key with which values are hashed, 32 bytes or more in
-		// base64; empty: policies that hash deny.
-		HashKeyFile string `yaml:"hash_key_file"`
+		// KeyFile holds the key with which values are hashed and tokenised, 32 bytes or
+		// more in base64; empty: policies that do so deny.
+		KeyFile string `yaml:"key_file"`
 	} `yaml:"redaction"`
 	// TicketWebhooks are the trackers whose approvals become tickets.
 	TicketWebhooks []ticketWebhook `yaml:"ticket_webhooks"`
@@ -378,8 +378,8 @@ func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	return server.New(server.Config{
-		Pseudonyms: pseudonyms,
-		Ledger:     p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
+		Pseudonyms: pseudonyms, Vault: p.store,
+		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
 		Control: p.locks, Budgets: p.store, Tickets: p.store, Routes: hooks, Stages: stage.All, Tokens: p.tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,
 		Sealer: p.store.sealer(signer, log), Lapses: p.store, Exchange: p.exchange,

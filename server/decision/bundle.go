@@ -170,15 +170,22 @@ type Query struct {
 	// Matched tells of a policy, by its id, whether it matches, as far as that is
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)
-	// Keys hashes what is redacted with a key; nil: there is none.
+	// Keys are for what is redacted with a key; nil: there are none.
 	Keys Keys
 	// Redacted tells the edits that a rule is known to come to; nil: of none.
 	Redacted func(*RedactRule) (edits []document.Edit, known bool)
 }
 
-// Keys is the keyed hash of a text for one tenant: the same for the same domain and
-// text, and not to be told from chance by who has not the key.
-type Keys func(domain, text string) [20]byte
+// Keys are one tenant's keys of redaction. Implementations are pure and safe for
+// concurrent use.
+type Keys interface {
+	// Hash is the keyed hash of a text: the same for the same domain and text, and not
+	// to be told from chance by who has not the key.
+	Hash(domain, text string) [20]byte
+	// Token is a token for a text, made likewise, and the text sealed: the same for the
+	// same, and opened with the key alone.
+	Token(class, text string) (token [20]byte, sealed []byte, err error)
+}
 
 // TicketScope is what Query.Matched calls the scope of the query's ticket. No policy
 // has such an id.
@@ -210,8 +217,10 @@ type Ruling struct {
 	Obligations []Obligation
 	// Routes are the constraints that matching routing policies set.
 	Routes []RouteRule
-	// Redactions are what matching redacting policies looked for.
+	// Redactions are what matching redacting policies looked for, and Vaulted what they
+	// tokenise.
 	Redactions []RedactRule
+	Vaulted    []Vault
 	// Open says that more would have to be known of the request; then Permits,
 	// Forbids and Errors are those that are certain. Withheld is what that is.
 	Open     bool

@@ -105,7 +105,7 @@ func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []*statement)
 	} else if out.Refused.Code != "" {
 		r.Refused = out.Refused
 	} else if out.Obligation.Duty != nil {
-		r.Obligations = append(r.Obligations, out.Obligation)
+		r.Obligations, r.Vaulted = append(r.Obligations, out.Obligation), out.Vaulted
 	}
 }
 

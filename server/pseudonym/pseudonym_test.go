@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/pseudonym"
 )
 
@@ -32,8 +33,8 @@ func TestHashesJoinWithinATenantAndADomain(t *testing.T) {
 		{k, "other", "email", "a@example.com"}, {key(t, 2), "acme", "email", "a@example.com"},
 		{k, "acme", "emaila", "@example.com"}, {k, "acme", "", "emaila@example.com"}, {k, "acmeemail", "", "a@example.com"},
 	} {
-		sum := one.key.Of(one.tenant)(one.domain, one.text)
-		if again := one.key.Of(one.tenant)(one.domain, one.text); again != sum {
+		sum := one.key.Of(one.tenant).Hash(one.domain, one.text)
+		if again := one.key.Of(one.tenant).Hash(one.domain, one.text); again != sum {
 			t.Errorf("%q: got %x, then %x", one.text, sum, again)
 		}
 		name := fmt.Sprintf("%q %q %q", one.tenant, one.domain, one.text)
@@ -46,7 +47,7 @@ func TestHashesJoinWithinATenantAndADomain(t *testing.T) {
 
 // A restarted server, and another version of it, hashes as before.
 func TestHashStays(t *testing.T) {
-	if got, want := fmt.Sprintf("%x", key(t, 1).Of("acme")("email", "a@example.com")), "fa4fa3786dfe12b22df22e74382e67cab3cc3aae"; got != want {
+	if got, want := fmt.Sprintf("%x", key(t, 1).Of("acme").Hash("email", "a@example.com")), "fa4fa3786dfe12b22df22e74382e67cab3cc3aae"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -75,5 +76,40 @@ func TestRead(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// What is sealed is opened by its tenant's keys, for its class and token, and by
+// nothing else.
+func TestTokens(t *testing.T) {
+	k := key(t, 1)
+	id, sealed, err := k.Of("acme").Token("email", "a@example.com")
+	if err != nil || bytes.Contains(sealed, []byte("example")) {
+		t.Fatal(err)
+	}
+	token := document.Replacement(document.Tokenised, id)
+	if got, err := k.Of("acme").Open("email", token, sealed); got != "a@example.com" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if again, _, _ := k.Of("acme").Token("email", "a@example.com"); again != id || id == k.Of("acme").Hash("email", "a@example.com") {
+		t.Error("a token is not the same again, or is the hash")
+	}
+	other, _, _ := k.Of("acme").Token("email", "b@example.com")
+	changed := bytes.Clone(sealed)
+	changed[len(changed)-1] ^= 1
+	for name, open := range map[string]func() (string, error){
+		"another tenant": func() (string, error) { return k.Of("other").Open("email", token, sealed) },
+		"another key":    func() (string, error) { return key(t, 2).Of("acme").Open("email", token, sealed) },
+		"another class":  func() (string, error) { return k.Of("acme").Open("phone", token, sealed) },
+		"another token": func() (string, error) {
+			return k.Of("acme").Open("email", document.Replacement(document.Tokenised, other), sealed)
+		},
+		"no token": func() (string, error) { return k.Of("acme").Open("email", "", sealed) },
+		"changed":  func() (string, error) { return k.Of("acme").Open("email", token, changed) },
+		"cut":      func() (string, error) { return k.Of("acme").Open("email", token, sealed[:3]) },
+	} {
+		if got, err := open(); err == nil || got != "" {
+			t.Errorf("%s: got %q", name, got)
+		}
 	}
 }

@@ -25,6 +25,116 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// RevealAction is what is done with a token.
+type RevealAction int32
+
+const (
+	// No record has it.
+	RevealAction_REVEAL_ACTION_UNSPECIFIED RevealAction = 0
+	// What it stands for was asked for.
+	RevealAction_REVEAL_ACTION_REVEAL RevealAction = 1
+	// It was to be forgotten.
+	RevealAction_REVEAL_ACTION_FORGET RevealAction = 2
+)
+
+// Enum value maps for RevealAction.
+var (
+	RevealAction_name = map[int32]string{
+		0: "REVEAL_ACTION_UNSPECIFIED",
+		1: "REVEAL_ACTION_REVEAL",
+		2: "REVEAL_ACTION_FORGET",
+	}
+	RevealAction_value = map[string]int32{
+		"REVEAL_ACTION_UNSPECIFIED": 0,
+		"REVEAL_ACTION_REVEAL":      1,
+		"REVEAL_ACTION_FORGET":      2,
+	}
+)
+
+func (x RevealAction) Enum() *RevealAction {
+	p := new(RevealAction)
+	*p = x
+	return p
+}
+
+func (x RevealAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RevealAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (RevealAction) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x RevealAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RevealAction.Descriptor instead.
+func (RevealAction) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
+// RevealOutcome is what became of it.
+type RevealOutcome int32
+
+const (
+	// No record has it.
+	RevealOutcome_REVEAL_OUTCOME_UNSPECIFIED RevealOutcome = 0
+	// It was done.
+	RevealOutcome_REVEAL_OUTCOME_DONE RevealOutcome = 1
+	// No access policy permits it.
+	RevealOutcome_REVEAL_OUTCOME_REFUSED RevealOutcome = 2
+	// The vault has no such token of the tenant, or cannot open it.
+	RevealOutcome_REVEAL_OUTCOME_UNKNOWN RevealOutcome = 3
+)
+
+// Enum value maps for RevealOutcome.
+var (
+	RevealOutcome_name = map[int32]string{
+		0: "REVEAL_OUTCOME_UNSPECIFIED",
+		1: "REVEAL_OUTCOME_DONE",
+		2: "REVEAL_OUTCOME_REFUSED",
+		3: "REVEAL_OUTCOME_UNKNOWN",
+	}
+	RevealOutcome_value = map[string]int32{
+		"REVEAL_OUTCOME_UNSPECIFIED": 0,
+		"REVEAL_OUTCOME_DONE":        1,
+		"REVEAL_OUTCOME_REFUSED":     2,
+		"REVEAL_OUTCOME_UNKNOWN":     3,
+	}
+)
+
+func (x RevealOutcome) Enum() *RevealOutcome {
+	p := new(RevealOutcome)
+	*p = x
+	return p
+}
+
+func (x RevealOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RevealOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (RevealOutcome) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x RevealOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RevealOutcome.Descriptor instead.
+func (RevealOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // Disclosure says what a record keeps of a request's documents.
 type Disclosure int32
 
@@ -62,11 +172,11 @@ func (x Disclosure) String() string {
 }
 
 func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (Disclosure) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[0]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x Disclosure) Number() protoreflect.EnumNumber {
@@ -75,7 +185,7 @@ func (x Disclosure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disclosure.Descriptor instead.
 func (Disclosure) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // TicketState is where a ticket stands.
@@ -131,11 +241,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -144,7 +254,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // ActorProof is what proves who acts.
@@ -188,11 +298,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -201,7 +311,7 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // TicketAction is the kind of a change of a ticket.
@@ -253,11 +363,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -266,7 +376,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -318,11 +428,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -331,7 +441,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // NoticeKind is what was noticed.
@@ -397,11 +507,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -410,7 +520,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // ChangeAction is the kind of a change.
@@ -455,11 +565,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -468,7 +578,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -508,11 +618,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[9]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -521,7 +631,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -554,6 +664,7 @@ type Record struct {
 	//	*Record_Exchange
 	//	*Record_Budget
 	//	*Record_Ticket
+	//	*Record_Reveal
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -710,6 +821,15 @@ func (x *Record) GetTicket() *TicketEvent {
 	return nil
 }
 
+func (x *Record) GetReveal() *RevealEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Reveal); ok {
+			return x.Reveal
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -755,6 +875,11 @@ type Record_Ticket struct {
 	Ticket *TicketEvent `protobuf:"bytes,19,opt,name=ticket,proto3,oneof"`
 }
 
+type Record_Reveal struct {
+	// Somebody asked what a token of a redaction stands for, or had it forgotten.
+	Reveal *RevealEvent `protobuf:"bytes,21,opt,name=reveal,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -770,6 +895,109 @@ func (*Record_Exchange) isRecord_Event() {}
 func (*Record_Budget) isRecord_Event() {}
 
 func (*Record_Ticket) isRecord_Event() {}
+
+func (*Record_Reveal) isRecord_Event() {}
+
+// RevealEvent is a question about a token of a redaction, answered or refused.
+type RevealEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who asked: a SPIFFE ID or a user of the operating system.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What was asked for.
+	Action RevealAction `protobuf:"varint,2,opt,name=action,proto3,enum=writ.v1.RevealAction" json:"action,omitempty"`
+	// What became of it.
+	Outcome RevealOutcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=writ.v1.RevealOutcome" json:"outcome,omitempty"`
+	// The token.
+	Token string `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Why, in a sentence.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that was named for it; empty: none.
+	TicketId string `protobuf:"bytes,6,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// The tenant whose token it was said to be, where that is not the record's: a refusal
+	// is in the log of the caller's own.
+	Of            string `protobuf:"bytes,7,opt,name=of,proto3" json:"of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevealEvent) Reset() {
+	*x = RevealEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevealEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevealEvent) ProtoMessage() {}
+
+func (x *RevealEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevealEvent.ProtoReflect.Descriptor instead.
+func (*RevealEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RevealEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetAction() RevealAction {
+	if x != nil {
+		return x.Action
+	}
+	return RevealAction_REVEAL_ACTION_UNSPECIFIED
+}
+
+func (x *RevealEvent) GetOutcome() RevealOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return RevealOutcome_REVEAL_OUTCOME_UNSPECIFIED
+}
+
+func (x *RevealEvent) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
 
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
@@ -845,7 +1073,7 @@ type DecisionEvent struct {
 
 func (x *DecisionEvent) Reset() {
 	*x = DecisionEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[1]
+	mi := &file_writ_v1_record_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1085,7 @@ func (x *DecisionEvent) String() string {
 func (*DecisionEvent) ProtoMessage() {}
 
 func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[1]
+	mi := &file_writ_v1_record_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1098,7 @@ func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionEvent.ProtoReflect.Descriptor instead.
 func (*DecisionEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DecisionEvent) GetPrincipal() *PrincipalFacts {
@@ -1096,7 +1324,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1336,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1349,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -1174,7 +1402,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1414,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1427,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -1236,7 +1464,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1476,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1489,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -1297,7 +1525,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1537,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1550,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -1375,7 +1603,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1615,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1628,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -1533,7 +1761,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1773,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1786,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -1716,7 +1944,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1956,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1969,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -1782,7 +2010,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +2022,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +2035,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -1863,7 +2091,7 @@ type RedactionFacts struct {
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2103,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2116,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -1962,7 +2190,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2202,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2215,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2051,7 +2279,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2291,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2304,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2169,7 +2397,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2409,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2422,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -2295,7 +2523,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2535,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2548,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -2372,7 +2600,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2612,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2625,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -2497,6 +2725,7 @@ type EffectFacts struct {
 	//	*EffectFacts_Pace
 	//	*EffectFacts_PassedBreaker
 	//	*EffectFacts_ToldBreaker
+	//	*EffectFacts_Vaulted
 	Effect isEffectFacts_Effect `protobuf_oneof:"effect"`
 	// Of a redeemed ticket: the version of it that was redeemed. 0 in records that
 	// are older than this field.
@@ -2507,7 +2736,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2748,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2761,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -2596,6 +2825,15 @@ func (x *EffectFacts) GetToldBreaker() *BreakerFacts {
 	return nil
 }
 
+func (x *EffectFacts) GetVaulted() *VaultFacts {
+	if x != nil {
+		if x, ok := x.Effect.(*EffectFacts_Vaulted); ok {
+			return x.Vaulted
+		}
+	}
+	return nil
+}
+
 func (x *EffectFacts) GetTicketVersion() int64 {
 	if x != nil {
 		return x.TicketVersion
@@ -2637,6 +2875,11 @@ type EffectFacts_ToldBreaker struct {
 	ToldBreaker *BreakerFacts `protobuf:"bytes,6,opt,name=told_breaker,json=toldBreaker,proto3,oneof"`
 }
 
+type EffectFacts_Vaulted struct {
+	// What a token of a redaction stands for was put into the vault, unless it is there.
+	Vaulted *VaultFacts `protobuf:"bytes,9,opt,name=vaulted,proto3,oneof"`
+}
+
 func (*EffectFacts_Charge) isEffectFacts_Effect() {}
 
 func (*EffectFacts_RedeemedTicket) isEffectFacts_Effect() {}
@@ -2648,6 +2891,72 @@ func (*EffectFacts_Pace) isEffectFacts_Effect() {}
 func (*EffectFacts_PassedBreaker) isEffectFacts_Effect() {}
 
 func (*EffectFacts_ToldBreaker) isEffectFacts_Effect() {}
+
+func (*EffectFacts_Vaulted) isEffectFacts_Effect() {}
+
+// VaultFacts is a token of a redaction.
+type VaultFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// What the policies that tokenised it name: detectors and labels; empty: fields.
+	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
+	// SHA-256 of what is kept, which is sealed: 32 bytes.
+	SealedDigest  []byte `protobuf:"bytes,3,opt,name=sealed_digest,json=sealedDigest,proto3" json:"sealed_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultFacts) Reset() {
+	*x = VaultFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultFacts) ProtoMessage() {}
+
+func (x *VaultFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultFacts.ProtoReflect.Descriptor instead.
+func (*VaultFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *VaultFacts) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *VaultFacts) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *VaultFacts) GetSealedDigest() []byte {
+	if x != nil {
+		return x.SealedDigest
+	}
+	return nil
+}
 
 // Charge is a change of one budget's use in one window.
 type Charge struct {
@@ -2675,7 +2984,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +2996,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +3009,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Charge) GetBudget() string {
@@ -2778,7 +3087,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +3099,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +3112,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Pace) GetBudget() string {
@@ -2861,7 +3170,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2873,7 +3182,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2886,7 +3195,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -2957,7 +3266,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3278,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3291,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -3061,7 +3370,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3073,7 +3382,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3086,7 +3395,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -3150,7 +3459,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3471,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3484,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -3272,7 +3581,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3284,7 +3593,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3297,7 +3606,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -3424,7 +3733,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3436,7 +3745,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3449,7 +3758,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -3561,7 +3870,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3882,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3895,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -3688,7 +3997,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3700,7 +4009,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3713,7 +4022,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LockFacts) GetId() string {
@@ -3815,7 +4124,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3827,7 +4136,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3840,7 +4149,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -3928,7 +4237,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3940,7 +4249,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3953,7 +4262,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -4025,7 +4334,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4037,7 +4346,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4050,7 +4359,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -4071,7 +4380,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\x91\x05\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xc1\x05\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -4090,8 +4399,21 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x04lock\x18\x0e \x01(\v2\x12.writ.v1.LockEventH\x00R\x04lock\x124\n" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
-	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticketB\x0e\n" +
-	"\x05event\x12\x05\xbaH\x02\b\x01\"\x9e\v\n" +
+	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticket\x12.\n" +
+	"\x06reveal\x18\x15 \x01(\v2\x14.writ.v1.RevealEventH\x00R\x06revealB\x0e\n" +
+	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc4\x02\n" +
+	"\vRevealEvent\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x129\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x15.writ.v1.RevealActionB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06action\x12<\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x16.writ.v1.RevealOutcomeB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\aoutcome\x125\n" +
+	"\x05token\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^\\[token:[0-9a-v]{32}\\]$R\x05token\x12\"\n" +
+	"\x06reason\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12\x18\n" +
+	"\x02of\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02of\"\x9e\v\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -4264,16 +4586,22 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"expires_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
 	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
-	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\xee\x02\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\x9f\x03\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
 	"\x0econsumed_token\x18\x03 \x01(\fH\x00R\rconsumedToken\x12#\n" +
 	"\x04pace\x18\x04 \x01(\v2\r.writ.v1.PaceH\x00R\x04pace\x12>\n" +
 	"\x0epassed_breaker\x18\x05 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\rpassedBreaker\x12:\n" +
-	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreaker\x12.\n" +
+	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreaker\x12/\n" +
+	"\avaulted\x18\t \x01(\v2\x13.writ.v1.VaultFactsH\x00R\avaulted\x12.\n" +
 	"\x0eticket_version\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rticketVersionB\x0f\n" +
-	"\x06effect\x12\x05\xbaH\x02\b\x01\"\xbd\x02\n" +
+	"\x06effect\x12\x05\xbaH\x02\b\x01\"\x91\x01\n" +
+	"\n" +
+	"VaultFacts\x125\n" +
+	"\x05token\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^\\[token:[0-9a-v]{32}\\]$R\x05token\x12\x1e\n" +
+	"\x05class\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05class\x12,\n" +
+	"\rsealed_digest\x18\x03 \x01(\fB\a\xbaH\x04z\x02h R\fsealedDigest\"\xbd\x02\n" +
 	"\x06Charge\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
@@ -4419,7 +4747,16 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
 	"\tBundleRef\x12-\n" +
 	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
-	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*Y\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*a\n" +
+	"\fRevealAction\x12\x1d\n" +
+	"\x19REVEAL_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14REVEAL_ACTION_REVEAL\x10\x01\x12\x18\n" +
+	"\x14REVEAL_ACTION_FORGET\x10\x02*\x80\x01\n" +
+	"\rRevealOutcome\x12\x1e\n" +
+	"\x1aREVEAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13REVEAL_OUTCOME_DONE\x10\x01\x12\x1a\n" +
+	"\x16REVEAL_OUTCOME_REFUSED\x10\x02\x12\x1a\n" +
+	"\x16REVEAL_OUTCOME_UNKNOWN\x10\x03*Y\n" +
 	"\n" +
 	"Disclosure\x12\x1a\n" +
 	"\x16DISCLOSURE_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -4487,154 +4824,162 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_writ_v1_record_proto_goTypes = []any{
-	(Disclosure)(0),               // 0: writ.v1.Disclosure
-	(TicketState)(0),              // 1: writ.v1.TicketState
-	(ActorProof)(0),               // 2: writ.v1.ActorProof
-	(TicketAction)(0),             // 3: writ.v1.TicketAction
-	(LockEffect)(0),               // 4: writ.v1.LockEffect
-	(NoticeKind)(0),               // 5: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 6: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 7: writ.v1.RolloutMode
-	(*Record)(nil),                // 8: writ.v1.Record
-	(*DecisionEvent)(nil),         // 9: writ.v1.DecisionEvent
-	(*InspectionFacts)(nil),       // 10: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 11: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 12: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 13: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 14: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 15: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 16: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 17: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 18: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 19: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 20: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 21: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 22: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 23: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 24: writ.v1.EffectFacts
-	(*Charge)(nil),                // 25: writ.v1.Charge
-	(*Pace)(nil),                  // 26: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 27: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 28: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 29: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 30: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 31: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 32: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 33: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 34: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 35: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 36: writ.v1.Rollout
-	(*BundleRef)(nil),             // 37: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(Phase)(0),                    // 39: writ.v1.Phase
-	(*Tool)(nil),                  // 40: writ.v1.Tool
-	(*Destination)(nil),           // 41: writ.v1.Destination
-	(*Cost)(nil),                  // 42: writ.v1.Cost
-	(*TraceContext)(nil),          // 43: writ.v1.TraceContext
-	(*Finding)(nil),               // 44: writ.v1.Finding
-	(*DecideResponse)(nil),        // 45: writ.v1.DecideResponse
-	(*Redact)(nil),                // 46: writ.v1.Redact
-	(Method)(0),                   // 47: writ.v1.Method
-	(Effect)(0),                   // 48: writ.v1.Effect
-	(*Reason)(nil),                // 49: writ.v1.Reason
-	(*Obligation)(nil),            // 50: writ.v1.Obligation
-	(Outcome)(0),                  // 51: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 52: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 53: writ.v1.SettleResponse
+	(RevealAction)(0),             // 0: writ.v1.RevealAction
+	(RevealOutcome)(0),            // 1: writ.v1.RevealOutcome
+	(Disclosure)(0),               // 2: writ.v1.Disclosure
+	(TicketState)(0),              // 3: writ.v1.TicketState
+	(ActorProof)(0),               // 4: writ.v1.ActorProof
+	(TicketAction)(0),             // 5: writ.v1.TicketAction
+	(LockEffect)(0),               // 6: writ.v1.LockEffect
+	(NoticeKind)(0),               // 7: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 8: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 9: writ.v1.RolloutMode
+	(*Record)(nil),                // 10: writ.v1.Record
+	(*RevealEvent)(nil),           // 11: writ.v1.RevealEvent
+	(*DecisionEvent)(nil),         // 12: writ.v1.DecisionEvent
+	(*InspectionFacts)(nil),       // 13: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 14: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 15: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 16: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 17: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 18: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 19: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 20: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 21: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 22: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 23: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 24: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 25: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 26: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 27: writ.v1.EffectFacts
+	(*VaultFacts)(nil),            // 28: writ.v1.VaultFacts
+	(*Charge)(nil),                // 29: writ.v1.Charge
+	(*Pace)(nil),                  // 30: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 31: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 32: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 33: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 34: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 35: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 36: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 37: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 38: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 39: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 40: writ.v1.Rollout
+	(*BundleRef)(nil),             // 41: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(Phase)(0),                    // 43: writ.v1.Phase
+	(*Tool)(nil),                  // 44: writ.v1.Tool
+	(*Destination)(nil),           // 45: writ.v1.Destination
+	(*Cost)(nil),                  // 46: writ.v1.Cost
+	(*TraceContext)(nil),          // 47: writ.v1.TraceContext
+	(*Finding)(nil),               // 48: writ.v1.Finding
+	(*DecideResponse)(nil),        // 49: writ.v1.DecideResponse
+	(*Redact)(nil),                // 50: writ.v1.Redact
+	(Method)(0),                   // 51: writ.v1.Method
+	(Effect)(0),                   // 52: writ.v1.Effect
+	(*Reason)(nil),                // 53: writ.v1.Reason
+	(*Obligation)(nil),            // 54: writ.v1.Obligation
+	(Outcome)(0),                  // 55: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 56: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 57: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	38, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	9,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	28, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	29, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	35, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	30, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	21, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	31, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	33, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	20, // 9: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	39, // 10: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	40, // 11: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	40, // 12: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	41, // 13: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	42, // 14: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	43, // 15: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	44, // 16: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	45, // 17: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	24, // 18: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	19, // 19: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	13, // 20: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	13, // 21: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	13, // 22: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	0,  // 23: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	14, // 24: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	10, // 25: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	11, // 26: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	12, // 27: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	15, // 28: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	16, // 29: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	17, // 30: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	18, // 31: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	46, // 32: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	34, // 33: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	32, // 34: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	40, // 35: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	38, // 36: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	38, // 37: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 38: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	38, // 39: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	47, // 40: writ.v1.RedactionFacts.method:type_name -> writ.v1.Method
-	48, // 41: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	49, // 42: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	50, // 43: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	38, // 44: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 45: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	20, // 46: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	22, // 47: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	23, // 48: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	49, // 49: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	38, // 50: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 51: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	38, // 52: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	38, // 53: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	25, // 54: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	26, // 55: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	27, // 56: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	27, // 57: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	38, // 58: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	38, // 59: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	51, // 60: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	42, // 61: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	52, // 62: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	53, // 63: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	24, // 64: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	32, // 65: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	6,  // 66: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	36, // 67: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	34, // 68: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	34, // 69: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 70: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	32, // 71: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	34, // 72: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	32, // 73: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	38, // 74: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	3,  // 75: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	22, // 76: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	15, // 77: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	4,  // 78: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	38, // 79: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	5,  // 80: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	37, // 81: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	37, // 82: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	7,  // 83: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	84, // [84:84] is the sub-list for method output_type
-	84, // [84:84] is the sub-list for method input_type
-	84, // [84:84] is the sub-list for extension type_name
-	84, // [84:84] is the sub-list for extension extendee
-	0,  // [0:84] is the sub-list for field type_name
+	42, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	12, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	32, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	33, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	39, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	34, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	24, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	35, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	37, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	11, // 9: writ.v1.Record.reveal:type_name -> writ.v1.RevealEvent
+	0,  // 10: writ.v1.RevealEvent.action:type_name -> writ.v1.RevealAction
+	1,  // 11: writ.v1.RevealEvent.outcome:type_name -> writ.v1.RevealOutcome
+	23, // 12: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	43, // 13: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	44, // 14: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	44, // 15: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	45, // 16: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	46, // 17: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	47, // 18: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	48, // 19: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	49, // 20: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	27, // 21: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	22, // 22: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	16, // 23: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	16, // 24: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	16, // 25: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	2,  // 26: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	17, // 27: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	13, // 28: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	14, // 29: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	15, // 30: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	18, // 31: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	19, // 32: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	20, // 33: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	21, // 34: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	50, // 35: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	38, // 36: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	36, // 37: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	44, // 38: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	42, // 39: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	42, // 40: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	3,  // 41: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	42, // 42: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	51, // 43: writ.v1.RedactionFacts.method:type_name -> writ.v1.Method
+	52, // 44: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	53, // 45: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	54, // 46: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	42, // 47: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	4,  // 48: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	23, // 49: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	25, // 50: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	26, // 51: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	53, // 52: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	42, // 53: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 54: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	42, // 55: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	42, // 56: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	29, // 57: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	30, // 58: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	31, // 59: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	31, // 60: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	28, // 61: writ.v1.EffectFacts.vaulted:type_name -> writ.v1.VaultFacts
+	42, // 62: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	42, // 63: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	55, // 64: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	46, // 65: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	56, // 66: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	57, // 67: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	27, // 68: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	36, // 69: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	8,  // 70: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	40, // 71: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	38, // 72: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	38, // 73: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	36, // 74: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	36, // 75: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	38, // 76: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	36, // 77: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	42, // 78: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	5,  // 79: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	25, // 80: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	18, // 81: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	6,  // 82: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	42, // 83: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	7,  // 84: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	41, // 85: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	41, // 86: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	9,  // 87: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -4653,22 +4998,24 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Exchange)(nil),
 		(*Record_Budget)(nil),
 		(*Record_Ticket)(nil),
+		(*Record_Reveal)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[16].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[17].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
 		(*EffectFacts_Pace)(nil),
 		(*EffectFacts_PassedBreaker)(nil),
 		(*EffectFacts_ToldBreaker)(nil),
+		(*EffectFacts_Vaulted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   30,
+			NumEnums:      10,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +20,8 @@ type Outcome struct {
 	Obligation decision.Obligation
 	// Rules are the policies' rules, with how many of the edits each asked for.
 	Rules []decision.RedactRule
+	// Vaulted is what tokens stand for.
+	Vaulted []decision.Vault
 	// Refused says why it cannot be done; an empty Code: it can.
 	Refused decision.Reason
 	// Withheld is what would have to be known; empty: nothing.
@@ -69,6 +72,7 @@ func Edits(q decision.Query, policies []*decision.RedactRule) Outcome {
 		return out
 	}
 	w.check(&out)
+	out.Vaulted = w.vaulted
 	if out.Refused.Code != "" || out.Withheld != "" {
 		out.Rules = rulesOf(policies)
 	}
@@ -89,6 +93,8 @@ type work struct {
 	target target
 	finder *document.Finder // of a document, from when it is first asked
 	edits  []document.Edit
+	// vaulted is what tokens stand for, each once.
+	vaulted []decision.Vault
 }
 
 // rule adds the edits of one policy.
@@ -221,11 +227,38 @@ func (w *work) finish(p *decision.RedactRule, edits []document.Edit, domain stri
 			if err != nil {
 				return refused("redact.field", fmt.Sprintf("What the policy %q redacts cannot be read.", p.Policy), "")
 			}
-			edits[i].Replacement = document.Replacement(p.Method, w.q.Keys(domain, text))
+			if p.Method == document.Hashed {
+				edits[i].Replacement = document.Replacement(p.Method, w.q.Keys.Hash(domain, text))
+			} else if why := w.tokenise(p, &edits[i], domain, text); why.Code != "" {
+				return why
+			}
 		}
 	}
 	return w.add(p, edits)
 }
+
+// tokenise gives an edit its token, and keeps what it stands for.
+func (w *work) tokenise(p *decision.RedactRule, e *document.Edit, class, text string) decision.Reason {
+	if len(text) > decision.MaxTokenised || len(class) > maxClass {
+		return tooMany(p)
+	}
+	token, sealed, err := w.q.Keys.Token(class, text)
+	if err != nil {
+		return refused("redact.no_key", fmt.Sprintf("What the policy %q tokenises cannot be sealed.", p.Policy), "")
+	}
+	e.Replacement = document.Replacement(document.Tokenised, token)
+	if slices.ContainsFunc(w.vaulted, func(v decision.Vault) bool { return v.Token == e.Replacement }) {
+		return decision.Reason{}
+	}
+	if len(w.vaulted) == decision.MaxTokens {
+		return tooMany(p)
+	}
+	w.vaulted = append(w.vaulted, decision.Vault{Token: e.Replacement, Class: class, Sealed: sealed, Digest: sha256.Sum256(sealed)})
+	return decision.Reason{}
+}
+
+// maxClass bounds what is remembered of the policies that tokenise, in bytes.
+const maxClass = 1024
 
 func (w *work) add(p *decision.RedactRule, edits []document.Edit) decision.Reason {
 	if len(w.edits)+len(edits) > document.MaxEdits {
