@@ -64,6 +64,20 @@ func Revealed(id [16]byte, f RevealFacts) (Entry, error) {
 	return entry, nil
 }
 
+// RevealedOf reads a question about a token. A body of anything else is ErrNotFound.
+func RevealedOf(body []byte) (RevealFacts, error) {
+	r, err := decode(body)
+	if err != nil {
+		return RevealFacts{}, err
+	}
+	e := r.reveal
+	if e == nil {
+		return RevealFacts{}, fmt.Errorf("reading a question about a token: %w", ErrNotFound)
+	}
+	return RevealFacts{At: r.At, Tenant: r.Tenant, Of: e.Of, Caller: r.Caller, Actor: e.Actor, Outcome: e.Outcome, Token: e.Token, Reason: e.Reason,
+		Ticket: e.TicketId, Forgets: e.Action == writv1.RevealAction_REVEAL_ACTION_FORGET}, nil
+}
+
 func (r *record) readReveal(id string, e *writv1.RevealEvent) error {
 	r.reveal, r.Kind = e, Reveal
 	if err := by(e.GetActor(), e.GetReason(), e.GetTicketId()); err != nil {

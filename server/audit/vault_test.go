@@ -73,7 +73,7 @@ func TestVaultIsAsItsRecords(t *testing.T) {
 // A record of a question about a token is read as it was written, or not at all.
 func TestRevealed(t *testing.T) {
 	token := document.Replacement(document.Tokenised, [20]byte{1})
-	facts := RevealFacts{At: noon, Tenant: "acme", Caller: "spiffe://example.org/desk", Actor: "spiffe://example.org/desk",
+	facts := RevealFacts{At: noon.Truncate(1000), Tenant: "acme", Caller: "spiffe://example.org/desk", Actor: "spiffe://example.org/desk",
 		Outcome: writv1.RevealOutcome_REVEAL_OUTCOME_DONE, Token: token, Reason: "A complaint.", Ticket: "CHG-1"}
 	entry, err := Revealed([16]byte{1}, facts)
 	if err != nil {
@@ -82,6 +82,9 @@ func TestRevealed(t *testing.T) {
 	row, err := RowOf(entry.Body)
 	if err != nil || row.Kind != Reveal || row.Tenant != "acme" || row.Principal != facts.Actor || row.Ticket != "CHG-1" || len(entry.Effects) != 0 {
 		t.Errorf("got %+v, %v", row, err)
+	}
+	if got, err := RevealedOf(entry.Body); err != nil || got != facts {
+		t.Errorf("got %+v, %v, want %+v", got, err, facts)
 	}
 	facts.Forgets = true
 	if entry, err = Revealed([16]byte{2}, facts); err != nil || len(entry.Effects) != 1 {
