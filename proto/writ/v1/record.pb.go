@@ -2899,7 +2899,7 @@ type VaultFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	// What the policies that tokenised it name: detectors and labels; empty: fields.
+	// What the policies that tokenised it name: detectors, and labels with a colon before; "@fields": whole fields.
 	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
 	// SHA-256 of what is kept, which is sealed: 32 bytes.
 	SealedDigest  []byte `protobuf:"bytes,3,opt,name=sealed_digest,json=sealedDigest,proto3" json:"sealed_digest,omitempty"`

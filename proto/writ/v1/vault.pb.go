@@ -102,7 +102,7 @@ type RevealResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The text that was tokenised: a string itself, anything else as RFC 8785 writes it.
 	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	// What the policies that tokenised it name: detectors and labels; empty: fields.
+	// What the policies that tokenised it name: detectors, and labels with a colon before; "@fields": whole fields.
 	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
 	// Proof that it was recorded.
 	Receipt       *Receipt `protobuf:"bytes,3,opt,name=receipt,proto3" json:"receipt,omitempty"`

@@ -124,7 +124,7 @@ func (w *work) rule(p *decision.RedactRule) (why decision.Reason, withheld strin
 	for i, pointer := range under {
 		edits[i] = document.Edit{Pointer: pointer, Method: p.Method}
 	}
-	return w.finish(p, edits, "field"), ""
+	return w.finish(p, edits, fieldsDomain), ""
 }
 
 // fields are the pointers that a policy's patterns match.
@@ -198,7 +198,21 @@ func (w *work) findings(p *decision.RedactRule, under []string) (decision.Reason
 			return tooMany(p), ""
 		}
 	}
-	return w.finish(p, edits, strings.Join(slices.Concat(p.Detectors, p.Labels), " ")), ""
+	return w.finish(p, edits, domainOf(p)), ""
+}
+
+// fieldsDomain is the domain of hashes and tokens of whole fields. No detector or label
+// has such a name.
+const fieldsDomain = "@fields"
+
+// domainOf is the domain of those of findings: the detectors, and the labels with a
+// colon before each.
+func domainOf(p *decision.RedactRule) string {
+	words := slices.Clone(p.Detectors)
+	for _, label := range p.Labels {
+		words = append(words, ":"+label)
+	}
+	return strings.Join(words, " ")
 }
 
 // blank reports whether nothing of what the request carries is known.

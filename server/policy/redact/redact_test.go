@@ -123,7 +123,7 @@ func TestEdits(t *testing.T) {
 	island := detect.Finding{Detector: "email", Labels: []string{"pii"}, Pointer: "/a/t", Start: 0, End: 4, Encoding: "base64"}
 	const data = `{"a":{"t":"card 4111111111111111"},"b":{"mail":"a@example.com","n":1}}`
 	hash := document.Replacement(document.Hashed, keys("email", "a@example.com"))
-	byLabel := document.Replacement(document.Hashed, keys("pii", "a@example.com"))
+	byLabel := document.Replacement(document.Hashed, keys(":pii", "a@example.com"))
 	for _, test := range []struct {
 		name   string
 		rules  []*decision.RedactRule
