@@ -12,8 +12,9 @@ import (
 func edits(lines ...string) []document.Edit {
 	var all []document.Edit
 	for _, line := range lines {
-		method, pointer, _ := strings.Cut(line, " ")
-		all = append(all, document.Edit{Pointer: pointer, Remove: method == "remove"})
+		name, pointer, _ := strings.Cut(line, " ")
+		method, _ := document.MethodOf(name)
+		all = append(all, document.Edit{Pointer: pointer, Method: method})
 	}
 	return all
 }

@@ -14,20 +14,45 @@ import (
 // Mask is what a masked value becomes.
 const Mask = "[redacted]"
 
-// Edit redacts the value at an RFC 6901 pointer. A pointer that goes on below a
-// string reads that string as a JSON document: MCP servers put documents into
-// the text blocks of their results.
+// Edit redacts the value at an RFC 6901 pointer, or a part of the string there. A
+// pointer that goes on below a string reads that string as a JSON document: MCP
+// servers put documents into the text blocks of their results.
 type Edit struct {
 	// Pointer names the value in the document as it was sent.
 	Pointer string
-	// Remove takes the value out; otherwise it is replaced by Mask.
-	Remove bool
+	// Method is how.
+	Method Method
+	// Start and End are the part of the string at Pointer, in bytes of its UTF-8;
+	// both 0: the whole value.
+	Start, End int
+	// Replacement takes the value's place where the method is Hashed or Tokenised;
+	// else it is empty.
+	Replacement string
 }
 
-// Apply returns the document with all edits made. An edit above another one
-// decides for both. A pointer to nothing is an error, because then the document
-// is not the one that the edits were made for.
+// Apply returns the document with all edits made. An edit above others, or of a
+// string as a whole beside parts of it, decides for all of them, if its method
+// leaves nothing of the value; else the value is masked. So it is where a string is
+// edited both in parts and below it. Of several edits of the same value the stronger
+// decides: remove, mask, hash, tokenise, generalise, partial, in this order. A
+// pointer to nothing is an error, because then the document is not the one that the
+// edits were made for; so is a span that is not of whole characters of a string.
+//
+// To make edits of whole values again, where nothing was removed, changes nothing.
 func (d *Document) Apply(edits []Edit) (*Document, error) {
+	value, err := d.edited(edits)
+	if err != nil {
+		return nil, err
+	}
+	data, err := encode(value)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(data)
+}
+
+// edited is the document's value with all edits made.
+func (d *Document) edited(edits []Edit) (any, error) {
 	if len(edits) > MaxEdits {
 		return nil, fmt.Errorf("more than %d edits", MaxEdits)
 	}
@@ -44,21 +69,20 @@ func (d *Document) Apply(edits []Edit) (*Document, error) {
 	if !keep {
 		return nil, fmt.Errorf("the whole document cannot be removed, only masked")
 	}
-	data, err := encode(value)
-	if err != nil {
-		return nil, err
-	}
-	return Parse(data)
+	return value, nil
 }
 
 // change is a trie of edits by pointer token.
 type change struct {
-	here   bool
-	remove bool
-	below  map[string]*change
+	here  *Edit  // of the whole value
+	parts []Edit // of the string
+	below map[string]*change
 }
 
 func (c *change) add(e Edit) error {
+	if err := e.check(); err != nil {
+		return err
+	}
 	tokens, err := split(e.Pointer)
 	if err != nil {
 		return err
@@ -74,7 +98,16 @@ func (c *change) add(e Edit) error {
 		}
 		c = next
 	}
-	c.here, c.remove = true, c.remove || e.Remove
+	switch {
+	case !e.whole():
+		c.parts = append(c.parts, e)
+	case c.here == nil:
+		c.here = &e
+	case c.here.Method == e.Method && c.here.Replacement != e.Replacement:
+		c.here = &Edit{Pointer: e.Pointer} // neither is the right one
+	case strength[e.Method] > strength[c.here.Method]:
+		c.here = &e
+	}
 	return nil
 }
 
@@ -90,11 +123,18 @@ func (e *errNothing) under(token string) *errNothing {
 
 // apply returns the changed value and whether it stays at all.
 func (c *change) apply(value any) (any, bool, error) {
-	if c.here {
-		return Mask, !c.remove, nil
-	}
-	if len(c.below) == 0 {
+	inside := len(c.parts)+len(c.below) > 0
+	switch {
+	case c.here != nil && inside && !c.here.Method.total():
+		return Mask, true, nil
+	case c.here != nil:
+		changed, keep := c.here.redact(value)
+		return changed, keep, nil
+	case !inside:
 		return value, true, nil
+	}
+	if len(c.parts) > 0 {
+		return c.applyParts(value)
 	}
 	switch v := value.(type) {
 	case map[string]any:
@@ -105,6 +145,20 @@ func (c *change) apply(value any) (any, bool, error) {
 		return c.applyText(v)
 	}
 	return nil, false, c.nothing()
+}
+
+// applyParts changes parts of a string. One that is also edited below is masked: the
+// parts are of the text as it was sent, and what is below is written anew.
+func (c *change) applyParts(value any) (any, bool, error) {
+	s, ok := value.(string)
+	if !ok {
+		return nil, false, fmt.Errorf("an edit at %q is of a part of what is no string", shown(c.parts[0].Pointer))
+	}
+	changed, err := spans(s, c.parts)
+	if err == nil && len(c.below) > 0 {
+		changed = Mask
+	}
+	return changed, true, err
 }
 
 // nothing is the error of the first pointer below.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/writpdp/writ/document"
 )
@@ -83,11 +84,12 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte(`{"a":[1,2,{"b":3}]}`), "/a/*/b", "/a/0", false)
 	f.Add([]byte(`{"a/b":{"~":1}}`), "/a~1b/~0", "", true)
 	f.Fuzz(func(t *testing.T, data []byte, pattern, pointer string, remove bool) {
+		method := map[bool]document.Method{false: document.Masked, true: document.Removed}
 		d, err := document.Parse(data)
 		if err != nil {
 			return
 		}
-		if edited, err := d.Apply([]document.Edit{{Pointer: pointer, Remove: remove}}); err == nil {
+		if edited, err := d.Apply([]document.Edit{{Pointer: pointer, Method: method[remove]}}); err == nil {
 			if _, err := document.Parse(edited.Canonical()); err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +100,7 @@ func FuzzApply(f *testing.F) {
 		}
 		var all []document.Edit
 		for _, p := range found {
-			all = append(all, document.Edit{Pointer: p, Remove: remove && p != ""})
+			all = append(all, document.Edit{Pointer: p, Method: method[remove && p != ""]})
 		}
 		edited, err := d.Apply(all)
 		if err != nil {
@@ -135,6 +137,46 @@ func FuzzPartial(f *testing.F) {
 		want, err := masked.Expand(pattern)
 		if err != nil || !slices.Equal(found, want) {
 			t.Fatalf("%s without %q and %q: %q finds %q, in the whole %q, %v", data, one, other, pattern, found, want, err)
+		}
+	})
+}
+
+// Whatever edits come in, of spans that overlap, cut characters or are beyond the
+// string, they are refused or leave a document; in any order the same.
+func FuzzSpans(f *testing.F) {
+	f.Add("a 4111111111111111 b", uint8(0), 2, 18, uint8(2), 10, 18)
+	f.Add("é😀x", uint8(1), 2, 6, uint8(5), 0, 0)
+	f.Add(`{"a":"b"}`, uint8(3), 1, 4, uint8(1), 4, 5)
+	f.Fuzz(func(t *testing.T, text string, method uint8, start, end int, other uint8, from, to int) {
+		edit := func(m uint8, start, end int) document.Edit {
+			e := document.Edit{Method: document.Method(m), Start: start, End: end}
+			if e.Method.Keyed() {
+				e.Replacement = document.Replacement(e.Method, [20]byte{m})
+			}
+			return e
+		}
+		one, two := edit(method, start, end), edit(other, from, to)
+		got, err := document.ApplyText(text, []document.Edit{one, two})
+		again, err2 := document.ApplyText(text, []document.Edit{two, one})
+		if (err == nil) != (err2 == nil) || got != again {
+			t.Fatalf("got %q, %v and, the other way around, %q, %v", got, err, again, err2)
+		}
+		if err == nil && utf8.ValidString(text) && !utf8.ValidString(got) {
+			t.Fatalf("%q is not UTF-8", got)
+		}
+	})
+}
+
+// What is generalised stays as it is when it is generalised again, and is no longer
+// than it was or is a mask.
+func FuzzGeneralise(f *testing.F) {
+	for _, seed := range []string{"1985-04-12", "203.0.113.7", "2001:db8::1", "::ffff:1.2.3.4", "a@b.c", "SW1A 1AA", "94107-1234", "1.25,-2.5", "00:1a:2b:3c:4d:5e", "fe80::1%eth0"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		once := document.Generalise(text)
+		if twice := document.Generalise(once); twice != once {
+			t.Fatalf("%q becomes %q, and then %q", text, once, twice)
 		}
 	})
 }

@@ -113,7 +113,7 @@ func TestRemovedIsGone(t *testing.T) {
 		}
 		var all []document.Edit
 		for _, pointer := range expand(t, d, pattern) {
-			all = append(all, document.Edit{Pointer: pointer, Remove: true})
+			all = append(all, document.Edit{Pointer: pointer, Method: document.Removed})
 		}
 		removed, err := d.Apply(all)
 		if err != nil {

@@ -17,7 +17,7 @@ func ToolDigest(definition []byte) (string, error) {
 		return "", &Error{Kind: NotObject, Problem: "not a JSON object"}
 	}
 	if _, ok := members["_meta"]; ok {
-		if d, err = d.Apply([]Edit{{Pointer: "/_meta", Remove: true}}); err != nil {
+		if d, err = d.Apply([]Edit{{Pointer: "/_meta", Method: Removed}}); err != nil {
 			return "", &Error{Pointer: "/_meta", Problem: "cannot be left out"}
 		}
 	}

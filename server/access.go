@@ -40,6 +40,8 @@ var rules = map[string]decision.Action{
 
 	writv1.SessionService_Show_FullMethodName:       decision.ToReadSessions,
 	writv1.SessionService_Declassify_FullMethodName: decision.ToDeclassify,
+	writv1.VaultService_Reveal_FullMethodName:       decision.ToReveal,
+	writv1.VaultService_Forget_FullMethodName:       decision.ToForget,
 
 	healthv1.Health_Check_FullMethodName:                                   anybody,
 	healthv1.Health_List_FullMethodName:                                    anybody,

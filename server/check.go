@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
@@ -48,7 +49,7 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		if snap.Control != nil && d.Allowed() {
 			entry.Fenced, entry.Locks = true, snap.Control.Version
 		}
-		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req)
+		entry.Async = d.Allowed() && snap.Bundle.MayAnswerEarly(req) && !vaults(entry.Effects)
 		receipt, err := s.ledger.Commit(ctx, entry)
 		switch {
 		case errors.Is(err, audit.ErrStale):
@@ -61,14 +62,23 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		case err != nil:
 			return nil, s.unrecorded(ctx, "committing a decision", err)
 		case receipt.Prior != nil:
-			return s.again(receipt)
+			if answer, err = s.again(receipt); err != nil {
+				return nil, err
+			}
+			return s.enclosed(in, req, answer)
 		}
 		s.told(snap.Bundle, &d)
 		s.counts.decision(ctx, req, answer.Effect)
 		answer.Receipt = audit.ReceiptOf(&entry.Row, s.origin, receipt)
-		return answer, nil
+		return s.enclosed(in, req, answer)
 	}
 	return nil, fail(errContended, "other requests change the same budgets, tickets or tokens faster than this one can be decided; ask again with the same request_id")
+}
+
+// vaults reports whether something is put into the vault: it is not in the record, so
+// a spool would lose it.
+func vaults(effects []decision.Effect) bool {
+	return slices.ContainsFunc(effects, func(e decision.Effect) bool { _, ok := e.(decision.Vault); return ok })
 }
 
 // again gives the answer that was given before.
@@ -97,7 +107,11 @@ func (s *Server) snapshot(ctx context.Context, req *decision.Request, remembered
 	if err != nil {
 		return nil, err
 	}
-	return &decision.Snapshot{At: at, Bundle: bundle, Control: control, Facts: facts}, nil
+	snap := &decision.Snapshot{At: at, Bundle: bundle, Control: control, Facts: facts}
+	if s.pseudonyms != nil {
+		snap.Keys = s.pseudonyms.Of(req.Caller.Tenant)
+	}
+	return snap, nil
 }
 
 // known is what people have changed at run time, as it is known; nil: nobody follows
@@ -114,7 +128,7 @@ func (s *Server) known(ctx context.Context) *decision.Control {
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
 	if shadow := snap.Bundle.Beside(req.Caller.Tenant); shadow != nil {
-		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Facts: snap.Facts})
+		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Keys: snap.Keys, Facts: snap.Facts})
 	}
 	return d
 }
@@ -154,4 +168,18 @@ func (s *Server) Explain(ctx context.Context, caller decision.Caller, in *writv1
 		return nil, internal(s.log, "encoding a decision", err)
 	}
 	return out, nil
+}
+
+// enclosed is an answer with the redacted document, where its request asks for it. It
+// is made after the record, which has no part of it, and again for an answer that is
+// given again.
+func (s *Server) enclosed(in *writv1.DecideRequest, req *decision.Request, answer *writv1.DecideResponse) (*writv1.DecideResponse, error) {
+	if !in.ReturnDocuments {
+		return answer, nil
+	}
+	var err error
+	if answer.Arguments, answer.Content, err = audit.Rewritten(req, answer); err != nil {
+		return nil, internal(s.log, "making the edits of an answer", err)
+	}
+	return answer, nil
 }

@@ -66,6 +66,8 @@ func set(m protoreflect.Message, field protoreflect.FieldDescriptor) {
 		m.Set(field, value)
 	case field.Kind() == protoreflect.StringKind:
 		m.Set(field, protoreflect.ValueOfString("x"))
+	case field.Kind() == protoreflect.BoolKind:
+		m.Set(field, protoreflect.ValueOfBool(true))
 	case field.Kind() == protoreflect.BytesKind:
 		m.Set(field, protoreflect.ValueOfBytes([]byte("x")))
 	case field.Kind() == protoreflect.EnumKind:

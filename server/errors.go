@@ -41,6 +41,7 @@ const (
 	errTicket            = writv1.ErrorReason_ERROR_REASON_TICKET_REFUSED
 	errLabelUnknown      = writv1.ErrorReason_ERROR_REASON_LABEL_UNKNOWN
 	errTicketUnknown     = writv1.ErrorReason_ERROR_REASON_TICKET_UNKNOWN
+	errVault             = writv1.ErrorReason_ERROR_REASON_VAULT_UNKNOWN
 )
 
 // code is the gRPC code of each reason, as error.proto says. A reason that is
@@ -71,6 +72,7 @@ var code = map[writv1.ErrorReason]codes.Code{
 	errTicket:            codes.FailedPrecondition,
 	errTicketUnknown:     codes.NotFound,
 	errLabelUnknown:      codes.NotFound,
+	errVault:             codes.NotFound,
 }
 
 // Bounds of what an error says. It travels in trailers, of which some clients

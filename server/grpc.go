@@ -38,7 +38,7 @@ func validated() []proto.Message {
 	return []proto.Message{&writv1.DecideRequest{}, &writv1.DecideBatchRequest{}, &writv1.ExplainRequest{}, &writv1.SettleRequest{}, &writv1.ExchangeRequest{},
 		&writv1.BudgetServiceListRequest{}, &writv1.BudgetServiceGetRequest{}, &writv1.BudgetServiceChangeRequest{},
 		&writv1.RequestTicketRequest{}, &writv1.CreateTicketRequest{}, &writv1.ApproveTicketRequest{}, &writv1.RejectTicketRequest{}, &writv1.RevokeTicketRequest{},
-		&writv1.GetTicketRequest{}, &writv1.ListTicketsRequest{}}
+		&writv1.GetTicketRequest{}, &writv1.ListTicketsRequest{}, &writv1.RevealRequest{}, &writv1.ForgetRequest{}}
 }
 
 // newGRPC makes a server of all methods. more say how callers connect.
@@ -60,6 +60,7 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	g.RegisterService(described(writv1.BudgetService_ServiceDesc), &budgetService{s: s})
 	g.RegisterService(described(writv1.TicketService_ServiceDesc), &ticketService{s: s})
 	g.RegisterService(described(writv1.SessionService_ServiceDesc), &sessionService{s: s})
+	g.RegisterService(described(writv1.VaultService_ServiceDesc), &vaultService{s: s})
 	healthy := health.NewServer()
 	healthy.SetServingStatus(writv1.DecisionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthy.SetServingStatus(writv1.SessionService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
@@ -71,6 +72,9 @@ func (s *Server) newGRPC(more ...grpc.ServerOption) *grpc.Server {
 	}
 	if s.tickets != nil {
 		healthy.SetServingStatus(writv1.TicketService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	}
+	if s.vault != nil {
+		healthy.SetServingStatus(writv1.VaultService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	}
 	healthv1.RegisterHealthServer(g, healthy)
 	reflection.Register(g)
@@ -184,6 +188,20 @@ func (f *ticketService) GetTicket(ctx context.Context, in *writv1.GetTicketReque
 
 func (f *ticketService) ListTickets(ctx context.Context, in *writv1.ListTicketsRequest) (*writv1.ListTicketsResponse, error) {
 	return answered(ctx, f.s, in, f.s.ListTickets)
+}
+
+// vaultService is the gRPC face of what tokens of redactions stand for.
+type vaultService struct {
+	writv1.UnimplementedVaultServiceServer
+	s *Server
+}
+
+func (f *vaultService) Reveal(ctx context.Context, in *writv1.RevealRequest) (*writv1.RevealResponse, error) {
+	return answered(ctx, f.s, in, f.s.Reveal)
+}
+
+func (f *vaultService) Forget(ctx context.Context, in *writv1.ForgetRequest) (*writv1.ForgetResponse, error) {
+	return answered(ctx, f.s, in, f.s.Forget)
 }
 
 // answered is what every gRPC method does.

@@ -77,7 +77,7 @@ func open(t testing.TB, adjust ...func(*pdp, *server.Config)) *pdp {
 	must(t, err)
 	t.Cleanup(func() { must(t, p.store.Close()) })
 	config := server.Config{
-		Ledger: p.store, Budgets: p.store, Tickets: p.store, Bundle: func(*decision.Request) *decision.Bundle { return p.bundle }, Live: func() *decision.Bundle { return p.bundle }, Stages: stage.All, Tokens: tokens,
+		Ledger: p.store, Budgets: p.store, Tickets: p.store, Vault: p.store, Bundle: func(*decision.Request) *decision.Bundle { return p.bundle }, Live: func() *decision.Bundle { return p.bundle }, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) { return gateway, nil },
 		Origin: origin, BaseURL: "http://127.0.0.1:1", Now: time.Now, Random: rand.Reader,
 		Log: slog.New(slog.NewTextHandler(p.log, nil)),

@@ -164,7 +164,7 @@ func requestDigest(in *writv1.DecideRequest, caller decision.Caller, p decision.
 		RequestId: in.RequestId, Phase: in.Phase, SessionId: in.SessionId, Purpose: in.Purpose, Tool: in.Tool,
 		Arguments: in.Arguments, Resource: in.Resource, Destination: in.Destination, TicketId: in.TicketId, Cost: in.Cost,
 		Content: in.Content, CallDecisionId: in.CallDecisionId, Context: in.Context,
-		SupportedObligations: in.SupportedObligations, Candidates: in.Candidates, PlanDepth: in.PlanDepth,
+		SupportedObligations: in.SupportedObligations, Candidates: in.Candidates, PlanDepth: in.PlanDepth, ReturnDocuments: in.ReturnDocuments,
 	}
 	bare.ProtoReflect().SetUnknown(in.ProtoReflect().GetUnknown())
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)

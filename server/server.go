@@ -25,6 +25,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/face/authzen"
 	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/pseudonym"
 	"github.com/writpdp/writ/server/quick"
 )
 
@@ -78,6 +79,11 @@ type Config struct {
 	// Recorded is told each decision that was recorded as new, with the bundle
 	// that made it, before it is answered; nil: nobody is. It must not keep them.
 	Recorded func(*decision.Bundle, *decision.Decision)
+	// Pseudonyms is the key with which redacted values are hashed and tokenised; nil:
+	// policies that do so deny.
+	Pseudonyms *pseudonym.Key
+	// Vault reads what tokens stand for; nil: none is kept here.
+	Vault Vault
 	// Stages judge; stage.All.
 	Stages decision.Pipeline
 	// Tokens verifies principal tokens.
@@ -138,6 +144,9 @@ type Server struct {
 	slots  chan struct{}
 	counts *counts
 
+	pseudonyms *pseudonym.Key // nil: nothing is hashed or tokenised
+	vault      Vault          // nil: none
+
 	exchange *Exchange // nil: tokens are not exchanged
 	control  Control   // nil: nothing is changed at run time
 	tickets  Tickets   // nil: none
@@ -180,7 +189,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		ledger: c.Ledger, bundle: c.Bundle, live: c.Live, control: c.Control, budgets: c.Budgets, tickets: c.Tickets, told: c.Recorded, stages: c.Stages, tokens: c.Tokens, caller: c.Caller, origin: c.Origin,
-		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, lapses: c.Lapses, exchange: c.Exchange,
+		rules: rules, quick: sure, bounds: lists, now: c.Now, log: c.Log, sealer: c.Sealer, flush: c.Flush, lapses: c.Lapses, exchange: c.Exchange, pseudonyms: c.Pseudonyms, vault: c.Vault,
 		ids:   uuid.NewGenWithOptions(uuid.WithRandomReader(c.Random), uuid.WithEpochFunc(c.Now)),
 		slots: make(chan struct{}, c.InFlight), changing: make(chan struct{}, 1), counts: counts,
 	}

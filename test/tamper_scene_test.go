@@ -2,6 +2,7 @@ package test
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	_ "modernc.org/sqlite" // the engine "sqlite"
 
 	"github.com/writpdp/writ/clients/go/writtest"
+	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
@@ -133,6 +135,7 @@ func newScene(t *testing.T, engine string) *scene {
 	p.Lock(t, sceneLock("first", s.now))
 	p.Lock(t, sceneLock("second", s.now))
 	s.adjust(t)
+	s.vault(t)
 	checkpoints := 0
 	for s.seal(t, sceneChunk) > 0 {
 		if checkpoints++; checkpoints == 2 {
@@ -246,6 +249,26 @@ func (s *scene) adjust(t *testing.T) {
 		&respond.Approval{Redeem: 1, BudgetRequest: audit.BudgetRequest{ID: newID(t), AdmittedBy: []string{"all"}, Bundle: strings.Repeat("0", 64)}})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// vault has decisions put into the vault what tokens stand for.
+func (s *scene) vault(t *testing.T) {
+	t.Helper()
+	for i, tenant := range []string{"acme", "bolt"} {
+		effect := decision.Vault{Token: document.Replacement(document.Tokenised, [20]byte{byte(i)}), Class: "email", Sealed: []byte("sealed in a test")}
+		effect.Digest = sha256.Sum256(effect.Sealed)
+		id := newID(t)
+		req := &decision.Request{ID: newID(t), Digest: sha256.Sum256(id[:]), Caller: decision.Caller{SPIFFEID: "spiffe://example.org/gateway", Tenant: tenant},
+			Principal: decision.Principal{Subject: "agent", Issuer: "issuer", Expires: s.now.Add(time.Hour)}, Phase: decision.Prompt, Purpose: "support"}
+		entry, _, err := audit.Decided(id, req, &decision.Snapshot{At: s.now, Bundle: &decision.Bundle{Digest: strings.Repeat("0", 64)}},
+			&decision.Decision{Findings: []decision.Finding{{Stage: "policy", Verdict: decision.Permit, Effects: []decision.Effect{effect}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.store.Commit(t.Context(), entry); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -84,6 +84,12 @@ var covered = map[string]fault{
 	"lapse.decision": {what: "lapse"},
 	"lapse.at":       {what: "lapse"},
 
+	"vault.tenant": {what: "vault"},
+	"vault.token":  {what: "vault"},
+	"vault.class":  {what: "vault"},
+	"vault.sealed": {what: "vault", changes: flips},
+	"vault.record": {what: "vault"},
+
 	"rollout.version": {what: "rollout", changes: apart},
 	"rollout.record":  {what: "rollout"},
 
@@ -346,6 +352,8 @@ func (s *scene) judge(name, column string, f fault, before, after values, p *aud
 	case "lapse":
 		ids = append(ids, before["decision"], after["decision"])
 		right = tenant && slices.ContainsFunc(ids, func(id any) bool { return idIn(id) == p.Record })
+	case "vault":
+		right = named && tenant
 	case "ticket_use", "used_token":
 		right = named && (tenant || p.Tenant == "" || p.Tenant == decision.System) // a change of a budget redeems its tenant's ticket
 		index = p.Index

@@ -44,7 +44,7 @@ func TestDecideReadsTheWholeAnswer(t *testing.T) {
 		Reasons: []writ.Reason{{Stage: "s", Code: "c", Text: "t", Policy: "p", Lift: "l"}},
 		Obligations: []writ.Obligation{
 			{ID: "redact-1", Duty: writ.Redact{Edits: []document.Edit{{Pointer: "/a"}}}},
-			{ID: "redact-2", Policy: "p", Duty: writ.Redact{Content: true, Edits: []document.Edit{{Pointer: "/b", Remove: true}}}},
+			{ID: "redact-2", Policy: "p", Duty: writ.Redact{Content: true, Edits: []document.Edit{{Pointer: "/b", Method: document.Removed}}}},
 			{ID: "route-1", Duty: writ.Route{Vendor: "anthropic", Region: "eu", Host: "eu.example.com"}},
 			{ID: "filter_tools-1", Duty: writ.FilterTools{Keep: []int{0, 3}}},
 			{ID: "limit_output-1", Duty: writ.LimitOutput{MaxBytes: 9}},

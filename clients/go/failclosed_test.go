@@ -36,9 +36,9 @@ func with(o *writv1.Obligation) func(*writv1.DecideResponse) {
 // TestBrokenAnswers gives answers that are allows but for one thing.
 func TestBrokenAnswers(t *testing.T) {
 	late := &writv1.Notify{To: "x", Body: "y"}
-	late.ProtoReflect().SetUnknown([]byte{0x18, 0x01}) // field 3: a varint
+	late.ProtoReflect().SetUnknown([]byte{0x98, 0x06, 0x01}) // field 99: a varint
 	deep := redact(writv1.Target_TARGET_ARGUMENTS, "/a")
-	deep.GetRedact().GetEdits()[0].ProtoReflect().SetUnknown([]byte{0x18, 0x01})
+	deep.GetRedact().GetEdits()[0].ProtoReflect().SetUnknown([]byte{0x98, 0x06, 0x01})
 	tests := []struct {
 		name    string
 		change  func(*writv1.DecideResponse)

@@ -2,6 +2,7 @@ package writ
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -169,14 +170,15 @@ func decodeRedact(r *writv1.Redact) (Redact, error) {
 		return Redact{}, fmt.Errorf("redacts with no edits, or with more than %d", document.MaxEdits)
 	}
 	for _, e := range r.GetEdits() {
-		switch e.GetMethod() {
-		case writv1.Method_METHOD_MASK:
-			out.Edits = append(out.Edits, document.Edit{Pointer: e.GetPointer()})
-		case writv1.Method_METHOD_REMOVE:
-			out.Edits = append(out.Edits, document.Edit{Pointer: e.GetPointer(), Remove: true})
-		default:
+		m := e.GetMethod()
+		if m < writv1.Method_METHOD_MASK || m > writv1.Method_METHOD_GENERALISE {
 			return Redact{}, fmt.Errorf("redacts by a method that this client does not know")
 		}
+		if e.GetStart() > math.MaxInt32 || e.GetEnd() > math.MaxInt32 {
+			return Redact{}, fmt.Errorf("redacts a span that is none")
+		}
+		out.Edits = append(out.Edits, document.Edit{Pointer: e.GetPointer(), Method: document.Method(m - 1),
+			Start: int(e.GetStart()), End: int(e.GetEnd()), Replacement: e.GetReplacement()})
 	}
 	return out, nil
 }

@@ -2,7 +2,6 @@ package writ
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -195,40 +194,30 @@ func (p *plan) edit() error {
 	return err
 }
 
-// redacted edits a content. A text is edited as the JSON string that it would
-// be, so that pointers into it mean what they mean in a document's strings.
+// redacted edits a content.
 func redacted(c Content, edits []document.Edit) (Content, error) {
-	data, text := c.Data, false
 	switch c.MediaType {
 	case "", MediaJSON:
+		doc, err := document.Parse(c.Data)
+		if err != nil {
+			return Content{}, err
+		}
+		if doc, err = doc.Apply(edits); err != nil {
+			return Content{}, err
+		}
+		c.Data = slices.Clone(doc.Canonical())
 	case MediaText:
-		if !utf8.Valid(data) {
+		if !utf8.Valid(c.Data) {
 			return Content{}, errors.New("the text is not UTF-8")
 		}
-		var err error
-		if data, err = json.Marshal(string(data)); err != nil {
-			return Content{}, errors.New("the text cannot be written as JSON")
+		left, err := document.ApplyText(string(c.Data), edits)
+		if err != nil {
+			return Content{}, err
 		}
-		text = true
+		c.Data = []byte(left)
 	default:
 		return Content{}, errors.New("the content's media type is unknown")
 	}
-	doc, err := document.Parse(data)
-	if err != nil {
-		return Content{}, err
-	}
-	if doc, err = doc.Apply(edits); err != nil {
-		return Content{}, err
-	}
-	if !text {
-		c.Data = slices.Clone(doc.Canonical())
-		return c, nil
-	}
-	left, ok := doc.Value().(string)
-	if !ok {
-		return Content{}, errors.New("what is left of the text is no text")
-	}
-	c.Data = []byte(left)
 	return c, nil
 }
 

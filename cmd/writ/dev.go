@@ -21,6 +21,7 @@ import (
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/decision/stage"
 	"github.com/writpdp/writ/server/identity"
+	"github.com/writpdp/writ/server/pseudonym"
 	"github.com/writpdp/writ/server/respond"
 	"github.com/writpdp/writ/server/rollout"
 )
@@ -157,7 +158,12 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err != nil {
 		return nil, errors.Join(err, d.store.close())
 	}
+	pseudonyms, err := devPseudonyms()
+	if err != nil {
+		return nil, errors.Join(err, d.store.close())
+	}
 	d.server, err = server.New(server.Config{
+		Pseudonyms: pseudonyms, Vault: d.store,
 		Ledger: d.store.ledger, Tickets: d.store, Flush: d.store.flush, Bundle: d.rollout.Bundle, Live: d.rollout.Live, Control: d.locks, Budgets: d.store, Recorded: d.rollout.Recorded, Stages: stage.All, Tokens: tokens,
 		Caller: func(*tls.ConnectionState) (decision.Caller, error) {
 			return decision.Caller{SPIFFEID: devCaller, Tenant: devTenant}, nil
@@ -170,6 +176,16 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 		return nil, errors.Join(err, d.store.close())
 	}
 	return d, nil
+}
+
+// devPseudonyms hashes with a key that lives as long as the process: joins are for as
+// long.
+func devPseudonyms() (*pseudonym.Key, error) {
+	key := make([]byte, pseudonym.MinKey)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("making a key: %w", err)
+	}
+	return pseudonym.New(key)
 }
 
 // listenLoopback refuses any address that others can reach: development mode

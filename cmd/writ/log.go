@@ -114,11 +114,24 @@ func (c logListCmd) Run(ctx context.Context, to streams) error {
 				return err
 			}
 			kind, effect = fmt.Sprint("ticket ", change.Ticket.ID), change.Action.String()
+		case audit.Reveal:
+			asked, err := audit.RevealedOf(r.Body)
+			if err != nil {
+				return err
+			}
+			kind, effect = revealKind(asked.Forgets), strings.TrimPrefix(asked.Outcome.String(), "REVEAL_OUTCOME_")
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.Format(time.RFC3339Nano), uuid.UUID(r.ID), kind, effect,
 			or(phaseName(r.Phase), "-"), or(r.Principal, "-"), or(r.Purpose, "-"), or(strings.Trim(r.Server+"/"+r.Tool, "/"), "-"))
 	}
 	return w.Flush()
+}
+
+func revealKind(forgets bool) string {
+	if forgets {
+		return "forget"
+	}
+	return "reveal"
 }
 
 func phaseName(p decision.Phase) string {
@@ -251,10 +264,10 @@ func printReport(out io.Writer, r audit.Report, took time.Duration) {
 	}
 	fmt.Fprintf(out, "%s\n", verdict)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "  sealed records\t%d\n  unsealed records\t%d\n  settlements\t%d\n  exchanges\t%d\n  changes\t%d\n  lock changes\t%d\n  budget changes\t%d\n  ticket changes\t%d\n  checkpoints\t%d\n  tiles\t%d\n",
-		r.Leaves, r.Pending, r.Settlements, r.Exchanges, r.Changes, r.Locks, r.Budgets, r.Tickets, r.Checkpoints, r.Tiles)
-	fmt.Fprintf(w, "  budget counters\t%d\n  ticket uses\t%d\n  used tokens\t%d\n  bundle archives\t%d\n  root\t%x\n  time\t%s\n",
-		r.Counters, r.Redemptions, r.Tokens, r.Archives, r.Root, took.Round(time.Millisecond))
+	fmt.Fprintf(w, "  sealed records\t%d\n  unsealed records\t%d\n  settlements\t%d\n  exchanges\t%d\n  changes\t%d\n  lock changes\t%d\n  budget changes\t%d\n  ticket changes\t%d\n  reveals\t%d\n  checkpoints\t%d\n  tiles\t%d\n",
+		r.Leaves, r.Pending, r.Settlements, r.Exchanges, r.Changes, r.Locks, r.Budgets, r.Tickets, r.Reveals, r.Checkpoints, r.Tiles)
+	fmt.Fprintf(w, "  budget counters\t%d\n  ticket uses\t%d\n  used tokens\t%d\n  vault tokens\t%d\n  bundle archives\t%d\n  root\t%x\n  time\t%s\n",
+		r.Counters, r.Redemptions, r.Tokens, r.Vaulted, r.Archives, r.Root, took.Round(time.Millisecond))
 	w.Flush()
 }
 

@@ -41,6 +41,7 @@ type cli struct {
 	Policy  policyCmd  `cmd:"" help:"Check, lint, test, compare, explain and replay policy bundles, put them into force, go back."`
 	Log     logCmd     `cmd:"" help:"Read, verify and prove the decision log."`
 	Ticket  ticketCmd  `cmd:"" help:"Change tickets: ask for them, approve them, take them back."`
+	Vault   vaultCmd   `cmd:"" help:"Tell what tokens of redactions stand for, or forget it."`
 	Budget  budgetCmd  `cmd:"" help:"Show what is used and left of budgets, raise and freeze them for a while, on every server of a store."`
 	Session sessionCmd `cmd:"" help:"Show which labels a session holds, and take them from it."`
 	Lock    lockCmds   `cmd:"" help:"Stop an agent, a tool, a session or whatever else, now, on every server of a store."`

@@ -71,6 +71,12 @@ type config struct {
 	LoopbackCaller string `yaml:"loopback_caller"`
 	// Tokens says whose principal tokens are accepted.
 	Tokens tokensConfig `yaml:"tokens"`
+	// Redaction is what redacting takes beyond the policies.
+	Redaction struct {
+		// KeyFile holds the key with which values are hashed and tokenised, 32 bytes or
+		// more in base64; empty: policies that do so deny.
+		KeyFile string `yaml:"key_file"`
+	} `yaml:"redaction"`
 	// TicketWebhooks are the trackers whose approvals become tickets.
 	TicketWebhooks []ticketWebhook `yaml:"ticket_webhooks"`
 	// Callers maps SPIFFE IDs, or prefixes that end in /*, to tenants.
@@ -367,7 +373,12 @@ func (c *config) server(ctx context.Context, p parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
+	pseudonyms, err := c.pseudonyms()
+	if err != nil {
+		return nil, err
+	}
 	return server.New(server.Config{
+		Pseudonyms: pseudonyms, Vault: p.store,
 		Ledger: p.store.ledger, Flush: p.store.flush, Bundle: p.bundles.Bundle, Live: p.bundles.Live, Recorded: p.bundles.Recorded,
 		Control: p.locks, Budgets: p.store, Tickets: p.store, Routes: hooks, Stages: stage.All, Tokens: p.tokens,
 		Caller: caller, Origin: c.Log.Origin, TLS: listeners, BaseURL: c.BaseURL,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/writpdp/writ/server/audit"
+	"github.com/writpdp/writ/server/pseudonym"
 	"github.com/writpdp/writ/server/secret"
 	"github.com/writpdp/writ/server/signer"
 )
@@ -55,7 +56,7 @@ func (k *signingKey) open(ctx context.Context, v vaultConfig) (*signer.Key, erro
 
 // keyPaths are the paths of keys and secrets that are relative to the file.
 func (c *config) keyPaths() []*string {
-	all := append(c.Log.Key.paths(), &c.Vault.TokenFile)
+	all := append(c.Log.Key.paths(), &c.Vault.TokenFile, &c.Redaction.KeyFile)
 	for i := range c.Log.RetiredKeyFiles {
 		all = append(all, &c.Log.RetiredKeyFiles[i])
 	}
@@ -98,7 +99,7 @@ func (c *config) checkSecrets() error {
 
 // secretFiles are all files of a configuration that hold a secret.
 func (c *config) secretFiles() []string {
-	files := []string{c.DatabaseFile, c.Log.Key.KeyFile, c.Log.Key.PassphraseFile, c.Vault.TokenFile}
+	files := []string{c.DatabaseFile, c.Log.Key.KeyFile, c.Log.Key.PassphraseFile, c.Vault.TokenFile, c.Redaction.KeyFile}
 	if x := c.Tokens.Exchange; x != nil {
 		files = append(files, x.Key.KeyFile, x.Key.PassphraseFile)
 	}
@@ -118,6 +119,18 @@ func (c *config) secretFiles() []string {
 		files = append(files, w.SecretFiles...)
 	}
 	return files
+}
+
+// pseudonyms is the key with which redacted values are hashed and tokenised; nil: there is none.
+func (c *config) pseudonyms() (*pseudonym.Key, error) {
+	if c.Redaction.KeyFile == "" {
+		return nil, nil
+	}
+	key, err := pseudonym.Read(c.Redaction.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("redaction.key_file: %w", err)
+	}
+	return key, nil
 }
 
 // sealPatience bounds one signature of a checkpoint.

@@ -40,6 +40,7 @@ type dataStore interface {
 	Tile(ctx context.Context, level int, index int64) ([]byte, error)
 	Seal(ctx context.Context, max int, extend audit.Extend) (int, error)
 	server.Tickets
+	server.Vault
 	Rollout(ctx context.Context, version int64) (audit.Row, error)
 	Control(ctx context.Context, version int64) (audit.Row, error)
 	server.Lapses

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/gofrs/uuid/v5"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/decision"
 )
@@ -133,10 +135,62 @@ func redact(r decision.Redact) *writv1.Redact {
 		out.Target = writv1.Target_TARGET_CONTENT
 	}
 	for i, e := range r.Edits {
-		out.Edits[i] = &writv1.Edit{Pointer: e.Pointer, Method: writv1.Method_METHOD_MASK}
-		if e.Remove {
-			out.Edits[i].Method = writv1.Method_METHOD_REMOVE
-		}
+		out.Edits[i] = &writv1.Edit{Pointer: e.Pointer, Method: methodFacts(e.Method),
+			Start: uint32(e.Start), End: uint32(e.End), Replacement: e.Replacement}
 	}
 	return out
+}
+
+// methodFacts is a method on the wire, where 0 is none.
+func methodFacts(m document.Method) writv1.Method { return writv1.Method(m) + 1 }
+
+// editsOf is the way back from redact; ok is false where one is not such as it
+// writes.
+func editsOf(in []*writv1.Edit) (edits []document.Edit, ok bool) {
+	for _, e := range in {
+		if e.GetMethod() < writv1.Method_METHOD_MASK || e.GetMethod() > writv1.Method_METHOD_GENERALISE {
+			return nil, false
+		}
+		edits = append(edits, document.Edit{Pointer: e.GetPointer(), Method: document.Method(e.Method - 1),
+			Start: int(e.GetStart()), End: int(e.GetEnd()), Replacement: e.GetReplacement()})
+	}
+	return edits, true
+}
+
+// Rewritten is what the redactions of an answer make of the documents of its request;
+// nil of what they do not change.
+func Rewritten(req *decision.Request, answer *writv1.DecideResponse) (arguments, content []byte, err error) {
+	for _, o := range answer.Obligations {
+		in := o.GetRedact()
+		if in == nil {
+			continue
+		}
+		edits, ok := editsOf(in.Edits)
+		switch {
+		case !ok:
+			return nil, nil, errors.New("an edit by an unknown method")
+		case in.Target == writv1.Target_TARGET_ARGUMENTS && req.Arguments != nil:
+			arguments, err = rewritten(req.Arguments, edits)
+		case in.Target == writv1.Target_TARGET_CONTENT && req.Content.Document != nil:
+			content, err = rewritten(req.Content.Document, edits)
+		case in.Target == writv1.Target_TARGET_CONTENT:
+			var text string
+			text, err = document.ApplyText(req.Content.Text, edits)
+			content = []byte(text)
+		default:
+			err = errors.New("a redaction of what the request does not have")
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return arguments, content, nil
+}
+
+func rewritten(d *document.Document, edits []document.Edit) ([]byte, error) {
+	out, err := d.Apply(edits)
+	if err != nil {
+		return nil, err
+	}
+	return out.Canonical(), nil
 }

@@ -38,6 +38,7 @@ type books struct {
 	// state, and early the caps whose version has not come yet.
 	control map[int64][]decision.Adjustment
 	early   []charged
+	vaulted map[vaultKey]*kept
 }
 
 // mark is a digest of a thing's kind, tenant and name. 128 bits: no two things
@@ -90,7 +91,7 @@ func newBooks(at time.Time) books {
 		redeemed: map[Redemption]bool{}, tokens: map[[32]byte]*token{},
 		lapses: map[mark]Lapse{}, settled: map[mark]bool{},
 		tickets: tickets{}, versions: map[versionKey]*storedVersion{}, named: map[[32]byte]Row{},
-		control: map[int64][]decision.Adjustment{},
+		control: map[int64][]decision.Adjustment{}, vaulted: map[vaultKey]*kept{},
 	}
 }
 
@@ -120,6 +121,8 @@ func (b *books) enter(r *record, index int64) *Problem {
 		key = markOf("k", r.Tenant, []byte(r.Key))
 	case r.Kind == Exchange:
 		key = markOf("x", r.Tenant, []byte(r.Key))
+	case r.Kind == Reveal:
+		key = markOf("r", r.Tenant, []byte(r.Key))
 	case r.Kind == Budget:
 		key = markOf("b", r.Tenant, []byte(r.Key))
 	case r.Kind == Declassify:
@@ -211,6 +214,10 @@ func (b *books) apply(r *record, index int64, effect decision.Effect) *Problem {
 		if detail := b.tickets.of(r.Tenant, e.ID).change(r.ID, &e); detail != "" {
 			return about(&r.Row, index, "ticket", detail)
 		}
+	case decision.Vault:
+		return b.keep(r, index, &e)
+	case decision.Forget:
+		b.vault(r, e.Token).forgotten = true
 	case decision.Consume:
 		return b.consume(r, index, e)
 	case decision.Rollout:

@@ -31,6 +31,8 @@ func effectFacts(effects []decision.Effect, principal *decision.Principal) ([]*w
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_Note{Note: noteFacts(e)}}
 		case decision.Redeem:
 			facts[i] = &writv1.EffectFacts{Effect: &writv1.EffectFacts_RedeemedTicket{RedeemedTicket: e.Ticket}, TicketVersion: e.Version}
+		case decision.Vault:
+			facts[i] = vaultFacts(&e)
 		case decision.Consume:
 			if principal == nil || e.Token != principal.Token && e.Token != principal.Proof || !e.Expires.Equal(principal.Expires) {
 				return nil, errors.New("the consumed token is not the principal's")
@@ -128,6 +130,12 @@ func effectsOf(facts []*writv1.EffectFacts, at, expires time.Time) ([]decision.E
 				return nil, errors.New("ticket_version is negative")
 			}
 			effects[i] = decision.Redeem{Ticket: e.RedeemedTicket, Version: fact.TicketVersion}
+		case *writv1.EffectFacts_Vaulted:
+			vaulted, err := vaultOf(e.Vaulted)
+			if err != nil {
+				return nil, err
+			}
+			effects[i] = vaulted
 		case *writv1.EffectFacts_ConsumedToken:
 			if len(e.ConsumedToken) != 32 {
 				return nil, errors.New("consumed_token is not 32 bytes")

@@ -152,6 +152,7 @@ type memory struct {
 	versions    []VersionRow
 	archives    []Archive
 	lapses      []Lapse
+	vaulted     []VaultRow
 }
 
 func each[T any](all []T, yield func(T) error) error {
@@ -220,6 +221,10 @@ func (m *memory) Lapses(_ context.Context, yield func(Lapse) error) error {
 	return each(m.lapses, yield)
 }
 
+func (m *memory) VaultRows(_ context.Context, yield func(VaultRow) error) error {
+	return each(m.vaulted, yield)
+}
+
 func (m *memory) Versions(_ context.Context, yield func(VersionRow) error) error {
 	return each(m.versions, yield)
 }
@@ -243,6 +248,8 @@ func (m *memory) commit(e Entry) {
 		case decision.Redeem:
 			m.redemptions = append(m.redemptions, Redemption{Tenant: e.Tenant, Ticket: effect.Ticket, Record: e.ID})
 			m.redeem(e.Tenant, effect.Ticket)
+		case decision.Vault:
+			m.vaulted = append(m.vaulted, VaultRow{Tenant: e.Tenant, Token: effect.Token, Class: effect.Class, Sealed: effect.Sealed, Record: e.ID})
 		case decision.Consume:
 			m.tokens = append(m.tokens, UsedToken{Tenant: e.Tenant, Token: effect.Token, Record: e.ID, Expires: effect.Expires})
 		case decision.Ticket:

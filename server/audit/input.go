@@ -130,14 +130,15 @@ func snapshotFacts(req *decision.Request, snap *decision.Snapshot, d *decision.D
 	for i := range d.Findings {
 		f := &d.Findings[i]
 		for _, r := range f.Redactions {
-			for _, field := range r.Fields {
-				room -= len(field)
+			for _, word := range slices.Concat(r.Fields, r.Detectors, r.Labels) {
+				room -= len(word)
 			}
 			if room < 0 || len(some().Redactions) == maxItems {
 				some().RedactionsCut = true
 				break
 			}
-			some().Redactions = append(some().Redactions, &writv1.RedactionFacts{PolicyId: r.Policy, Fields: r.Fields, Remove: r.Remove})
+			some().Redactions = append(some().Redactions, &writv1.RedactionFacts{PolicyId: r.Policy, Fields: r.Fields, Remove: r.Method == document.Removed,
+				Method: methodFacts(r.Method), Detectors: r.Detectors, Labels: r.Labels, Edits: uint32(r.Edits)})
 		}
 		if !denied {
 			continue
@@ -191,6 +192,11 @@ func checkInput(in *writv1.DecisionEvent, denied bool) error {
 		return fmt.Errorf("more than %d counters or redactions", maxItems)
 	case !denied && (len(facts.GetCounters()) > 0 || facts.GetRedact() != nil):
 		return errors.New("an allowed decision has facts of a denial")
+	}
+	for _, r := range facts.GetRedactions() {
+		if r.GetMethod() < 0 || r.GetMethod() > writv1.Method_METHOD_GENERALISE || r.GetEdits() > document.MaxEdits {
+			return errors.New("a redaction's method is unknown, or its edits are too many")
+		}
 	}
 	for _, c := range facts.GetCounters() {
 		if _, err := keyOf(c.GetBudget(), c.GetSubject(), c.GetWindowStart()); err != nil {

@@ -41,6 +41,8 @@ type Question struct {
 	// Looked is what was seen of a RESULT's content as a tool result; of no form:
 	// nothing.
 	Looked *result.Looked
+	// Redacted tells the edits that a redacting policy's rule came to.
+	Redacted func(*decision.RedactRule) (edits []document.Edit, known bool)
 	// Reasons and Obligations are the answer's.
 	Reasons     []*writv1.Reason
 	Obligations []*writv1.Obligation
@@ -91,6 +93,7 @@ func QuestionOf(body, call []byte) (*Question, error) {
 		return nil, fmt.Errorf("reading a decision's facts: %w", err)
 	}
 	q.Inspected, q.Session, q.Led, q.Looked = inspectionOf(r.decision), seenOf(r.decision.Session), ledOf(r.decision, call), lookedOf(r.decision)
+	q.Redacted = redactedOf(r.decision)
 	q.Checked, q.Ruled = checked(r.decision.Findings), ruled(r.decision, r.Row.Outcome == decision.Denied)
 	return q, nil
 }
@@ -191,19 +194,53 @@ func callEvent(call, digest []byte) *writv1.DecisionEvent {
 	return r.decision
 }
 
-// looked is what the patterns of redacting policies are known to match.
-func looked(e *writv1.DecisionEvent) map[string][]string {
-	if len(e.Facts.GetRedactions()) == 0 || refusedRedaction(e) {
-		return nil
-	}
+// redactionOf is the redaction of a decision, whether it was allowed or not; nil:
+// there is none.
+func redactionOf(e *writv1.DecisionEvent) []*writv1.Edit {
 	edits := e.Facts.GetRedact().GetEdits()
 	for _, o := range e.Response.Obligations {
 		if redact := o.GetRedact(); redact != nil {
 			edits = redact.Edits
 		}
 	}
+	return edits
+}
+
+// redactedOf are the edits of each rule that a record tells of.
+func redactedOf(e *writv1.DecisionEvent) func(*decision.RedactRule) ([]document.Edit, bool) {
+	edits, ok := editsOf(redactionOf(e))
+	var rules []decision.RedactRule
+	for _, r := range e.Facts.GetRedactions() {
+		rules = append(rules, decision.RedactRule{Policy: r.PolicyId, Fields: r.Fields, Detectors: r.Detectors, Labels: r.Labels,
+			Method: document.Method(r.Method - 1), Edits: int(r.Edits)})
+		ok = ok && r.Method != writv1.Method_METHOD_UNSPECIFIED
+	}
+	at := make([]int, len(rules)+1)
+	for i := range rules {
+		at[i+1] = at[i] + rules[i].Edits
+	}
+	ok = ok && at[len(rules)] == len(edits) && !e.Facts.GetRedactionsCut() && !refusedRedaction(e)
+	return func(want *decision.RedactRule) ([]document.Edit, bool) {
+		for i := range rules {
+			if ok && rules[i].Same(want) {
+				return edits[at[i]:at[i+1]], true
+			}
+		}
+		return nil, false
+	}
+}
+
+// looked is what the patterns of redacting policies are known to match.
+func looked(e *writv1.DecisionEvent) map[string][]string {
+	if len(e.Facts.GetRedactions()) == 0 || refusedRedaction(e) {
+		return nil
+	}
+	edits := redactionOf(e)
 	found := map[string][]string{}
 	for _, r := range e.Facts.Redactions {
+		if len(r.Detectors)+len(r.Labels) > 0 {
+			continue // of its fields, those alone in which something is found have edits
+		}
 		for _, field := range r.Fields {
 			pointers := []string{}
 			for _, edit := range edits {

@@ -40,6 +40,8 @@ type Reader interface {
 	UsedTokens(ctx context.Context, yield func(UsedToken) error) error
 	// Lapses streams the decisions whose reservations lapse and that are not settled.
 	Lapses(ctx context.Context, yield func(Lapse) error) error
+	// VaultRows streams what tokens of redactions stand for.
+	VaultRows(ctx context.Context, yield func(VaultRow) error) error
 	// Versions streams the versions of every chain, those of one after the other.
 	Versions(ctx context.Context, yield func(VersionRow) error) error
 	// Archives streams the archives of bundles.
@@ -55,7 +57,8 @@ type Report struct {
 	Checkpoints, Tiles                                                        int64
 	// Counters are budget counters, Redemptions uses of tickets, Tokens the
 	// remembered tokens, Archives those of bundles.
-	Counters, Redemptions, Tokens, Archives int64
+	// Reveals count questions about tokens of redactions, Vaulted what these stand for.
+	Counters, Redemptions, Tokens, Archives, Reveals, Vaulted int64
 	// Root is that of the tree of all leaves.
 	Root [32]byte
 	// Problem is the first thing that does not fit; nil: everything does. The
@@ -68,7 +71,7 @@ type Problem struct {
 	// What does not fit: a column of Row by its name in lower case, "index",
 	// "root", "checkpoint", "tile", "orphan", "settlement", "cap" (that a charge was
 	// made by), "control" (a version of locks and budgets), "use", "redemption",
-	// "ticket" (that it is not as its records say, or how often one was redeemed), "lapse", "used token", "rollout" or
+	// "ticket" (that it is not as its records say, or how often one was redeemed), "lapse", "used token", "vault", "rollout" or
 	// "archive".
 	What string
 	// Index to Last are the leaves concerned, the same for one; -1: none.

@@ -61,6 +61,7 @@ func Decided(id [16]byte, req *decision.Request, snap *decision.Snapshot, d *dec
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("encoding the decision: %w", err)
 	}
+	seal(&entry, d.Effects())
 	return entry, response, nil
 }
 

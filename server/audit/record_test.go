@@ -159,7 +159,7 @@ func TestBundleCommit(t *testing.T) {
 }
 
 func TestObligations(t *testing.T) {
-	edits := []document.Edit{{Pointer: "/a"}, {Pointer: "/b/0", Remove: true}}
+	edits := []document.Edit{{Pointer: "/a"}, {Pointer: "/b/0", Method: document.Removed}}
 	pbEdits := []*writv1.Edit{{Pointer: "/a", Method: writv1.Method_METHOD_MASK}, {Pointer: "/b/0", Method: writv1.Method_METHOD_REMOVE}}
 	for _, c := range []struct {
 		duty   decision.Duty

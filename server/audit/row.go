@@ -49,6 +49,7 @@ type record struct {
 	budget     *writv1.BudgetEvent
 	ticket     *writv1.TicketEvent
 	declassed  *writv1.SessionEvent
+	reveal     *writv1.RevealEvent
 	effects    []decision.Effect
 }
 
@@ -110,11 +111,13 @@ func derive(m *writv1.Record, body []byte) (r record, err error) {
 		err = r.readTicket(event.Ticket)
 	case *writv1.Record_Session:
 		err = r.readSession(event.Session)
+	case *writv1.Record_Reveal:
+		err = r.readReveal(m.Id, event.Reveal)
 	default:
 		err = errors.New("no event")
 	}
-	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange || r.Kind == Ticket || r.Kind == Declassify) && r.Tenant == decision.System {
-		err = fmt.Errorf("the tenant %q has no decisions, settlements, exchanges, tickets and sessions", decision.System)
+	if err == nil && (r.Kind == Decision || r.Kind == Settlement || r.Kind == Exchange || r.Kind == Ticket || r.Kind == Declassify || r.Kind == Reveal) && r.Tenant == decision.System {
+		err = fmt.Errorf("the tenant %q has no decisions, settlements, exchanges, tickets, sessions and tokens", decision.System)
 	}
 	if err == nil {
 		err = r.bound()
@@ -137,6 +140,8 @@ func (r *record) readDecision(id string, event *writv1.DecisionEvent) (err error
 		return errors.New("response.effect is unknown")
 	case response.Receipt != nil || response.Replayed:
 		return errors.New("response is not the first answer")
+	case response.Arguments != nil || response.Content != nil:
+		return errors.New("response has a document")
 	case event.Phase < writv1.Phase_PHASE_LIST || event.Phase > writv1.Phase_PHASE_CONNECT:
 		return errors.New("phase is unknown")
 	}

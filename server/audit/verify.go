@@ -64,6 +64,7 @@ func Verify(ctx context.Context, r Reader, keys []note.Verifier, o Options) (Rep
 		{"uses", v.uses},
 		{"tickets", v.tickets},
 		{"lapses", v.lapses},
+		{"vault", v.vault},
 		{"archives", v.archives},
 	} {
 		err := step.run()
@@ -261,6 +262,8 @@ func (v *verification) count(r *record) {
 		v.report.Budgets++
 	case Ticket:
 		v.report.Tickets++
+	case Reveal:
+		v.report.Reveals++
 	}
 }
 

@@ -112,6 +112,9 @@ const (
 	ToRejectTicket  Action = "RejectTicket"
 	ToRevokeTicket  Action = "RevokeTicket"
 	ToReadTickets   Action = "ReadTickets"
+
+	ToReveal Action = "Reveal"
+	ToForget Action = "Forget"
 )
 
 const maxTenant = 128 // bytes, in records

@@ -240,6 +240,21 @@ type Query struct {
 	// Matched tells of a policy, by its id, whether it matches, as far as that is
 	// known already; nil: of none.
 	Matched func(policy string) (matched, known bool)
+	// Keys are for what is redacted with a key; nil: there are none.
+	Keys Keys
+	// Redacted tells the edits that a rule is known to come to; nil: of none.
+	Redacted func(*RedactRule) (edits []document.Edit, known bool)
+}
+
+// Keys are one tenant's keys of redaction. Implementations are pure and safe for
+// concurrent use.
+type Keys interface {
+	// Hash is the keyed hash of a text: the same for the same domain and text, and not
+	// to be told from chance by who has not the key.
+	Hash(domain, text string) [20]byte
+	// Token is a token for a text, made likewise, and the text sealed: the same for the
+	// same, and opened with the key alone.
+	Token(class, text string) (token [20]byte, sealed []byte, err error)
 }
 
 // TicketScope is what Query.Matched calls the scope of the query's ticket. No policy
@@ -272,8 +287,10 @@ type Ruling struct {
 	Obligations []Obligation
 	// Routes are the constraints that matching routing policies set.
 	Routes []RouteRule
-	// Redactions are what matching redacting policies looked for.
+	// Redactions are what matching redacting policies looked for, and Vaulted what they
+	// tokenise.
 	Redactions []RedactRule
+	Vaulted    []Vault
 	// Open says that more would have to be known of the request; then Permits,
 	// Forbids and Errors are those that are certain. Withheld is what that is.
 	Open     bool
@@ -318,12 +335,25 @@ type Matched struct {
 	Position string
 }
 
-// RedactRule is what one redacting policy looks for.
+// RedactRule is what one redacting policy looks for: findings of some detectors or
+// with some labels, in some fields or anywhere; or whole fields.
 type RedactRule struct {
 	Policy string
 	// Fields are pointer patterns.
 	Fields []string
-	Remove bool
+	// Detectors and Labels are of the findings that are redacted.
+	Detectors, Labels []string
+	Method            document.Method
+	// Edits is how many of a redaction's edits it asked for. Of a ruling.
+	Edits int
+}
+
+// Whole reports whether a rule redacts fields whole, whatever is found in them.
+func (r *RedactRule) Whole() bool { return len(r.Detectors)+len(r.Labels) == 0 }
+
+// Same reports whether two rules look for the same and redact it alike.
+func (r *RedactRule) Same(other *RedactRule) bool {
+	return r.Method == other.Method && slices.Equal(r.Fields, other.Fields) && slices.Equal(r.Detectors, other.Detectors) && slices.Equal(r.Labels, other.Labels)
 }
 
 // Near is a policy that did not match.

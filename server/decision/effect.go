@@ -80,6 +80,32 @@ type Consume struct {
 	Expires time.Time
 }
 
+// Vault keeps what a token of a redaction stands for, unless it is kept already.
+type Vault struct {
+	// Token is as it stands in documents, and Class is what the policies that
+	// tokenised it name.
+	Token, Class string
+	// Sealed is what is kept, and Digest its SHA-256: of a record's effect the digest
+	// alone is known.
+	Sealed []byte
+	Digest [32]byte
+}
+
+// Forget erases what a token stands for.
+type Forget struct{ Token string }
+
+// Bounds of what tokens stand for.
+const (
+	// MaxTokens is how many values one decision tokenises.
+	MaxTokens = 64
+	// MaxTokenised is the longest text that is tokenised, in bytes.
+	MaxTokenised = 4096
+	// MaxSealed is the longest that it is when sealed.
+	MaxSealed = MaxTokenised + 64
+)
+
+func (Vault) effect()   {}
+func (Forget) effect()  {}
 func (Charge) effect()  {}
 func (Pace) effect()    {}
 func (Pass) effect()    {}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/egress"
@@ -32,6 +33,10 @@ type Snapshot struct {
 	// Looked is what such a record tells of a RESULT's content as a tool result; of
 	// no form: nothing. nil: there is no record.
 	Looked *result.Looked
+	// Keys are the tenant's for redaction; nil: there are none.
+	Keys Keys
+	// Redacted is what a record of this very decision tells of edits; nil: nothing.
+	Redacted func(*RedactRule) (edits []document.Edit, known bool)
 	Facts
 }
 
@@ -131,7 +136,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
 	labels, values := s.taint(req)
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), URLs: d.URLs(),
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), URLs: d.URLs(), Keys: s.Keys, Redacted: s.Redacted,
 		Taint: labels, Chain: values, Untold: s.Untold, Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 

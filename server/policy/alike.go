@@ -47,7 +47,7 @@ func (s *statement) kind() decision.PolicyKind {
 		return decision.Forbids
 	case s.obligate == nil:
 		return decision.Permits
-	case s.obligate.fields != nil:
+	case s.obligate.redact != nil:
 		return decision.Redacts
 	case s.obligate.route != nil:
 		return decision.Routes

@@ -3,8 +3,6 @@ package policy
 import (
 	"crypto/sha256"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -16,10 +14,6 @@ import (
 	"github.com/writpdp/writ/server/policy/partial"
 	"github.com/writpdp/writ/server/policy/session"
 )
-
-// withheld is the code, which never leaves the package, of a reason that says
-// what would have to be known.
-const withheld = "withheld"
 
 // incomplete reports whether parts of a request are not known to policies.
 func incomplete(q decision.Query) bool {
@@ -232,46 +226,4 @@ func named(v cedar.Value, visit func(cedar.EntityUID)) {
 			named(member, visit)
 		}
 	}
-}
-
-// incompletely is a redaction of arguments that are not known as a whole, whose
-// pointers are.
-func incompletely(q decision.Query, o decision.Obligation, edits []document.Edit, content bool, policies []*statement) (decision.Obligation, decision.Reason) {
-	if !content && q.Tool != nil {
-		broken, known := q.Tool.Input.Breaks(q.Request.Arguments, edits)
-		if !known {
-			return o, decision.Reason{Code: withheld, Text: "arguments: whether they fit the schema when redacted"}
-		}
-		if len(broken) > 0 {
-			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the arguments would not fit the tool: %s.", o.Policy, broken[0]))
-		}
-	}
-	if content && q.Tool != nil && q.Tool.Output != nil && structured(edits) && !asThen(q, policies) {
-		return o, decision.Reason{Code: withheld, Text: "content: whether it fits the schema when redacted"}
-	}
-	o.Duty = decision.Redact{Content: content, Edits: edits}
-	return o, decision.Reason{}
-}
-
-// structured reports whether edits are of what a tool's schema for results is about.
-func structured(edits []document.Edit) bool {
-	return slices.ContainsFunc(edits, func(e document.Edit) bool {
-		return e.Pointer == "" || e.Pointer == "/structuredContent" || strings.HasPrefix(e.Pointer, "/structuredContent/")
-	})
-}
-
-// asThen reports whether a record says of all redacting policies that they matched:
-// then what they leave fitted.
-func asThen(q decision.Query, policies []*statement) bool {
-	return q.Matched != nil && !slices.ContainsFunc(policies, func(p *statement) bool {
-		matched, known := q.Matched(p.id)
-		return !matched || !known
-	})
-}
-
-func targetOf(content bool) string {
-	if content {
-		return "content"
-	}
-	return "arguments"
 }

@@ -197,7 +197,7 @@ func TestRedaction(t *testing.T) {
 				duty := o.Duty.(decision.Redact)
 				got += o.Policy + map[bool]string{true: " content", false: " arguments"}[duty.Content]
 				for _, e := range duty.Edits {
-					got += map[bool]string{true: " remove ", false: " mask "}[e.Remove] + e.Pointer
+					got += " " + e.Method.String() + " " + e.Pointer
 				}
 			}
 			if r.Refused.Code != "" {

@@ -5,6 +5,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -202,7 +203,7 @@ func (d *draft) validate() error {
 		}
 	}
 	for _, st := range d.statements {
-		if err := st.checkRoute(d.bundle); err != nil {
+		if err := cmp.Or(st.checkRoute(d.bundle), st.checkRedact(d.bundle)); err != nil {
 			return fmt.Errorf("%s: policy %q: %w", st.at(), st.id, err)
 		}
 	}

@@ -118,8 +118,8 @@ func (m *mask) hold(st *statement) {
 			return true
 		})
 	}
-	if st.obligate != nil {
-		for _, field := range st.obligate.fields {
+	if st.obligate != nil && st.obligate.redact != nil {
+		for _, field := range st.obligate.redact.Fields {
 			if tokens, err := document.Tokens(field); err == nil {
 				m.redacted = append(m.redacted, tokens)
 			}

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"errors"
-	"fmt"
 	"iter"
 
 	"github.com/cedar-policy/cedar-go"
@@ -10,8 +8,8 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 
-	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/redact"
 )
 
 // Set is a bundle's compiled policies; it implements decision.Policies.
@@ -88,14 +86,13 @@ func (s *statement) match() decision.Match {
 
 // oblige adds what the matching obligating policies ask for.
 func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []*statement) {
-	var redactions []*statement
+	var redactions []*decision.RedactRule
 	for _, st := range matched {
 		switch o := st.obligate; {
 		case o.route != nil:
 			r.Routes = append(r.Routes, *o.route)
-		case o.fields != nil:
-			redactions = append(redactions, st)
-			r.Redactions = append(r.Redactions, decision.RedactRule{Policy: st.id, Fields: o.fields, Remove: o.remove})
+		case o.redact != nil:
+			redactions = append(redactions, o.redact)
 		default:
 			r.Obligations = append(r.Obligations, decision.Obligation{Policy: st.id, Duty: o.duty})
 		}
@@ -103,70 +100,15 @@ func (s *Set) oblige(r *decision.Ruling, q decision.Query, matched []*statement)
 	if len(redactions) == 0 {
 		return
 	}
-	redact, why := redaction(q, redactions)
-	if why.Code == withheld {
-		r.Open, r.Withheld = r.Open || len(r.Permits) > 0, append(r.Withheld, why.Text)
-	} else if why.Code != "" {
-		r.Refused = why
-	} else if redact.Duty != nil {
-		r.Obligations = append(r.Obligations, redact)
+	out := redact.Edits(q, redactions)
+	r.Redactions = out.Rules
+	if out.Withheld != "" {
+		r.Open, r.Withheld = r.Open || len(r.Permits) > 0, append(r.Withheld, out.Withheld)
+	} else if out.Refused.Code != "" {
+		r.Refused = out.Refused
+	} else if out.Obligation.Duty != nil {
+		r.Obligations, r.Vaulted = append(r.Obligations, out.Obligation), out.Vaulted
 	}
-}
-
-// redaction is one obligation for all redacting policies, since every pointer
-// is into the document as it was sent. It has no duty when nothing is there to
-// be redacted.
-func redaction(q decision.Query, policies []*statement) (decision.Obligation, decision.Reason) {
-	req := q.Request
-	doc, content := req.Arguments, false
-	if req.Phase == decision.Prompt || req.Phase == decision.Result {
-		doc, content = req.Content.Document, true
-	}
-	var o decision.Obligation
-	if doc == nil {
-		return o, refused("redact.not_a_document", fmt.Sprintf("The policy %q redacts fields, and the content is no JSON document.", policies[0].id))
-	}
-	var edits []document.Edit
-	finder := doc.Finder()
-	for _, p := range policies {
-		before := len(edits)
-		for _, field := range p.obligate.fields {
-			found, err := finder.Expand(field)
-			switch {
-			case errors.Is(err, document.ErrWithheld):
-				return o, decision.Reason{Code: withheld, Text: fmt.Sprintf("%s: what %s matches", targetOf(content), field)}
-			case errors.Is(err, document.ErrAmbiguous):
-				return o, refused("redact.not_a_document", fmt.Sprintf("The policy %q redacts inside a text that is JSON, and not such that all read the same in it.", p.id))
-			case errors.Is(err, document.ErrTooMany), err == nil && len(edits)+len(found) > document.MaxEdits:
-				return o, refused("redact.too_many", fmt.Sprintf("What the policy %q redacts is too much for one document.", p.id))
-			case err != nil:
-				return o, refused("redact.field", fmt.Sprintf("The policy %q names a field that cannot be read.", p.id))
-			}
-			for _, pointer := range found {
-				edits = append(edits, document.Edit{Pointer: pointer, Remove: p.obligate.remove})
-			}
-		}
-		if len(edits) > before && o.Policy == "" {
-			o.Policy = p.id
-		}
-	}
-	if len(edits) == 0 {
-		return o, decision.Reason{}
-	}
-	if len(doc.Withheld()) > 0 {
-		return incompletely(q, o, edits, content, policies)
-	}
-	redacted, err := doc.Apply(edits)
-	if err != nil {
-		return o, refused("redact.field", fmt.Sprintf("What the policy %q redacts cannot be carried out.", o.Policy))
-	}
-	if q.Tool != nil && req.Phase != decision.Prompt {
-		if broken := q.Tool.Misfits(redacted, content); len(broken) > 0 && len(q.Tool.Misfits(doc, content)) == 0 {
-			return o, refused("redact.breaks_schema", fmt.Sprintf("After the redaction of %q the %s would not fit the tool: %s.", o.Policy, targetOf(content), broken[0]))
-		}
-	}
-	o.Duty = decision.Redact{Content: content, Edits: edits}
-	return o, decision.Reason{}
 }
 
 // could rules for a list: a tool may be seen when some arguments, cost and

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -44,7 +45,9 @@ type Written struct {
 	Shadow bool
 	// Obligation is the type that @obligate names; empty: the policy decides.
 	Obligation string
-	// Fields are the pointers of @fields.
+	// Redact is what a redacting policy looks for; nil: it is none.
+	Redact *decision.RedactRule
+	// Fields are the pointers of @fields that are redacted whole.
 	Fields []string
 	// Invalid says why the policy does not fit the schema or the vendors;
 	// empty: it does.
@@ -75,7 +78,9 @@ func Read(fsys fs.FS) (*Source, error) {
 	for _, st := range d.statements {
 		out := Written{ID: st.id, Policy: st.ast, Tenant: st.tenant, Shadow: st.shadow}
 		if st.obligate != nil {
-			out.Fields = st.obligate.fields
+			if out.Redact = st.obligate.redact; out.Redact != nil && out.Redact.Whole() {
+				out.Fields = out.Redact.Fields
+			}
 			for _, note := range st.ast.Annotations {
 				if note.Key == "obligate" {
 					out.Obligation = string(note.Value)
@@ -84,7 +89,7 @@ func Read(fsys fs.FS) (*Source, error) {
 		}
 		if err := v.Check(st.ast); err != nil {
 			out.Invalid = mistakes(err)
-		} else if err := st.checkRoute(d.bundle); err != nil {
+		} else if err := cmp.Or(st.checkRoute(d.bundle), st.checkRedact(d.bundle)); err != nil {
 			out.Invalid = err.Error()
 		}
 		s.Statements = append(s.Statements, out)

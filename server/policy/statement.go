@@ -13,8 +13,8 @@ import (
 	publicast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
-	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/redact"
 )
 
 // statement is one Cedar policy with what its annotations mean to Writ.
@@ -40,8 +40,7 @@ type statement struct {
 
 // obligate is a parsed @obligate with its parameters: exactly one of them.
 type obligate struct {
-	fields []string // redact: pointer patterns
-	remove bool     // redact: remove rather than mask
+	redact *decision.RedactRule
 	duty   decision.Duty
 	route  *decision.RouteRule
 }
@@ -49,7 +48,7 @@ type obligate struct {
 // parameters are the annotations that each type of obligation takes; those that
 // end in ? may be left out.
 var parameters = map[string][]string{
-	"redact":       {"fields", "method?"},
+	"redact":       {"detect?", "labels?", "fields?", "method?"},
 	"route":        {"region?", "vendor?"},
 	"limit_output": {"max_bytes"},
 	"notify":       {"to", "body"},
@@ -61,10 +60,7 @@ var parameters = map[string][]string{
 var plain = []string{"id", "owner", "reason", "description", "obligate", "requires", "mode", "lint"}
 
 // longest bounds the annotations that an answer holds, in bytes, as the wire does.
-var longest = map[string]int{"reason": 2048, "fields": 8192, "to": 256, "body": 2048, "acr": 256, "text": 1024}
-
-// maxFields is how many patterns one redaction has.
-const maxFields = 64
+var longest = map[string]int{"reason": 2048, "fields": redact.MaxList, "detect": redact.MaxList, "labels": redact.MaxList, "to": 256, "body": 2048, "acr": 256, "text": 1024}
 
 var idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 
@@ -232,21 +228,9 @@ func (s *statement) readObligate(notes map[string]string) error {
 	o := &obligate{}
 	switch kind {
 	case "redact":
-		o.fields = strings.Fields(notes["fields"])
-		if len(o.fields) == 0 || len(o.fields) > maxFields {
-			return fmt.Errorf("@fields has none or more than %d pointers", maxFields)
-		}
-		for _, f := range o.fields {
-			if err := document.CheckPattern(f); err != nil {
-				return err
-			}
-		}
-		switch notes["method"] {
-		case "", "mask":
-		case "remove":
-			o.remove = true
-		default:
-			return fmt.Errorf(`@method(%q) is neither "mask" nor "remove"`, notes["method"])
+		var err error
+		if o.redact, err = redact.Parse(s.id, notes); err != nil {
+			return err
 		}
 	case "route":
 		o.route = &decision.RouteRule{Policy: s.id, Region: notes["region"], Vendor: notes["vendor"]}
@@ -273,6 +257,18 @@ func (s *statement) readObligate(notes map[string]string) error {
 	}
 	s.obligate = o
 	return nil
+}
+
+// checkRedact refuses a redaction of what the bundle has no detector or label for.
+func (s *statement) checkRedact(b *decision.Bundle) error {
+	if s.obligate == nil || s.obligate.redact == nil {
+		return nil
+	}
+	detects := func(string) []string { return nil }
+	if b.Detect != nil {
+		detects = b.Detect.Labels
+	}
+	return redact.Check(s.obligate.redact, detects, func(label string) bool { return b.Labels[label] > 0 })
 }
 
 // checkRoute refuses a constraint that no vendor of the bundle can meet: a

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/writpdp/writ/document"
 )
 
 const rest = "\npermit (principal, action, resource);"
@@ -48,10 +50,10 @@ func TestParse(t *testing.T) {
 		{"an unknown obligation", "@id(\"a\") @obligate(\"encrypt\")" + rest, `@obligate("encrypt") is no obligation`},
 		{"redact", "@id(\"a\") @obligate(\"redact\") @fields(\"/a /b/*/c~1d\") @method(\"remove\")" + rest, ""},
 		{"redact by masking", "@id(\"a\") @obligate(\"redact\") @fields(\"/a\") @method(\"mask\")" + rest, ""},
-		{"redact by something else", "@id(\"a\") @obligate(\"redact\") @fields(\"/a\") @method(\"hash\")" + rest, `@method("hash") is neither`},
+		{"redact by something else", "@id(\"a\") @obligate(\"redact\") @fields(\"/a\") @method(\"burn\")" + rest, `@method("burn") is none of`},
 		{"redact without fields", "@id(\"a\") @obligate(\"redact\")" + rest, `@obligate("redact") needs @fields`},
 		{"redact with empty fields", "@id(\"a\") @obligate(\"redact\") @fields(\" \")" + rest, "@fields has none"},
-		{"redact with too many fields", "@id(\"a\") @obligate(\"redact\") @fields(\"" + strings.Repeat("/a ", 65) + "\")" + rest, "more than 64 pointers"},
+		{"redact with too many fields", "@id(\"a\") @obligate(\"redact\") @fields(\"" + strings.Repeat("/a ", 65) + "\")" + rest, "more than 64 words"},
 		{"redact with a field that is none", "@id(\"a\") @obligate(\"redact\") @fields(\"/a b\")" + rest, `the JSON pointer "b" does not start with /`},
 		{"redact with a broken field", "@id(\"a\") @obligate(\"redact\") @fields(\"/a~b\")" + rest, "a ~ that escapes nothing"},
 		{"route", "@id(\"a\") @obligate(\"route\") @region(\"eu\")" + rest, ""},
@@ -104,7 +106,7 @@ permit (principal, action, resource);`))
 	if ask.id != "ask" || !ask.forbid || !ask.ticket || ask.reason != "Ask first." || ask.obligate != nil || ask.at() != "p.cedar:2:1" {
 		t.Errorf("got %+v at %s", ask, ask.at())
 	}
-	if hide.forbid || hide.obligate == nil || strings.Join(hide.obligate.fields, " ") != "/a /b" || !hide.obligate.remove || hide.at() != "p.cedar:4:1" {
+	if hide.forbid || hide.obligate == nil || strings.Join(hide.obligate.redact.Fields, " ") != "/a /b" || hide.obligate.redact.Method != document.Removed || hide.at() != "p.cedar:4:1" {
 		t.Errorf("got %+v", hide.obligate)
 	}
 	if rule := stay.obligate.route; rule == nil || rule.Policy != "stay" || rule.Region != "eu" || rule.Vendor != "v" {

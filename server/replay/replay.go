@@ -119,7 +119,7 @@ func counted(bundle *decision.Bundle, q *audit.Question) []count {
 // decide is the decision on some facts and what is seen of the session, but for the
 // budgets.
 func decide(bundle *decision.Bundle, q *audit.Question, facts decision.Facts, seen *view, matched func(string) (matched, known bool)) decision.Decision {
-	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Led: q.Led, Looked: q.Looked, Facts: seen.facts(bundle, q, facts), Untold: seen.untold})
+	d := stages.Decide(q.Request, &decision.Snapshot{At: q.At, Bundle: bundle, Control: q.Control, Matched: matched, Inspected: q.Inspected, Led: q.Led, Looked: q.Looked, Redacted: q.Redacted, Facts: seen.facts(bundle, q, facts), Untold: seen.untold})
 	// The schema of a definition that is the same finds what it found.
 	if f := &d.Findings[toolAt]; f.Verdict == decision.Undetermined && q.Checked != nil {
 		*f = *q.Checked

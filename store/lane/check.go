@@ -94,6 +94,14 @@ func checkEffects(effects []decision.Effect, at time.Time) error {
 			if err := checkTicket(&f); err != nil {
 				return err
 			}
+		case decision.Vault:
+			if err := checkVault(&f); err != nil {
+				return err
+			}
+		case decision.Forget:
+			if err := checkText("token", f.Token, 1, 64); err != nil {
+				return err
+			}
 		case decision.Rollout:
 			if f.Version < 1 || len(effects) > 1 {
 				return fmt.Errorf("the version of the rollout is not positive, or something else is changed too")

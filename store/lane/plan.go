@@ -32,6 +32,9 @@ type Writes struct {
 	// Lapses are the decisions whose reservations lapse, and Settled the decisions,
 	// without a time, whose do not any more.
 	Lapses, Settled []audit.Lapse
+	// Forgotten are the tokens, without anything else, that go, and Vaulted is then what
+	// tokens stand for; it stays as it is where it is there already.
+	Vaulted, Forgotten []audit.VaultRow
 }
 
 // Empty reports that a batch changes nothing.
@@ -145,6 +148,7 @@ func (p *planner) apply(e *audit.Entry) (undo []func(), ok bool) {
 			}
 			p.Tokens[f.Token] = true
 			undo = append(undo, func() { delete(p.Tokens, f.Token) })
+		case decision.Vault, decision.Forget: // they have no guard
 		case decision.Rollout:
 			was := p.Rollout
 			if f.Version != was+1 {
@@ -202,6 +206,10 @@ func (p *planner) commit(e *audit.Entry) {
 			w.Tokens = append(w.Tokens, audit.UsedToken{
 				Tenant: e.Tenant, Token: f.Token, Record: e.ID, Expires: f.Expires.UTC().Truncate(time.Microsecond),
 			})
+		case decision.Vault:
+			p.vault(audit.VaultRow{Tenant: e.Tenant, Token: f.Token, Class: f.Class, Sealed: f.Sealed, Record: e.ID})
+		case decision.Forget:
+			p.forget(e.Tenant, f.Token)
 		case decision.Rollout:
 			w.Rollouts = append(w.Rollouts, audit.VersionRow{Chain: audit.RolloutChain, Version: f.Version, Record: e.ID}) // in order already
 		case decision.Control:
@@ -231,6 +239,8 @@ func (p *planner) finish() Writes {
 		slices.SortFunc(tickets, func(a, b Ticket) int { return compareTickets(a.Key, b.Key) })
 	}
 	slices.SortFunc(w.Redemptions, compareRedemptions)
+	slices.SortFunc(w.Vaulted, compareVault)
+	slices.SortFunc(w.Forgotten, compareVault)
 	slices.SortFunc(w.Lapses, compareLapses)
 	slices.SortFunc(w.Settled, compareLapses)
 	return w

@@ -13,11 +13,11 @@ import (
 var granted = []string{
 	`GRANT USAGE ON SCHEMA $schema TO $role`,
 	`GRANT SELECT ON ALL TABLES IN SCHEMA $schema TO $role`,
-	`GRANT INSERT ON record, pending, leaf, tile, checkpoint, budget_use, ticket, ticket_use, used_token, rollout, bundle, lock_version, lapse TO $role`,
+	`GRANT INSERT ON record, pending, leaf, tile, checkpoint, budget_use, ticket, ticket_use, used_token, rollout, bundle, lock_version, lapse, vault TO $role`,
 	`GRANT UPDATE (used) ON budget_use TO $role`,
 	`GRANT UPDATE (version, state, record, uses) ON ticket TO $role`,
 	`GRANT UPDATE (hashes) ON tile TO $role`,
-	`GRANT DELETE ON pending, lapse TO $role`,
+	`GRANT DELETE ON pending, lapse, vault TO $role`,
 	`GRANT UPDATE ON lock_fence, sequencer TO $role`, // to lock them
 	`GRANT INSERT, UPDATE, DELETE ON replica TO $role`,
 	`GRANT INSERT, UPDATE (told), DELETE ON lease_holder TO $role`,

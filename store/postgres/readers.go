@@ -62,6 +62,11 @@ func (s *Store) Lapses(ctx context.Context, yield func(audit.Lapse) error) error
 	return s.View(ctx, func(r audit.Reader) error { return r.Lapses(ctx, yield) })
 }
 
+// VaultRows yields what tokens of redactions stand for, by tenant and token.
+func (s *Store) VaultRows(ctx context.Context, yield func(audit.VaultRow) error) error {
+	return s.View(ctx, func(r audit.Reader) error { return r.VaultRows(ctx, yield) })
+}
+
 // Versions yields every version of the chains, the oldest of each first.
 func (s *Store) Versions(ctx context.Context, yield func(audit.VersionRow) error) error {
 	return s.View(ctx, func(r audit.Reader) error { return r.Versions(ctx, yield) })

@@ -124,6 +124,7 @@ func queueEffects(b *pgx.Batch, w *lane.Writes, counters []lane.Counter) {
 			columns(w.Redemptions, func(r *audit.Redemption) string { return r.Ticket }),
 			columns(w.Redemptions, func(r *audit.Redemption) [16]byte { return r.Record }))
 	}
+	queueVault(b, w)
 	if len(w.Lapses) > 0 {
 		tenants, decisions := lapseColumns(w.Lapses)
 		b.Queue(insertLapsesSQL, tenants, decisions, columns(w.Lapses, func(l *audit.Lapse) time.Time { return l.At }))

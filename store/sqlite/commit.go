@@ -242,6 +242,8 @@ func (t tx) write(w *lane.Writes) error {
 		{insertLocksSQL, many(w.Locks, versionItem)},
 		{insertLapsesSQL, many(w.Lapses, lapseItem)},
 		{deleteLapsesSQL, many(w.Settled, lapseItem)},
+		{deleteVaultSQL, many(w.Forgotten, vaultItem)},
+		{insertVaultSQL, many(w.Vaulted, vaultItem)},
 	} {
 		if step.keys == nil {
 			continue

@@ -38,6 +38,7 @@ type Store interface {
 	Checkpoint(context.Context) (audit.Checkpoint, error)
 	LeafOf(ctx context.Context, tenant string, id [16]byte) (index int64, sealed bool, err error)
 	Tile(ctx context.Context, level int, index int64) ([]byte, error)
+	Vaulted(ctx context.Context, tenant, token string) (audit.VaultRow, error)
 	View(ctx context.Context, f func(audit.Reader) error) error
 	CountRecords(ctx context.Context, tenant string, from, to [16]byte) (int64, error)
 	Close() error
@@ -55,7 +56,7 @@ func Run(t *testing.T, place Place) {
 		run  func(*testing.T, Place)
 	}{
 		{"Commit", testCommit}, {"Race", testRace}, {"Facts", testFacts}, {"Rows", testRows},
-		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Budgets", testBudgets}, {"Replicas", testReplicas}, {"Flow", testFlow}, {"Sessions", testSessions},
+		{"Tickets", testTickets}, {"Seal", testSeal}, {"Read", testRead}, {"Books", testBooks}, {"Rollout", testRollout}, {"Tokens", testTokens}, {"Locks", testLocks}, {"Budgets", testBudgets}, {"Replicas", testReplicas}, {"Flow", testFlow}, {"Sessions", testSessions}, {"Vault", testVault},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, place) })
 	}

@@ -386,9 +386,12 @@ type DecideRequest struct {
 	PrincipalProof string `protobuf:"bytes,19,opt,name=principal_proof,json=principalProof,proto3" json:"principal_proof,omitempty"`
 	// How many steps of the agent's plan this one lies below, as the caller counts
 	// them: 0 for what the user asked for itself. The bundle may bound it.
-	PlanDepth     uint32 `protobuf:"varint,20,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PlanDepth uint32 `protobuf:"varint,20,opt,name=plan_depth,json=planDepth,proto3" json:"plan_depth,omitempty"`
+	// The answer is to hold the redacted arguments or content too, for callers that
+	// cannot edit documents.
+	ReturnDocuments bool `protobuf:"varint,21,opt,name=return_documents,json=returnDocuments,proto3" json:"return_documents,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DecideRequest) Reset() {
@@ -559,6 +562,13 @@ func (x *DecideRequest) GetPlanDepth() uint32 {
 		return x.PlanDepth
 	}
 	return 0
+}
+
+func (x *DecideRequest) GetReturnDocuments() bool {
+	if x != nil {
+		return x.ReturnDocuments
+	}
+	return false
 }
 
 // Tool names one tool of one MCP server, pinned by what its definition said.
@@ -1025,7 +1035,13 @@ type DecideResponse struct {
 	Replayed bool `protobuf:"varint,11,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	// The Git commit, or the digest of the OCI manifest, that the policy bundle
 	// came from. Empty: it came from a directory.
-	BundleCommit  string `protobuf:"bytes,12,opt,name=bundle_commit,json=bundleCommit,proto3" json:"bundle_commit,omitempty"`
+	BundleCommit string `protobuf:"bytes,12,opt,name=bundle_commit,json=bundleCommit,proto3" json:"bundle_commit,omitempty"`
+	// Where return_documents asks for it and a redaction changes them: the arguments
+	// with all edits made, as RFC 8785 writes them. Never recorded: an answer that is
+	// given again has them of the request that asks again.
+	Arguments []byte `protobuf:"bytes,13,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// Likewise the content, as the request's media type says.
+	Content       []byte `protobuf:"bytes,14,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,6 +1158,20 @@ func (x *DecideResponse) GetBundleCommit() string {
 		return x.BundleCommit
 	}
 	return ""
+}
+
+func (x *DecideResponse) GetArguments() []byte {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *DecideResponse) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
 }
 
 // Reason is one ground for the answer.
@@ -2507,7 +2537,7 @@ var File_writ_v1_decision_proto protoreflect.FileDescriptor
 
 const file_writ_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\x83\x0e\n" +
+	"\x16writ/v1/decision.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18writ/v1/obligation.proto\"\xae\x0e\n" +
 	"\rDecideRequest\x12k\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tBL\xbaHIrG2E^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$R\trequestId\x120\n" +
@@ -2535,7 +2565,8 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x06tenant\x18\x12 \x01(\tB#\xbaH r\x1e(\x80\x012\x19^[^\\x00-\\x20\\x7f]{0,128}$R\x06tenant\x121\n" +
 	"\x0fprincipal_proof\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80@R\x0eprincipalProof\x12'\n" +
 	"\n" +
-	"plan_depth\x18\x14 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\tplanDepth:\xa5\x05\xbaH\xa1\x05\x1al\n" +
+	"plan_depth\x18\x14 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\tplanDepth\x12)\n" +
+	"\x10return_documents\x18\x15 \x01(\bR\x0freturnDocuments:\xa5\x05\xbaH\xa1\x05\x1al\n" +
 	"\x0fphase.call.tool\x12.tool is required in the phases CALL and RESULT\x1a)!(this.phase in [3, 4]) || has(this.tool)\x1a\x8d\x01\n" +
 	"\x15phase.list.candidates\x12Bcandidates are required in the phase LIST and refused in any other\x1a0(this.phase == 1) == (size(this.candidates) > 0)\x1a\x92\x01\n" +
 	"\x11phase.result.call\x12Icall_decision_id is required in the phase RESULT and refused in any other\x1a2(this.phase == 4) == (this.call_decision_id != '')\x1a\x8a\x01\n" +
@@ -2577,7 +2608,7 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\vtraceparent\x18\x01 \x01(\tB=\xbaH:r826^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$R\vtraceparent\x12(\n" +
 	"\n" +
 	"tracestate\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\n" +
-	"tracestate\"\xab\x05\n" +
+	"tracestate\"\xe3\x05\n" +
 	"\x0eDecideResponse\x12)\n" +
 	"\vdecision_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"decisionId\x12'\n" +
@@ -2594,7 +2625,9 @@ const file_writ_v1_decision_proto_rawDesc = "" +
 	"\x0eaccess_request\x18\n" +
 	" \x01(\v2\x16.writ.v1.AccessRequestR\raccessRequest\x12\x1a\n" +
 	"\breplayed\x18\v \x01(\bR\breplayed\x12^\n" +
-	"\rbundle_commit\x18\f \x01(\tB9\xbaH6r422^(sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64})?$R\fbundleCommit\"\xa7\x01\n" +
+	"\rbundle_commit\x18\f \x01(\tB9\xbaH6r422^(sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64})?$R\fbundleCommit\x12\x1c\n" +
+	"\targuments\x18\r \x01(\fR\targuments\x12\x18\n" +
+	"\acontent\x18\x0e \x01(\fR\acontent\"\xa7\x01\n" +
 	"\x06Reason\x12\x1d\n" +
 	"\x05stage\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x05stage\x12\x1b\n" +
 	"\x04code\x18\x02 \x01(\tB\a\xbaH\x04r\x02(@R\x04code\x12\x1c\n" +

@@ -92,6 +92,8 @@ const (
 	ErrorReason_ERROR_REASON_TICKET_REFUSED ErrorReason = 71
 	// The bundle has no such label. NOT_FOUND.
 	ErrorReason_ERROR_REASON_LABEL_UNKNOWN ErrorReason = 95
+	// The vault has no such token of the tenant, or it cannot be opened here. NOT_FOUND.
+	ErrorReason_ERROR_REASON_VAULT_UNKNOWN ErrorReason = 90
 )
 
 // Enum value maps for ErrorReason.
@@ -123,6 +125,7 @@ var (
 		70: "ERROR_REASON_TICKET_UNKNOWN",
 		71: "ERROR_REASON_TICKET_REFUSED",
 		95: "ERROR_REASON_LABEL_UNKNOWN",
+		90: "ERROR_REASON_VAULT_UNKNOWN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -151,6 +154,7 @@ var (
 		"ERROR_REASON_TICKET_UNKNOWN":      70,
 		"ERROR_REASON_TICKET_REFUSED":      71,
 		"ERROR_REASON_LABEL_UNKNOWN":       95,
+		"ERROR_REASON_VAULT_UNKNOWN":       90,
 	}
 )
 
@@ -185,7 +189,7 @@ var File_writ_v1_error_proto protoreflect.FileDescriptor
 
 const file_writ_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13writ/v1/error.proto\x12\awrit.v1*\xd7\x06\n" +
+	"\x13writ/v1/error.proto\x12\awrit.v1*\xf7\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -213,7 +217,8 @@ const file_writ_v1_error_proto_rawDesc = "" +
 	"\x17ERROR_REASON_NOT_SIGNED\x10=\x12\x1f\n" +
 	"\x1bERROR_REASON_TICKET_UNKNOWN\x10F\x12\x1f\n" +
 	"\x1bERROR_REASON_TICKET_REFUSED\x10G\x12\x1e\n" +
-	"\x1aERROR_REASON_LABEL_UNKNOWN\x10_B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\x1aERROR_REASON_LABEL_UNKNOWN\x10_\x12\x1e\n" +
+	"\x1aERROR_REASON_VAULT_UNKNOWN\x10ZB.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_error_proto_rawDescOnce sync.Once

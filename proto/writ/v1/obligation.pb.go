@@ -85,8 +85,18 @@ const (
 	Method_METHOD_UNSPECIFIED Method = 0
 	// The value is replaced by the string "[redacted]".
 	Method_METHOD_MASK Method = 1
-	// The member or array element is removed.
+	// The member or array element is removed; of a span, its characters.
 	Method_METHOD_REMOVE Method = 2
+	// Each character but the last four becomes an asterisk, each of fewer than eight.
+	// A number becomes such a string; what is neither is masked.
+	Method_METHOD_PARTIAL Method = 3
+	// The value is replaced by `replacement`, a keyed hash of it.
+	Method_METHOD_HASH Method = 4
+	// The value is replaced by `replacement`, a token that leads back to it.
+	Method_METHOD_TOKENISE Method = 5
+	// A date becomes its year, an address its network, and so on; what has no such
+	// form is masked.
+	Method_METHOD_GENERALISE Method = 6
 )
 
 // Enum value maps for Method.
@@ -95,11 +105,19 @@ var (
 		0: "METHOD_UNSPECIFIED",
 		1: "METHOD_MASK",
 		2: "METHOD_REMOVE",
+		3: "METHOD_PARTIAL",
+		4: "METHOD_HASH",
+		5: "METHOD_TOKENISE",
+		6: "METHOD_GENERALISE",
 	}
 	Method_value = map[string]int32{
 		"METHOD_UNSPECIFIED": 0,
 		"METHOD_MASK":        1,
 		"METHOD_REMOVE":      2,
+		"METHOD_PARTIAL":     3,
+		"METHOD_HASH":        4,
+		"METHOD_TOKENISE":    5,
+		"METHOD_GENERALISE":  6,
 	}
 )
 
@@ -421,7 +439,7 @@ func (x *Redact) GetEdits() []*Edit {
 	return nil
 }
 
-// Edit redacts one value.
+// Edit redacts one value, or a part of a string.
 type Edit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// RFC 6901 JSON Pointer to the value, without wildcards; the empty pointer is
@@ -429,7 +447,14 @@ type Edit struct {
 	// as a JSON document, which MCP servers put into text blocks.
 	Pointer string `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
 	// How.
-	Method        Method `protobuf:"varint,2,opt,name=method,proto3,enum=writ.v1.Method" json:"method,omitempty"`
+	Method Method `protobuf:"varint,2,opt,name=method,proto3,enum=writ.v1.Method" json:"method,omitempty"`
+	// The part of the string at the pointer, in bytes of its UTF-8 and of whole
+	// characters: from start up to end, which it does not hold. Both 0: the whole
+	// value.
+	Start uint32 `protobuf:"varint,3,opt,name=start,proto3" json:"start,omitempty"`
+	End   uint32 `protobuf:"varint,4,opt,name=end,proto3" json:"end,omitempty"`
+	// HASH and TOKENISE: what takes the value's place.
+	Replacement   string `protobuf:"bytes,5,opt,name=replacement,proto3" json:"replacement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -476,6 +501,27 @@ func (x *Edit) GetMethod() Method {
 		return x.Method
 	}
 	return Method_METHOD_UNSPECIFIED
+}
+
+func (x *Edit) GetStart() uint32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Edit) GetEnd() uint32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *Edit) GetReplacement() string {
+	if x != nil {
+		return x.Replacement
+	}
+	return ""
 }
 
 // Route changes where data goes.
@@ -937,11 +983,14 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\x06Redact\x123\n" +
 	"\x06target\x18\x01 \x01(\x0e2\x0f.writ.v1.TargetB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06target\x120\n" +
-	"\x05edits\x18\x02 \x03(\v2\r.writ.v1.EditB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05edits\"_\n" +
+	"\x05edits\x18\x02 \x03(\v2\r.writ.v1.EditB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\x05edits\"\xd4\x01\n" +
 	"\x04Edit\x12\"\n" +
 	"\apointer\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\apointer\x123\n" +
 	"\x06method\x18\x02 \x01(\x0e2\x0f.writ.v1.MethodB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06method\"\x8b\x01\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06method\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\rR\x05start\x12\x10\n" +
+	"\x03end\x18\x04 \x01(\rR\x03end\x12K\n" +
+	"\vreplacement\x18\x05 \x01(\tB)\xbaH&r$2\"^(\\[(hash|token):[0-9a-v]{32}\\])?$R\vreplacement\"\x8b\x01\n" +
 	"\x05Route\x12\x1f\n" +
 	"\x06vendor\x18\x01 \x01(\tB\a\xbaH\x04r\x02(@R\x06vendor\x12\x1f\n" +
 	"\x06region\x18\x02 \x01(\tB\a\xbaH\x04r\x02( R\x06region\x12\x1e\n" +
@@ -973,11 +1022,15 @@ const file_writ_v1_obligation_proto_rawDesc = "" +
 	"\x06Target\x12\x16\n" +
 	"\x12TARGET_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TARGET_ARGUMENTS\x10\x01\x12\x12\n" +
-	"\x0eTARGET_CONTENT\x10\x02*D\n" +
+	"\x0eTARGET_CONTENT\x10\x02*\x95\x01\n" +
 	"\x06Method\x12\x16\n" +
 	"\x12METHOD_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMETHOD_MASK\x10\x01\x12\x11\n" +
-	"\rMETHOD_REMOVE\x10\x02B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
+	"\rMETHOD_REMOVE\x10\x02\x12\x12\n" +
+	"\x0eMETHOD_PARTIAL\x10\x03\x12\x0f\n" +
+	"\vMETHOD_HASH\x10\x04\x12\x13\n" +
+	"\x0fMETHOD_TOKENISE\x10\x05\x12\x15\n" +
+	"\x11METHOD_GENERALISE\x10\x06B.Z,github.com/writpdp/writ/proto/writ/v1;writv1b\x06proto3"
 
 var (
 	file_writ_v1_obligation_proto_rawDescOnce sync.Once

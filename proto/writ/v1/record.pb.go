@@ -25,6 +25,116 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// RevealAction is what is done with a token.
+type RevealAction int32
+
+const (
+	// No record has it.
+	RevealAction_REVEAL_ACTION_UNSPECIFIED RevealAction = 0
+	// What it stands for was asked for.
+	RevealAction_REVEAL_ACTION_REVEAL RevealAction = 1
+	// It was to be forgotten.
+	RevealAction_REVEAL_ACTION_FORGET RevealAction = 2
+)
+
+// Enum value maps for RevealAction.
+var (
+	RevealAction_name = map[int32]string{
+		0: "REVEAL_ACTION_UNSPECIFIED",
+		1: "REVEAL_ACTION_REVEAL",
+		2: "REVEAL_ACTION_FORGET",
+	}
+	RevealAction_value = map[string]int32{
+		"REVEAL_ACTION_UNSPECIFIED": 0,
+		"REVEAL_ACTION_REVEAL":      1,
+		"REVEAL_ACTION_FORGET":      2,
+	}
+)
+
+func (x RevealAction) Enum() *RevealAction {
+	p := new(RevealAction)
+	*p = x
+	return p
+}
+
+func (x RevealAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RevealAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+}
+
+func (RevealAction) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[0]
+}
+
+func (x RevealAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RevealAction.Descriptor instead.
+func (RevealAction) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+}
+
+// RevealOutcome is what became of it.
+type RevealOutcome int32
+
+const (
+	// No record has it.
+	RevealOutcome_REVEAL_OUTCOME_UNSPECIFIED RevealOutcome = 0
+	// It was done.
+	RevealOutcome_REVEAL_OUTCOME_DONE RevealOutcome = 1
+	// No access policy permits it.
+	RevealOutcome_REVEAL_OUTCOME_REFUSED RevealOutcome = 2
+	// The vault has no such token of the tenant, or cannot open it.
+	RevealOutcome_REVEAL_OUTCOME_UNKNOWN RevealOutcome = 3
+)
+
+// Enum value maps for RevealOutcome.
+var (
+	RevealOutcome_name = map[int32]string{
+		0: "REVEAL_OUTCOME_UNSPECIFIED",
+		1: "REVEAL_OUTCOME_DONE",
+		2: "REVEAL_OUTCOME_REFUSED",
+		3: "REVEAL_OUTCOME_UNKNOWN",
+	}
+	RevealOutcome_value = map[string]int32{
+		"REVEAL_OUTCOME_UNSPECIFIED": 0,
+		"REVEAL_OUTCOME_DONE":        1,
+		"REVEAL_OUTCOME_REFUSED":     2,
+		"REVEAL_OUTCOME_UNKNOWN":     3,
+	}
+)
+
+func (x RevealOutcome) Enum() *RevealOutcome {
+	p := new(RevealOutcome)
+	*p = x
+	return p
+}
+
+func (x RevealOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RevealOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+}
+
+func (RevealOutcome) Type() protoreflect.EnumType {
+	return &file_writ_v1_record_proto_enumTypes[1]
+}
+
+func (x RevealOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RevealOutcome.Descriptor instead.
+func (RevealOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+}
+
 // UrlKind says how a URL was come by.
 type UrlKind int32
 
@@ -74,11 +184,11 @@ func (x UrlKind) String() string {
 }
 
 func (UrlKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[0].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
 }
 
 func (UrlKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[0]
+	return &file_writ_v1_record_proto_enumTypes[2]
 }
 
 func (x UrlKind) Number() protoreflect.EnumNumber {
@@ -87,7 +197,7 @@ func (x UrlKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UrlKind.Descriptor instead.
 func (UrlKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{0}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
 }
 
 // UrlProblem says why a URL is refused whatever the rules say.
@@ -139,11 +249,11 @@ func (x UrlProblem) String() string {
 }
 
 func (UrlProblem) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[1].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
 }
 
 func (UrlProblem) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[1]
+	return &file_writ_v1_record_proto_enumTypes[3]
 }
 
 func (x UrlProblem) Number() protoreflect.EnumNumber {
@@ -152,7 +262,7 @@ func (x UrlProblem) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UrlProblem.Descriptor instead.
 func (UrlProblem) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{1}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 // ResultForm is how far a content is a tool result of MCP.
@@ -196,11 +306,11 @@ func (x ResultForm) String() string {
 }
 
 func (ResultForm) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[2].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
 }
 
 func (ResultForm) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[2]
+	return &file_writ_v1_record_proto_enumTypes[4]
 }
 
 func (x ResultForm) Number() protoreflect.EnumNumber {
@@ -209,7 +319,7 @@ func (x ResultForm) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResultForm.Descriptor instead.
 func (ResultForm) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 // Disclosure says what a record keeps of a request's documents.
@@ -249,11 +359,11 @@ func (x Disclosure) String() string {
 }
 
 func (Disclosure) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[3].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
 }
 
 func (Disclosure) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[3]
+	return &file_writ_v1_record_proto_enumTypes[5]
 }
 
 func (x Disclosure) Number() protoreflect.EnumNumber {
@@ -262,7 +372,7 @@ func (x Disclosure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Disclosure.Descriptor instead.
 func (Disclosure) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 // TicketState is where a ticket stands.
@@ -318,11 +428,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[4].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[4]
+	return &file_writ_v1_record_proto_enumTypes[6]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -331,7 +441,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 // ActorProof is what proves who acts.
@@ -375,11 +485,11 @@ func (x ActorProof) String() string {
 }
 
 func (ActorProof) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[5].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
 }
 
 func (ActorProof) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[5]
+	return &file_writ_v1_record_proto_enumTypes[7]
 }
 
 func (x ActorProof) Number() protoreflect.EnumNumber {
@@ -388,7 +498,7 @@ func (x ActorProof) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActorProof.Descriptor instead.
 func (ActorProof) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 // NoteOp is what is done to a counter of a session.
@@ -440,11 +550,11 @@ func (x NoteOp) String() string {
 }
 
 func (NoteOp) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[6].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
 }
 
 func (NoteOp) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[6]
+	return &file_writ_v1_record_proto_enumTypes[8]
 }
 
 func (x NoteOp) Number() protoreflect.EnumNumber {
@@ -453,7 +563,7 @@ func (x NoteOp) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoteOp.Descriptor instead.
 func (NoteOp) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 // TicketAction is the kind of a change of a ticket.
@@ -505,11 +615,11 @@ func (x TicketAction) String() string {
 }
 
 func (TicketAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[7].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
 }
 
 func (TicketAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[7]
+	return &file_writ_v1_record_proto_enumTypes[9]
 }
 
 func (x TicketAction) Number() protoreflect.EnumNumber {
@@ -518,7 +628,7 @@ func (x TicketAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketAction.Descriptor instead.
 func (TicketAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 // LockEffect is what a lock does to what it hits.
@@ -570,11 +680,11 @@ func (x LockEffect) String() string {
 }
 
 func (LockEffect) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[8].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[10].Descriptor()
 }
 
 func (LockEffect) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[8]
+	return &file_writ_v1_record_proto_enumTypes[10]
 }
 
 func (x LockEffect) Number() protoreflect.EnumNumber {
@@ -583,7 +693,7 @@ func (x LockEffect) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LockEffect.Descriptor instead.
 func (LockEffect) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 // NoticeKind is what was noticed.
@@ -649,11 +759,11 @@ func (x NoticeKind) String() string {
 }
 
 func (NoticeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[9].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[11].Descriptor()
 }
 
 func (NoticeKind) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[9]
+	return &file_writ_v1_record_proto_enumTypes[11]
 }
 
 func (x NoticeKind) Number() protoreflect.EnumNumber {
@@ -662,7 +772,7 @@ func (x NoticeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NoticeKind.Descriptor instead.
 func (NoticeKind) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 // ChangeAction is the kind of a change.
@@ -707,11 +817,11 @@ func (x ChangeAction) String() string {
 }
 
 func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[10].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[12].Descriptor()
 }
 
 func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[10]
+	return &file_writ_v1_record_proto_enumTypes[12]
 }
 
 func (x ChangeAction) Number() protoreflect.EnumNumber {
@@ -720,7 +830,7 @@ func (x ChangeAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeAction.Descriptor instead.
 func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 // RolloutMode is how a candidate is tried out.
@@ -760,11 +870,11 @@ func (x RolloutMode) String() string {
 }
 
 func (RolloutMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_writ_v1_record_proto_enumTypes[11].Descriptor()
+	return file_writ_v1_record_proto_enumTypes[13].Descriptor()
 }
 
 func (RolloutMode) Type() protoreflect.EnumType {
-	return &file_writ_v1_record_proto_enumTypes[11]
+	return &file_writ_v1_record_proto_enumTypes[13]
 }
 
 func (x RolloutMode) Number() protoreflect.EnumNumber {
@@ -773,7 +883,7 @@ func (x RolloutMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RolloutMode.Descriptor instead.
 func (RolloutMode) EnumDescriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 // Record is one leaf of the log: the stored bytes of this message, hashed as
@@ -807,6 +917,7 @@ type Record struct {
 	//	*Record_Budget
 	//	*Record_Ticket
 	//	*Record_Session
+	//	*Record_Reveal
 	Event         isRecord_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -972,6 +1083,15 @@ func (x *Record) GetSession() *SessionEvent {
 	return nil
 }
 
+func (x *Record) GetReveal() *RevealEvent {
+	if x != nil {
+		if x, ok := x.Event.(*Record_Reveal); ok {
+			return x.Reveal
+		}
+	}
+	return nil
+}
+
 type isRecord_Event interface {
 	isRecord_Event()
 }
@@ -1022,6 +1142,11 @@ type Record_Session struct {
 	Session *SessionEvent `protobuf:"bytes,22,opt,name=session,proto3,oneof"`
 }
 
+type Record_Reveal struct {
+	// Somebody asked what a token of a redaction stands for, or had it forgotten.
+	Reveal *RevealEvent `protobuf:"bytes,21,opt,name=reveal,proto3,oneof"`
+}
+
 func (*Record_Decision) isRecord_Event() {}
 
 func (*Record_Settlement) isRecord_Event() {}
@@ -1039,6 +1164,8 @@ func (*Record_Budget) isRecord_Event() {}
 func (*Record_Ticket) isRecord_Event() {}
 
 func (*Record_Session) isRecord_Event() {}
+
+func (*Record_Reveal) isRecord_Event() {}
 
 // SessionEvent is the declassification of a session: labels that it holds were taken
 // from it, because somebody vouches that what it was given to see does not matter any
@@ -1171,6 +1298,107 @@ func (x *SessionEvent) GetNote() *NoteFacts {
 	return nil
 }
 
+// RevealEvent is a question about a token of a redaction, answered or refused.
+type RevealEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who asked: a SPIFFE ID or a user of the operating system.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What was asked for.
+	Action RevealAction `protobuf:"varint,2,opt,name=action,proto3,enum=writ.v1.RevealAction" json:"action,omitempty"`
+	// What became of it.
+	Outcome RevealOutcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=writ.v1.RevealOutcome" json:"outcome,omitempty"`
+	// The token.
+	Token string `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Why, in a sentence.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket that was named for it; empty: none.
+	TicketId string `protobuf:"bytes,6,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
+	// The tenant whose token it was said to be, where that is not the record's: a refusal
+	// is in the log of the caller's own.
+	Of            string `protobuf:"bytes,7,opt,name=of,proto3" json:"of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevealEvent) Reset() {
+	*x = RevealEvent{}
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevealEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevealEvent) ProtoMessage() {}
+
+func (x *RevealEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevealEvent.ProtoReflect.Descriptor instead.
+func (*RevealEvent) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RevealEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetAction() RevealAction {
+	if x != nil {
+		return x.Action
+	}
+	return RevealAction_REVEAL_ACTION_UNSPECIFIED
+}
+
+func (x *RevealEvent) GetOutcome() RevealOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return RevealOutcome_REVEAL_OUTCOME_UNSPECIFIED
+}
+
+func (x *RevealEvent) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetTicketId() string {
+	if x != nil {
+		return x.TicketId
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
 // DecisionEvent is one answered question: the facts of the request, without its
 // payloads, what every stage found, and the answer.
 type DecisionEvent struct {
@@ -1256,7 +1484,7 @@ type DecisionEvent struct {
 
 func (x *DecisionEvent) Reset() {
 	*x = DecisionEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1496,7 @@ func (x *DecisionEvent) String() string {
 func (*DecisionEvent) ProtoMessage() {}
 
 func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[2]
+	mi := &file_writ_v1_record_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1509,7 @@ func (x *DecisionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionEvent.ProtoReflect.Descriptor instead.
 func (*DecisionEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{2}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DecisionEvent) GetPrincipal() *PrincipalFacts {
@@ -1529,7 +1757,7 @@ type SessionFacts struct {
 
 func (x *SessionFacts) Reset() {
 	*x = SessionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1769,7 @@ func (x *SessionFacts) String() string {
 func (*SessionFacts) ProtoMessage() {}
 
 func (x *SessionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[3]
+	mi := &file_writ_v1_record_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1782,7 @@ func (x *SessionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionFacts.ProtoReflect.Descriptor instead.
 func (*SessionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{3}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SessionFacts) GetLabelsSeen() bool {
@@ -1605,7 +1833,7 @@ type ChainFacts struct {
 
 func (x *ChainFacts) Reset() {
 	*x = ChainFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1845,7 @@ func (x *ChainFacts) String() string {
 func (*ChainFacts) ProtoMessage() {}
 
 func (x *ChainFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[4]
+	mi := &file_writ_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1858,7 @@ func (x *ChainFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainFacts.ProtoReflect.Descriptor instead.
 func (*ChainFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ChainFacts) GetName() string {
@@ -1672,7 +1900,7 @@ type EgressFacts struct {
 
 func (x *EgressFacts) Reset() {
 	*x = EgressFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1912,7 @@ func (x *EgressFacts) String() string {
 func (*EgressFacts) ProtoMessage() {}
 
 func (x *EgressFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[5]
+	mi := &file_writ_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1925,7 @@ func (x *EgressFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EgressFacts.ProtoReflect.Descriptor instead.
 func (*EgressFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EgressFacts) GetFinderDigest() []byte {
@@ -1765,7 +1993,7 @@ type UrlFacts struct {
 
 func (x *UrlFacts) Reset() {
 	*x = UrlFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2005,7 @@ func (x *UrlFacts) String() string {
 func (*UrlFacts) ProtoMessage() {}
 
 func (x *UrlFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[6]
+	mi := &file_writ_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2018,7 @@ func (x *UrlFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UrlFacts.ProtoReflect.Descriptor instead.
 func (*UrlFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UrlFacts) GetKind() UrlKind {
@@ -1857,7 +2085,7 @@ type ResultFacts struct {
 
 func (x *ResultFacts) Reset() {
 	*x = ResultFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2097,7 @@ func (x *ResultFacts) String() string {
 func (*ResultFacts) ProtoMessage() {}
 
 func (x *ResultFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[7]
+	mi := &file_writ_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2110,7 @@ func (x *ResultFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultFacts.ProtoReflect.Descriptor instead.
 func (*ResultFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResultFacts) GetForm() ResultForm {
@@ -1947,7 +2175,7 @@ type InspectionFacts struct {
 
 func (x *InspectionFacts) Reset() {
 	*x = InspectionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2187,7 @@ func (x *InspectionFacts) String() string {
 func (*InspectionFacts) ProtoMessage() {}
 
 func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[8]
+	mi := &file_writ_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2200,7 @@ func (x *InspectionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectionFacts.ProtoReflect.Descriptor instead.
 func (*InspectionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *InspectionFacts) GetDetectorsDigest() []byte {
@@ -2025,7 +2253,7 @@ type FoundFacts struct {
 
 func (x *FoundFacts) Reset() {
 	*x = FoundFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2265,7 @@ func (x *FoundFacts) String() string {
 func (*FoundFacts) ProtoMessage() {}
 
 func (x *FoundFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[9]
+	mi := &file_writ_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2278,7 @@ func (x *FoundFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundFacts.ProtoReflect.Descriptor instead.
 func (*FoundFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FoundFacts) GetDetector() string {
@@ -2087,7 +2315,7 @@ type GapFacts struct {
 
 func (x *GapFacts) Reset() {
 	*x = GapFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2327,7 @@ func (x *GapFacts) String() string {
 func (*GapFacts) ProtoMessage() {}
 
 func (x *GapFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[10]
+	mi := &file_writ_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2340,7 @@ func (x *GapFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GapFacts.ProtoReflect.Descriptor instead.
 func (*GapFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GapFacts) GetKind() string {
@@ -2148,7 +2376,7 @@ type RecordedDocument struct {
 
 func (x *RecordedDocument) Reset() {
 	*x = RecordedDocument{}
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2388,7 @@ func (x *RecordedDocument) String() string {
 func (*RecordedDocument) ProtoMessage() {}
 
 func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[11]
+	mi := &file_writ_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2401,7 @@ func (x *RecordedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordedDocument.ProtoReflect.Descriptor instead.
 func (*RecordedDocument) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecordedDocument) GetJson() string {
@@ -2226,7 +2454,7 @@ type SnapshotFacts struct {
 
 func (x *SnapshotFacts) Reset() {
 	*x = SnapshotFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2466,7 @@ func (x *SnapshotFacts) String() string {
 func (*SnapshotFacts) ProtoMessage() {}
 
 func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[12]
+	mi := &file_writ_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2479,7 @@ func (x *SnapshotFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotFacts.ProtoReflect.Descriptor instead.
 func (*SnapshotFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SnapshotFacts) GetTokenUsed() bool {
@@ -2384,7 +2612,7 @@ type TicketFacts struct {
 
 func (x *TicketFacts) Reset() {
 	*x = TicketFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2624,7 @@ func (x *TicketFacts) String() string {
 func (*TicketFacts) ProtoMessage() {}
 
 func (x *TicketFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[13]
+	mi := &file_writ_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2637,7 @@ func (x *TicketFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketFacts.ProtoReflect.Descriptor instead.
 func (*TicketFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TicketFacts) GetId() string {
@@ -2567,7 +2795,7 @@ type CallFacts struct {
 
 func (x *CallFacts) Reset() {
 	*x = CallFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2807,7 @@ func (x *CallFacts) String() string {
 func (*CallFacts) ProtoMessage() {}
 
 func (x *CallFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[14]
+	mi := &file_writ_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2820,7 @@ func (x *CallFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallFacts.ProtoReflect.Descriptor instead.
 func (*CallFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CallFacts) GetAllowed() bool {
@@ -2633,7 +2861,7 @@ type CounterFacts struct {
 
 func (x *CounterFacts) Reset() {
 	*x = CounterFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2645,7 +2873,7 @@ func (x *CounterFacts) String() string {
 func (*CounterFacts) ProtoMessage() {}
 
 func (x *CounterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[15]
+	mi := &file_writ_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2658,7 +2886,7 @@ func (x *CounterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterFacts.ProtoReflect.Descriptor instead.
 func (*CounterFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CounterFacts) GetBudget() string {
@@ -2696,15 +2924,25 @@ type RedactionFacts struct {
 	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
 	// The pointer patterns, in the content or else in the arguments.
 	Fields []string `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
-	// What matched is removed and not masked.
-	Remove        bool `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	// What matched is removed and not masked. As method says, in records that are not
+	// older than that.
+	Remove bool `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"`
+	// How. METHOD_UNSPECIFIED in records that are older than this field, as are those
+	// that follow.
+	Method Method `protobuf:"varint,4,opt,name=method,proto3,enum=writ.v1.Method" json:"method,omitempty"`
+	// The detectors whose findings are redacted.
+	Detectors []string `protobuf:"bytes,5,rep,name=detectors,proto3" json:"detectors,omitempty"`
+	// The labels of findings that are redacted.
+	Labels []string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty"`
+	// How many of the redaction's edits it asked for, in the order of these facts.
+	Edits         uint32 `protobuf:"varint,7,opt,name=edits,proto3" json:"edits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RedactionFacts) Reset() {
 	*x = RedactionFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +2954,7 @@ func (x *RedactionFacts) String() string {
 func (*RedactionFacts) ProtoMessage() {}
 
 func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[16]
+	mi := &file_writ_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +2967,7 @@ func (x *RedactionFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactionFacts.ProtoReflect.Descriptor instead.
 func (*RedactionFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RedactionFacts) GetPolicyId() string {
@@ -2751,6 +2989,34 @@ func (x *RedactionFacts) GetRemove() bool {
 		return x.Remove
 	}
 	return false
+}
+
+func (x *RedactionFacts) GetMethod() Method {
+	if x != nil {
+		return x.Method
+	}
+	return Method_METHOD_UNSPECIFIED
+}
+
+func (x *RedactionFacts) GetDetectors() []string {
+	if x != nil {
+		return x.Detectors
+	}
+	return nil
+}
+
+func (x *RedactionFacts) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *RedactionFacts) GetEdits() uint32 {
+	if x != nil {
+		return x.Edits
+	}
+	return 0
 }
 
 // ShadowFacts is what would have been answered with the shadow policies in
@@ -2775,7 +3041,7 @@ type ShadowFacts struct {
 
 func (x *ShadowFacts) Reset() {
 	*x = ShadowFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +3053,7 @@ func (x *ShadowFacts) String() string {
 func (*ShadowFacts) ProtoMessage() {}
 
 func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[17]
+	mi := &file_writ_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +3066,7 @@ func (x *ShadowFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowFacts.ProtoReflect.Descriptor instead.
 func (*ShadowFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ShadowFacts) GetBundleDigest() string {
@@ -2864,7 +3130,7 @@ type PrincipalFacts struct {
 
 func (x *PrincipalFacts) Reset() {
 	*x = PrincipalFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3142,7 @@ func (x *PrincipalFacts) String() string {
 func (*PrincipalFacts) ProtoMessage() {}
 
 func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[18]
+	mi := &file_writ_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3155,7 @@ func (x *PrincipalFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrincipalFacts.ProtoReflect.Descriptor instead.
 func (*PrincipalFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PrincipalFacts) GetSubject() string {
@@ -2982,7 +3248,7 @@ type ExchangeEvent struct {
 
 func (x *ExchangeEvent) Reset() {
 	*x = ExchangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3260,7 @@ func (x *ExchangeEvent) String() string {
 func (*ExchangeEvent) ProtoMessage() {}
 
 func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[19]
+	mi := &file_writ_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3273,7 @@ func (x *ExchangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeEvent.ProtoReflect.Descriptor instead.
 func (*ExchangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExchangeEvent) GetRequestId() string {
@@ -3108,7 +3374,7 @@ type PresentedToken struct {
 
 func (x *PresentedToken) Reset() {
 	*x = PresentedToken{}
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3386,7 @@ func (x *PresentedToken) String() string {
 func (*PresentedToken) ProtoMessage() {}
 
 func (x *PresentedToken) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[20]
+	mi := &file_writ_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3399,7 @@ func (x *PresentedToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentedToken.ProtoReflect.Descriptor instead.
 func (*PresentedToken) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PresentedToken) GetDigest() []byte {
@@ -3185,7 +3451,7 @@ type IssuedTokens struct {
 
 func (x *IssuedTokens) Reset() {
 	*x = IssuedTokens{}
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3463,7 @@ func (x *IssuedTokens) String() string {
 func (*IssuedTokens) ProtoMessage() {}
 
 func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[21]
+	mi := &file_writ_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3476,7 @@ func (x *IssuedTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssuedTokens.ProtoReflect.Descriptor instead.
 func (*IssuedTokens) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *IssuedTokens) GetIssuer() string {
@@ -3311,6 +3577,7 @@ type EffectFacts struct {
 	//	*EffectFacts_PassedBreaker
 	//	*EffectFacts_ToldBreaker
 	//	*EffectFacts_Note
+	//	*EffectFacts_Vaulted
 	Effect isEffectFacts_Effect `protobuf_oneof:"effect"`
 	// Of a redeemed ticket: the version of it that was redeemed. 0 in records that
 	// are older than this field.
@@ -3321,7 +3588,7 @@ type EffectFacts struct {
 
 func (x *EffectFacts) Reset() {
 	*x = EffectFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3333,7 +3600,7 @@ func (x *EffectFacts) String() string {
 func (*EffectFacts) ProtoMessage() {}
 
 func (x *EffectFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[22]
+	mi := &file_writ_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3346,7 +3613,7 @@ func (x *EffectFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectFacts.ProtoReflect.Descriptor instead.
 func (*EffectFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EffectFacts) GetEffect() isEffectFacts_Effect {
@@ -3419,6 +3686,15 @@ func (x *EffectFacts) GetNote() *NoteFacts {
 	return nil
 }
 
+func (x *EffectFacts) GetVaulted() *VaultFacts {
+	if x != nil {
+		if x, ok := x.Effect.(*EffectFacts_Vaulted); ok {
+			return x.Vaulted
+		}
+	}
+	return nil
+}
+
 func (x *EffectFacts) GetTicketVersion() int64 {
 	if x != nil {
 		return x.TicketVersion
@@ -3465,6 +3741,11 @@ type EffectFacts_Note struct {
 	Note *NoteFacts `protobuf:"bytes,10,opt,name=note,proto3,oneof"`
 }
 
+type EffectFacts_Vaulted struct {
+	// What a token of a redaction stands for was put into the vault, unless it is there.
+	Vaulted *VaultFacts `protobuf:"bytes,9,opt,name=vaulted,proto3,oneof"`
+}
+
 func (*EffectFacts_Charge) isEffectFacts_Effect() {}
 
 func (*EffectFacts_RedeemedTicket) isEffectFacts_Effect() {}
@@ -3478,6 +3759,72 @@ func (*EffectFacts_PassedBreaker) isEffectFacts_Effect() {}
 func (*EffectFacts_ToldBreaker) isEffectFacts_Effect() {}
 
 func (*EffectFacts_Note) isEffectFacts_Effect() {}
+
+func (*EffectFacts_Vaulted) isEffectFacts_Effect() {}
+
+// VaultFacts is a token of a redaction.
+type VaultFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// What the policies that tokenised it name: detectors, and labels with a colon before; "@fields": whole fields.
+	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
+	// SHA-256 of what is kept, which is sealed: 32 bytes.
+	SealedDigest  []byte `protobuf:"bytes,3,opt,name=sealed_digest,json=sealedDigest,proto3" json:"sealed_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultFacts) Reset() {
+	*x = VaultFacts{}
+	mi := &file_writ_v1_record_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultFacts) ProtoMessage() {}
+
+func (x *VaultFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_writ_v1_record_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultFacts.ProtoReflect.Descriptor instead.
+func (*VaultFacts) Descriptor() ([]byte, []int) {
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *VaultFacts) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *VaultFacts) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *VaultFacts) GetSealedDigest() []byte {
+	if x != nil {
+		return x.SealedDigest
+	}
+	return nil
+}
 
 // Charge is a change of one budget's use in one window.
 type Charge struct {
@@ -3505,7 +3852,7 @@ type Charge struct {
 
 func (x *Charge) Reset() {
 	*x = Charge{}
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3864,7 @@ func (x *Charge) String() string {
 func (*Charge) ProtoMessage() {}
 
 func (x *Charge) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[23]
+	mi := &file_writ_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3877,7 @@ func (x *Charge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Charge.ProtoReflect.Descriptor instead.
 func (*Charge) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Charge) GetBudget() string {
@@ -3614,7 +3961,7 @@ type NoteFacts struct {
 
 func (x *NoteFacts) Reset() {
 	*x = NoteFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +3973,7 @@ func (x *NoteFacts) String() string {
 func (*NoteFacts) ProtoMessage() {}
 
 func (x *NoteFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[24]
+	mi := &file_writ_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +3986,7 @@ func (x *NoteFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoteFacts.ProtoReflect.Descriptor instead.
 func (*NoteFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NoteFacts) GetCounter() string {
@@ -3717,7 +4064,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3729,7 +4076,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[25]
+	mi := &file_writ_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3742,7 +4089,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Pace) GetBudget() string {
@@ -3800,7 +4147,7 @@ type BreakerFacts struct {
 
 func (x *BreakerFacts) Reset() {
 	*x = BreakerFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3812,7 +4159,7 @@ func (x *BreakerFacts) String() string {
 func (*BreakerFacts) ProtoMessage() {}
 
 func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[26]
+	mi := &file_writ_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3825,7 +4172,7 @@ func (x *BreakerFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakerFacts.ProtoReflect.Descriptor instead.
 func (*BreakerFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BreakerFacts) GetBreaker() string {
@@ -3896,7 +4243,7 @@ type SettlementEvent struct {
 
 func (x *SettlementEvent) Reset() {
 	*x = SettlementEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3908,7 +4255,7 @@ func (x *SettlementEvent) String() string {
 func (*SettlementEvent) ProtoMessage() {}
 
 func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[27]
+	mi := &file_writ_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3921,7 +4268,7 @@ func (x *SettlementEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementEvent.ProtoReflect.Descriptor instead.
 func (*SettlementEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SettlementEvent) GetDecisionId() string {
@@ -4000,7 +4347,7 @@ type ChangeEvent struct {
 
 func (x *ChangeEvent) Reset() {
 	*x = ChangeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4012,7 +4359,7 @@ func (x *ChangeEvent) String() string {
 func (*ChangeEvent) ProtoMessage() {}
 
 func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[28]
+	mi := &file_writ_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4025,7 +4372,7 @@ func (x *ChangeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeEvent.ProtoReflect.Descriptor instead.
 func (*ChangeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ChangeEvent) GetActor() string {
@@ -4089,7 +4436,7 @@ type LockEvent struct {
 
 func (x *LockEvent) Reset() {
 	*x = LockEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4448,7 @@ func (x *LockEvent) String() string {
 func (*LockEvent) ProtoMessage() {}
 
 func (x *LockEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[29]
+	mi := &file_writ_v1_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4461,7 @@ func (x *LockEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockEvent.ProtoReflect.Descriptor instead.
 func (*LockEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LockEvent) GetActor() string {
@@ -4211,7 +4558,7 @@ type BudgetEvent struct {
 
 func (x *BudgetEvent) Reset() {
 	*x = BudgetEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[30]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4223,7 +4570,7 @@ func (x *BudgetEvent) String() string {
 func (*BudgetEvent) ProtoMessage() {}
 
 func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[30]
+	mi := &file_writ_v1_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4236,7 +4583,7 @@ func (x *BudgetEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetEvent.ProtoReflect.Descriptor instead.
 func (*BudgetEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{30}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *BudgetEvent) GetActor() string {
@@ -4363,7 +4710,7 @@ type AdjustmentFacts struct {
 
 func (x *AdjustmentFacts) Reset() {
 	*x = AdjustmentFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[31]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4375,7 +4722,7 @@ func (x *AdjustmentFacts) String() string {
 func (*AdjustmentFacts) ProtoMessage() {}
 
 func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[31]
+	mi := &file_writ_v1_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4388,7 +4735,7 @@ func (x *AdjustmentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustmentFacts.ProtoReflect.Descriptor instead.
 func (*AdjustmentFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{31}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AdjustmentFacts) GetId() string {
@@ -4500,7 +4847,7 @@ type TicketEvent struct {
 
 func (x *TicketEvent) Reset() {
 	*x = TicketEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[32]
+	mi := &file_writ_v1_record_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4512,7 +4859,7 @@ func (x *TicketEvent) String() string {
 func (*TicketEvent) ProtoMessage() {}
 
 func (x *TicketEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[32]
+	mi := &file_writ_v1_record_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4525,7 +4872,7 @@ func (x *TicketEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEvent.ProtoReflect.Descriptor instead.
 func (*TicketEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{32}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TicketEvent) GetRequestId() string {
@@ -4627,7 +4974,7 @@ type LockFacts struct {
 
 func (x *LockFacts) Reset() {
 	*x = LockFacts{}
-	mi := &file_writ_v1_record_proto_msgTypes[33]
+	mi := &file_writ_v1_record_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4986,7 @@ func (x *LockFacts) String() string {
 func (*LockFacts) ProtoMessage() {}
 
 func (x *LockFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[33]
+	mi := &file_writ_v1_record_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4999,7 @@ func (x *LockFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockFacts.ProtoReflect.Descriptor instead.
 func (*LockFacts) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{33}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LockFacts) GetId() string {
@@ -4754,7 +5101,7 @@ type NoticeEvent struct {
 
 func (x *NoticeEvent) Reset() {
 	*x = NoticeEvent{}
-	mi := &file_writ_v1_record_proto_msgTypes[34]
+	mi := &file_writ_v1_record_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4766,7 +5113,7 @@ func (x *NoticeEvent) String() string {
 func (*NoticeEvent) ProtoMessage() {}
 
 func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[34]
+	mi := &file_writ_v1_record_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4779,7 +5126,7 @@ func (x *NoticeEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeEvent.ProtoReflect.Descriptor instead.
 func (*NoticeEvent) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{34}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NoticeEvent) GetActor() string {
@@ -4867,7 +5214,7 @@ type Rollout struct {
 
 func (x *Rollout) Reset() {
 	*x = Rollout{}
-	mi := &file_writ_v1_record_proto_msgTypes[35]
+	mi := &file_writ_v1_record_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4879,7 +5226,7 @@ func (x *Rollout) String() string {
 func (*Rollout) ProtoMessage() {}
 
 func (x *Rollout) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[35]
+	mi := &file_writ_v1_record_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4892,7 +5239,7 @@ func (x *Rollout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollout.ProtoReflect.Descriptor instead.
 func (*Rollout) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{35}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Rollout) GetVersion() int64 {
@@ -4964,7 +5311,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_writ_v1_record_proto_msgTypes[36]
+	mi := &file_writ_v1_record_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4976,7 +5323,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_writ_v1_record_proto_msgTypes[36]
+	mi := &file_writ_v1_record_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4989,7 +5336,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_writ_v1_record_proto_rawDescGZIP(), []int{36}
+	return file_writ_v1_record_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BundleRef) GetDigest() string {
@@ -5010,7 +5357,7 @@ var File_writ_v1_record_proto protoreflect.FileDescriptor
 
 const file_writ_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xc4\x05\n" +
+	"\x14writ/v1/record.proto\x12\awrit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16writ/v1/decision.proto\x1a\x18writ/v1/obligation.proto\"\xf4\x05\n" +
 	"\x06Record\x12!\n" +
 	"\aversion\x18\x01 \x01(\rB\a\xbaH\x04*\x02\b\x01R\aversion\x12\"\n" +
 	"\x06tenant\x18\x02 \x01(\tB\n" +
@@ -5030,7 +5377,8 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\bexchange\x18\x12 \x01(\v2\x16.writ.v1.ExchangeEventH\x00R\bexchange\x12.\n" +
 	"\x06budget\x18\x14 \x01(\v2\x14.writ.v1.BudgetEventH\x00R\x06budget\x12.\n" +
 	"\x06ticket\x18\x13 \x01(\v2\x14.writ.v1.TicketEventH\x00R\x06ticket\x121\n" +
-	"\asession\x18\x16 \x01(\v2\x15.writ.v1.SessionEventH\x00R\asessionB\x0e\n" +
+	"\asession\x18\x16 \x01(\v2\x15.writ.v1.SessionEventH\x00R\asession\x12.\n" +
+	"\x06reveal\x18\x15 \x01(\v2\x14.writ.v1.RevealEventH\x00R\x06revealB\x0e\n" +
 	"\x05event\x12\x05\xbaH\x02\b\x01\"\xc1\x03\n" +
 	"\fSessionEvent\x12'\n" +
 	"\n" +
@@ -5050,7 +5398,19 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"admittedBy\x12=\n" +
 	"\rbundle_digest\x18\t \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12.\n" +
 	"\x04note\x18\n" +
-	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xab\f\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xc4\x02\n" +
+	"\vRevealEvent\x12 \n" +
+	"\x05actor\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x129\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x15.writ.v1.RevealActionB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06action\x12<\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x16.writ.v1.RevealOutcomeB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\aoutcome\x125\n" +
+	"\x05token\x18\x04 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^\\[token:[0-9a-v]{32}\\]$R\x05token\x12\"\n" +
+	"\x06reason\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
+	"\tticket_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12\x18\n" +
+	"\x02of\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02of\"\xab\f\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +
@@ -5197,11 +5557,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
 	"\fwindow_start\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vwindowStart\x12\x1b\n" +
-	"\x04used\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04used\"q\n" +
+	"\x04used\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04used\"\x8e\x02\n" +
 	"\x0eRedactionFacts\x12%\n" +
 	"\tpolicy_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\bpolicyId\x12 \n" +
 	"\x06fields\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06fields\x12\x16\n" +
-	"\x06remove\x18\x03 \x01(\bR\x06remove\"\x91\x02\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\x121\n" +
+	"\x06method\x18\x04 \x01(\x0e2\x0f.writ.v1.MethodB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06method\x12&\n" +
+	"\tdetectors\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\tdetectors\x12 \n" +
+	"\x06labels\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06labels\x12\x1e\n" +
+	"\x05edits\x18\a \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\x05edits\"\x91\x02\n" +
 	"\vShadowFacts\x12=\n" +
 	"\rbundle_digest\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x121\n" +
 	"\x06effect\x18\x02 \x01(\x0e2\x0f.writ.v1.EffectB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06effect\x12\x18\n" +
@@ -5257,7 +5621,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"expires_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12.\n" +
 	"\x0ekey_thumbprint\x18\v \x01(\fB\a\xbaH\x04z\x02h R\rkeyThumbprint\x123\n" +
-	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\x98\x03\n" +
+	"\rtoken_digests\x18\f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10@\"\x04z\x02h R\ftokenDigests\"\xc9\x03\n" +
 	"\vEffectFacts\x12)\n" +
 	"\x06charge\x18\x01 \x01(\v2\x0f.writ.v1.ChargeH\x00R\x06charge\x12)\n" +
 	"\x0fredeemed_ticket\x18\x02 \x01(\tH\x00R\x0eredeemedTicket\x12'\n" +
@@ -5266,9 +5630,15 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x0epassed_breaker\x18\x05 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\rpassedBreaker\x12:\n" +
 	"\ftold_breaker\x18\x06 \x01(\v2\x15.writ.v1.BreakerFactsH\x00R\vtoldBreaker\x12(\n" +
 	"\x04note\x18\n" +
-	" \x01(\v2\x12.writ.v1.NoteFactsH\x00R\x04note\x12.\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsH\x00R\x04note\x12/\n" +
+	"\avaulted\x18\t \x01(\v2\x13.writ.v1.VaultFactsH\x00R\avaulted\x12.\n" +
 	"\x0eticket_version\x18\b \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rticketVersionB\x0f\n" +
-	"\x06effect\x12\x05\xbaH\x02\b\x01\"\xbd\x02\n" +
+	"\x06effect\x12\x05\xbaH\x02\b\x01\"\x91\x01\n" +
+	"\n" +
+	"VaultFacts\x125\n" +
+	"\x05token\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^\\[token:[0-9a-v]{32}\\]$R\x05token\x12\x1e\n" +
+	"\x05class\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05class\x12,\n" +
+	"\rsealed_digest\x18\x03 \x01(\fB\a\xbaH\x04z\x02h R\fsealedDigest\"\xbd\x02\n" +
 	"\x06Charge\x12 \n" +
 	"\x06budget\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06budget\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80 R\asubject\x12=\n" +
@@ -5424,7 +5794,16 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\ferror_margin\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\verrorMargin\"j\n" +
 	"\tBundleRef\x12-\n" +
 	"\x06digest\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06digest\x12.\n" +
-	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*\x8e\x01\n" +
+	"\x0earchive_digest\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\rarchiveDigest*a\n" +
+	"\fRevealAction\x12\x1d\n" +
+	"\x19REVEAL_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14REVEAL_ACTION_REVEAL\x10\x01\x12\x18\n" +
+	"\x14REVEAL_ACTION_FORGET\x10\x02*\x80\x01\n" +
+	"\rRevealOutcome\x12\x1e\n" +
+	"\x1aREVEAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13REVEAL_OUTCOME_DONE\x10\x01\x12\x1a\n" +
+	"\x16REVEAL_OUTCOME_REFUSED\x10\x02\x12\x1a\n" +
+	"\x16REVEAL_OUTCOME_UNKNOWN\x10\x03*\x8e\x01\n" +
 	"\aUrlKind\x12\x18\n" +
 	"\x14URL_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fURL_KIND_STATED\x10\x01\x12\x14\n" +
@@ -5520,178 +5899,188 @@ func file_writ_v1_record_proto_rawDescGZIP() []byte {
 	return file_writ_v1_record_proto_rawDescData
 }
 
-var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_writ_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
+var file_writ_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_writ_v1_record_proto_goTypes = []any{
-	(UrlKind)(0),                  // 0: writ.v1.UrlKind
-	(UrlProblem)(0),               // 1: writ.v1.UrlProblem
-	(ResultForm)(0),               // 2: writ.v1.ResultForm
-	(Disclosure)(0),               // 3: writ.v1.Disclosure
-	(TicketState)(0),              // 4: writ.v1.TicketState
-	(ActorProof)(0),               // 5: writ.v1.ActorProof
-	(NoteOp)(0),                   // 6: writ.v1.NoteOp
-	(TicketAction)(0),             // 7: writ.v1.TicketAction
-	(LockEffect)(0),               // 8: writ.v1.LockEffect
-	(NoticeKind)(0),               // 9: writ.v1.NoticeKind
-	(ChangeAction)(0),             // 10: writ.v1.ChangeAction
-	(RolloutMode)(0),              // 11: writ.v1.RolloutMode
-	(*Record)(nil),                // 12: writ.v1.Record
-	(*SessionEvent)(nil),          // 13: writ.v1.SessionEvent
-	(*DecisionEvent)(nil),         // 14: writ.v1.DecisionEvent
-	(*SessionFacts)(nil),          // 15: writ.v1.SessionFacts
-	(*ChainFacts)(nil),            // 16: writ.v1.ChainFacts
-	(*EgressFacts)(nil),           // 17: writ.v1.EgressFacts
-	(*UrlFacts)(nil),              // 18: writ.v1.UrlFacts
-	(*ResultFacts)(nil),           // 19: writ.v1.ResultFacts
-	(*InspectionFacts)(nil),       // 20: writ.v1.InspectionFacts
-	(*FoundFacts)(nil),            // 21: writ.v1.FoundFacts
-	(*GapFacts)(nil),              // 22: writ.v1.GapFacts
-	(*RecordedDocument)(nil),      // 23: writ.v1.RecordedDocument
-	(*SnapshotFacts)(nil),         // 24: writ.v1.SnapshotFacts
-	(*TicketFacts)(nil),           // 25: writ.v1.TicketFacts
-	(*CallFacts)(nil),             // 26: writ.v1.CallFacts
-	(*CounterFacts)(nil),          // 27: writ.v1.CounterFacts
-	(*RedactionFacts)(nil),        // 28: writ.v1.RedactionFacts
-	(*ShadowFacts)(nil),           // 29: writ.v1.ShadowFacts
-	(*PrincipalFacts)(nil),        // 30: writ.v1.PrincipalFacts
-	(*ExchangeEvent)(nil),         // 31: writ.v1.ExchangeEvent
-	(*PresentedToken)(nil),        // 32: writ.v1.PresentedToken
-	(*IssuedTokens)(nil),          // 33: writ.v1.IssuedTokens
-	(*EffectFacts)(nil),           // 34: writ.v1.EffectFacts
-	(*Charge)(nil),                // 35: writ.v1.Charge
-	(*NoteFacts)(nil),             // 36: writ.v1.NoteFacts
-	(*Pace)(nil),                  // 37: writ.v1.Pace
-	(*BreakerFacts)(nil),          // 38: writ.v1.BreakerFacts
-	(*SettlementEvent)(nil),       // 39: writ.v1.SettlementEvent
-	(*ChangeEvent)(nil),           // 40: writ.v1.ChangeEvent
-	(*LockEvent)(nil),             // 41: writ.v1.LockEvent
-	(*BudgetEvent)(nil),           // 42: writ.v1.BudgetEvent
-	(*AdjustmentFacts)(nil),       // 43: writ.v1.AdjustmentFacts
-	(*TicketEvent)(nil),           // 44: writ.v1.TicketEvent
-	(*LockFacts)(nil),             // 45: writ.v1.LockFacts
-	(*NoticeEvent)(nil),           // 46: writ.v1.NoticeEvent
-	(*Rollout)(nil),               // 47: writ.v1.Rollout
-	(*BundleRef)(nil),             // 48: writ.v1.BundleRef
-	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
-	(Phase)(0),                    // 50: writ.v1.Phase
-	(*Tool)(nil),                  // 51: writ.v1.Tool
-	(*Destination)(nil),           // 52: writ.v1.Destination
-	(*Cost)(nil),                  // 53: writ.v1.Cost
-	(*TraceContext)(nil),          // 54: writ.v1.TraceContext
-	(*Finding)(nil),               // 55: writ.v1.Finding
-	(*DecideResponse)(nil),        // 56: writ.v1.DecideResponse
-	(*Redact)(nil),                // 57: writ.v1.Redact
-	(Effect)(0),                   // 58: writ.v1.Effect
-	(*Reason)(nil),                // 59: writ.v1.Reason
-	(*Obligation)(nil),            // 60: writ.v1.Obligation
-	(Outcome)(0),                  // 61: writ.v1.Outcome
-	(*ObligationReport)(nil),      // 62: writ.v1.ObligationReport
-	(*SettleResponse)(nil),        // 63: writ.v1.SettleResponse
+	(RevealAction)(0),             // 0: writ.v1.RevealAction
+	(RevealOutcome)(0),            // 1: writ.v1.RevealOutcome
+	(UrlKind)(0),                  // 2: writ.v1.UrlKind
+	(UrlProblem)(0),               // 3: writ.v1.UrlProblem
+	(ResultForm)(0),               // 4: writ.v1.ResultForm
+	(Disclosure)(0),               // 5: writ.v1.Disclosure
+	(TicketState)(0),              // 6: writ.v1.TicketState
+	(ActorProof)(0),               // 7: writ.v1.ActorProof
+	(NoteOp)(0),                   // 8: writ.v1.NoteOp
+	(TicketAction)(0),             // 9: writ.v1.TicketAction
+	(LockEffect)(0),               // 10: writ.v1.LockEffect
+	(NoticeKind)(0),               // 11: writ.v1.NoticeKind
+	(ChangeAction)(0),             // 12: writ.v1.ChangeAction
+	(RolloutMode)(0),              // 13: writ.v1.RolloutMode
+	(*Record)(nil),                // 14: writ.v1.Record
+	(*SessionEvent)(nil),          // 15: writ.v1.SessionEvent
+	(*RevealEvent)(nil),           // 16: writ.v1.RevealEvent
+	(*DecisionEvent)(nil),         // 17: writ.v1.DecisionEvent
+	(*SessionFacts)(nil),          // 18: writ.v1.SessionFacts
+	(*ChainFacts)(nil),            // 19: writ.v1.ChainFacts
+	(*EgressFacts)(nil),           // 20: writ.v1.EgressFacts
+	(*UrlFacts)(nil),              // 21: writ.v1.UrlFacts
+	(*ResultFacts)(nil),           // 22: writ.v1.ResultFacts
+	(*InspectionFacts)(nil),       // 23: writ.v1.InspectionFacts
+	(*FoundFacts)(nil),            // 24: writ.v1.FoundFacts
+	(*GapFacts)(nil),              // 25: writ.v1.GapFacts
+	(*RecordedDocument)(nil),      // 26: writ.v1.RecordedDocument
+	(*SnapshotFacts)(nil),         // 27: writ.v1.SnapshotFacts
+	(*TicketFacts)(nil),           // 28: writ.v1.TicketFacts
+	(*CallFacts)(nil),             // 29: writ.v1.CallFacts
+	(*CounterFacts)(nil),          // 30: writ.v1.CounterFacts
+	(*RedactionFacts)(nil),        // 31: writ.v1.RedactionFacts
+	(*ShadowFacts)(nil),           // 32: writ.v1.ShadowFacts
+	(*PrincipalFacts)(nil),        // 33: writ.v1.PrincipalFacts
+	(*ExchangeEvent)(nil),         // 34: writ.v1.ExchangeEvent
+	(*PresentedToken)(nil),        // 35: writ.v1.PresentedToken
+	(*IssuedTokens)(nil),          // 36: writ.v1.IssuedTokens
+	(*EffectFacts)(nil),           // 37: writ.v1.EffectFacts
+	(*VaultFacts)(nil),            // 38: writ.v1.VaultFacts
+	(*Charge)(nil),                // 39: writ.v1.Charge
+	(*NoteFacts)(nil),             // 40: writ.v1.NoteFacts
+	(*Pace)(nil),                  // 41: writ.v1.Pace
+	(*BreakerFacts)(nil),          // 42: writ.v1.BreakerFacts
+	(*SettlementEvent)(nil),       // 43: writ.v1.SettlementEvent
+	(*ChangeEvent)(nil),           // 44: writ.v1.ChangeEvent
+	(*LockEvent)(nil),             // 45: writ.v1.LockEvent
+	(*BudgetEvent)(nil),           // 46: writ.v1.BudgetEvent
+	(*AdjustmentFacts)(nil),       // 47: writ.v1.AdjustmentFacts
+	(*TicketEvent)(nil),           // 48: writ.v1.TicketEvent
+	(*LockFacts)(nil),             // 49: writ.v1.LockFacts
+	(*NoticeEvent)(nil),           // 50: writ.v1.NoticeEvent
+	(*Rollout)(nil),               // 51: writ.v1.Rollout
+	(*BundleRef)(nil),             // 52: writ.v1.BundleRef
+	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(Phase)(0),                    // 54: writ.v1.Phase
+	(*Tool)(nil),                  // 55: writ.v1.Tool
+	(*Destination)(nil),           // 56: writ.v1.Destination
+	(*Cost)(nil),                  // 57: writ.v1.Cost
+	(*TraceContext)(nil),          // 58: writ.v1.TraceContext
+	(*Finding)(nil),               // 59: writ.v1.Finding
+	(*DecideResponse)(nil),        // 60: writ.v1.DecideResponse
+	(*Redact)(nil),                // 61: writ.v1.Redact
+	(Method)(0),                   // 62: writ.v1.Method
+	(Effect)(0),                   // 63: writ.v1.Effect
+	(*Reason)(nil),                // 64: writ.v1.Reason
+	(*Obligation)(nil),            // 65: writ.v1.Obligation
+	(Outcome)(0),                  // 66: writ.v1.Outcome
+	(*ObligationReport)(nil),      // 67: writ.v1.ObligationReport
+	(*SettleResponse)(nil),        // 68: writ.v1.SettleResponse
 }
 var file_writ_v1_record_proto_depIdxs = []int32{
-	49, // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
-	14, // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
-	39, // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
-	40, // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
-	46, // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
-	41, // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
-	31, // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
-	42, // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
-	44, // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
-	13, // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
-	36, // 10: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
-	30, // 11: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
-	50, // 12: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
-	51, // 13: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
-	51, // 14: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
-	52, // 15: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
-	53, // 16: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
-	54, // 17: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
-	55, // 18: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
-	56, // 19: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
-	34, // 20: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
-	29, // 21: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
-	23, // 22: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
-	23, // 23: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
-	23, // 24: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
-	3,  // 25: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
-	24, // 26: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
-	20, // 27: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
-	15, // 28: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
-	17, // 29: writ.v1.DecisionEvent.egress:type_name -> writ.v1.EgressFacts
-	19, // 30: writ.v1.DecisionEvent.result:type_name -> writ.v1.ResultFacts
-	16, // 31: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
-	18, // 32: writ.v1.EgressFacts.urls:type_name -> writ.v1.UrlFacts
-	18, // 33: writ.v1.EgressFacts.to:type_name -> writ.v1.UrlFacts
-	18, // 34: writ.v1.EgressFacts.from:type_name -> writ.v1.UrlFacts
-	0,  // 35: writ.v1.UrlFacts.kind:type_name -> writ.v1.UrlKind
-	1,  // 36: writ.v1.UrlFacts.problem:type_name -> writ.v1.UrlProblem
-	2,  // 37: writ.v1.ResultFacts.form:type_name -> writ.v1.ResultForm
-	21, // 38: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
-	22, // 39: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
-	25, // 40: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
-	26, // 41: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
-	27, // 42: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
-	28, // 43: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
-	57, // 44: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
-	45, // 45: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
-	43, // 46: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
-	51, // 47: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
-	49, // 48: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
-	49, // 49: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
-	4,  // 50: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
-	49, // 51: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
-	58, // 52: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
-	59, // 53: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
-	60, // 54: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
-	49, // 55: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
-	5,  // 56: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
-	30, // 57: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
-	32, // 58: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
-	33, // 59: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
-	59, // 60: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
-	49, // 61: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
-	49, // 62: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
-	49, // 63: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
-	49, // 64: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
-	35, // 65: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
-	37, // 66: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
-	38, // 67: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
-	38, // 68: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
-	36, // 69: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
-	49, // 70: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
-	49, // 71: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
-	49, // 72: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
-	6,  // 73: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
-	61, // 74: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
-	53, // 75: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
-	62, // 76: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
-	63, // 77: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
-	34, // 78: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
-	43, // 79: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	10, // 80: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
-	47, // 81: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
-	45, // 82: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
-	45, // 83: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
-	43, // 84: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	43, // 85: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
-	45, // 86: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
-	43, // 87: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
-	49, // 88: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
-	7,  // 89: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
-	32, // 90: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
-	25, // 91: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
-	8,  // 92: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
-	49, // 93: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
-	9,  // 94: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
-	48, // 95: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
-	48, // 96: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
-	11, // 97: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
-	98, // [98:98] is the sub-list for method output_type
-	98, // [98:98] is the sub-list for method input_type
-	98, // [98:98] is the sub-list for extension type_name
-	98, // [98:98] is the sub-list for extension extendee
-	0,  // [0:98] is the sub-list for field type_name
+	53,  // 0: writ.v1.Record.at:type_name -> google.protobuf.Timestamp
+	17,  // 1: writ.v1.Record.decision:type_name -> writ.v1.DecisionEvent
+	43,  // 2: writ.v1.Record.settlement:type_name -> writ.v1.SettlementEvent
+	44,  // 3: writ.v1.Record.change:type_name -> writ.v1.ChangeEvent
+	50,  // 4: writ.v1.Record.notice:type_name -> writ.v1.NoticeEvent
+	45,  // 5: writ.v1.Record.lock:type_name -> writ.v1.LockEvent
+	34,  // 6: writ.v1.Record.exchange:type_name -> writ.v1.ExchangeEvent
+	46,  // 7: writ.v1.Record.budget:type_name -> writ.v1.BudgetEvent
+	48,  // 8: writ.v1.Record.ticket:type_name -> writ.v1.TicketEvent
+	15,  // 9: writ.v1.Record.session:type_name -> writ.v1.SessionEvent
+	16,  // 10: writ.v1.Record.reveal:type_name -> writ.v1.RevealEvent
+	40,  // 11: writ.v1.SessionEvent.note:type_name -> writ.v1.NoteFacts
+	0,   // 12: writ.v1.RevealEvent.action:type_name -> writ.v1.RevealAction
+	1,   // 13: writ.v1.RevealEvent.outcome:type_name -> writ.v1.RevealOutcome
+	33,  // 14: writ.v1.DecisionEvent.principal:type_name -> writ.v1.PrincipalFacts
+	54,  // 15: writ.v1.DecisionEvent.phase:type_name -> writ.v1.Phase
+	55,  // 16: writ.v1.DecisionEvent.tool:type_name -> writ.v1.Tool
+	55,  // 17: writ.v1.DecisionEvent.candidates:type_name -> writ.v1.Tool
+	56,  // 18: writ.v1.DecisionEvent.destination:type_name -> writ.v1.Destination
+	57,  // 19: writ.v1.DecisionEvent.cost:type_name -> writ.v1.Cost
+	58,  // 20: writ.v1.DecisionEvent.trace:type_name -> writ.v1.TraceContext
+	59,  // 21: writ.v1.DecisionEvent.findings:type_name -> writ.v1.Finding
+	60,  // 22: writ.v1.DecisionEvent.response:type_name -> writ.v1.DecideResponse
+	37,  // 23: writ.v1.DecisionEvent.effects:type_name -> writ.v1.EffectFacts
+	32,  // 24: writ.v1.DecisionEvent.shadow:type_name -> writ.v1.ShadowFacts
+	26,  // 25: writ.v1.DecisionEvent.arguments:type_name -> writ.v1.RecordedDocument
+	26,  // 26: writ.v1.DecisionEvent.context:type_name -> writ.v1.RecordedDocument
+	26,  // 27: writ.v1.DecisionEvent.properties:type_name -> writ.v1.RecordedDocument
+	5,   // 28: writ.v1.DecisionEvent.disclosure:type_name -> writ.v1.Disclosure
+	27,  // 29: writ.v1.DecisionEvent.facts:type_name -> writ.v1.SnapshotFacts
+	23,  // 30: writ.v1.DecisionEvent.inspection:type_name -> writ.v1.InspectionFacts
+	18,  // 31: writ.v1.DecisionEvent.session:type_name -> writ.v1.SessionFacts
+	20,  // 32: writ.v1.DecisionEvent.egress:type_name -> writ.v1.EgressFacts
+	22,  // 33: writ.v1.DecisionEvent.result:type_name -> writ.v1.ResultFacts
+	19,  // 34: writ.v1.SessionFacts.chain:type_name -> writ.v1.ChainFacts
+	21,  // 35: writ.v1.EgressFacts.urls:type_name -> writ.v1.UrlFacts
+	21,  // 36: writ.v1.EgressFacts.to:type_name -> writ.v1.UrlFacts
+	21,  // 37: writ.v1.EgressFacts.from:type_name -> writ.v1.UrlFacts
+	2,   // 38: writ.v1.UrlFacts.kind:type_name -> writ.v1.UrlKind
+	3,   // 39: writ.v1.UrlFacts.problem:type_name -> writ.v1.UrlProblem
+	4,   // 40: writ.v1.ResultFacts.form:type_name -> writ.v1.ResultForm
+	24,  // 41: writ.v1.InspectionFacts.found:type_name -> writ.v1.FoundFacts
+	25,  // 42: writ.v1.InspectionFacts.gaps:type_name -> writ.v1.GapFacts
+	28,  // 43: writ.v1.SnapshotFacts.ticket:type_name -> writ.v1.TicketFacts
+	29,  // 44: writ.v1.SnapshotFacts.call:type_name -> writ.v1.CallFacts
+	30,  // 45: writ.v1.SnapshotFacts.counters:type_name -> writ.v1.CounterFacts
+	31,  // 46: writ.v1.SnapshotFacts.redactions:type_name -> writ.v1.RedactionFacts
+	61,  // 47: writ.v1.SnapshotFacts.redact:type_name -> writ.v1.Redact
+	49,  // 48: writ.v1.SnapshotFacts.locks:type_name -> writ.v1.LockFacts
+	47,  // 49: writ.v1.SnapshotFacts.adjustments:type_name -> writ.v1.AdjustmentFacts
+	55,  // 50: writ.v1.TicketFacts.tool:type_name -> writ.v1.Tool
+	53,  // 51: writ.v1.TicketFacts.not_before:type_name -> google.protobuf.Timestamp
+	53,  // 52: writ.v1.TicketFacts.not_after:type_name -> google.protobuf.Timestamp
+	6,   // 53: writ.v1.TicketFacts.state:type_name -> writ.v1.TicketState
+	53,  // 54: writ.v1.CounterFacts.window_start:type_name -> google.protobuf.Timestamp
+	62,  // 55: writ.v1.RedactionFacts.method:type_name -> writ.v1.Method
+	63,  // 56: writ.v1.ShadowFacts.effect:type_name -> writ.v1.Effect
+	64,  // 57: writ.v1.ShadowFacts.reasons:type_name -> writ.v1.Reason
+	65,  // 58: writ.v1.ShadowFacts.obligations:type_name -> writ.v1.Obligation
+	53,  // 59: writ.v1.PrincipalFacts.token_expires_at:type_name -> google.protobuf.Timestamp
+	7,   // 60: writ.v1.ExchangeEvent.actor_proof:type_name -> writ.v1.ActorProof
+	33,  // 61: writ.v1.ExchangeEvent.parent:type_name -> writ.v1.PrincipalFacts
+	35,  // 62: writ.v1.ExchangeEvent.presented:type_name -> writ.v1.PresentedToken
+	36,  // 63: writ.v1.ExchangeEvent.issued:type_name -> writ.v1.IssuedTokens
+	64,  // 64: writ.v1.ExchangeEvent.reasons:type_name -> writ.v1.Reason
+	53,  // 65: writ.v1.PresentedToken.expires_at:type_name -> google.protobuf.Timestamp
+	53,  // 66: writ.v1.IssuedTokens.issued_at:type_name -> google.protobuf.Timestamp
+	53,  // 67: writ.v1.IssuedTokens.not_before:type_name -> google.protobuf.Timestamp
+	53,  // 68: writ.v1.IssuedTokens.expires_at:type_name -> google.protobuf.Timestamp
+	39,  // 69: writ.v1.EffectFacts.charge:type_name -> writ.v1.Charge
+	41,  // 70: writ.v1.EffectFacts.pace:type_name -> writ.v1.Pace
+	42,  // 71: writ.v1.EffectFacts.passed_breaker:type_name -> writ.v1.BreakerFacts
+	42,  // 72: writ.v1.EffectFacts.told_breaker:type_name -> writ.v1.BreakerFacts
+	40,  // 73: writ.v1.EffectFacts.note:type_name -> writ.v1.NoteFacts
+	38,  // 74: writ.v1.EffectFacts.vaulted:type_name -> writ.v1.VaultFacts
+	53,  // 75: writ.v1.Charge.window_start:type_name -> google.protobuf.Timestamp
+	53,  // 76: writ.v1.Charge.lapses_at:type_name -> google.protobuf.Timestamp
+	53,  // 77: writ.v1.NoteFacts.window_start:type_name -> google.protobuf.Timestamp
+	8,   // 78: writ.v1.NoteFacts.op:type_name -> writ.v1.NoteOp
+	66,  // 79: writ.v1.SettlementEvent.outcome:type_name -> writ.v1.Outcome
+	57,  // 80: writ.v1.SettlementEvent.actual:type_name -> writ.v1.Cost
+	67,  // 81: writ.v1.SettlementEvent.obligations:type_name -> writ.v1.ObligationReport
+	68,  // 82: writ.v1.SettlementEvent.response:type_name -> writ.v1.SettleResponse
+	37,  // 83: writ.v1.SettlementEvent.effects:type_name -> writ.v1.EffectFacts
+	47,  // 84: writ.v1.SettlementEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	12,  // 85: writ.v1.ChangeEvent.action:type_name -> writ.v1.ChangeAction
+	51,  // 86: writ.v1.ChangeEvent.rollout:type_name -> writ.v1.Rollout
+	49,  // 87: writ.v1.LockEvent.lock:type_name -> writ.v1.LockFacts
+	49,  // 88: writ.v1.LockEvent.locks:type_name -> writ.v1.LockFacts
+	47,  // 89: writ.v1.LockEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	47,  // 90: writ.v1.BudgetEvent.adjustment:type_name -> writ.v1.AdjustmentFacts
+	49,  // 91: writ.v1.BudgetEvent.locks:type_name -> writ.v1.LockFacts
+	47,  // 92: writ.v1.BudgetEvent.adjustments:type_name -> writ.v1.AdjustmentFacts
+	53,  // 93: writ.v1.AdjustmentFacts.until:type_name -> google.protobuf.Timestamp
+	9,   // 94: writ.v1.TicketEvent.action:type_name -> writ.v1.TicketAction
+	35,  // 95: writ.v1.TicketEvent.presented:type_name -> writ.v1.PresentedToken
+	28,  // 96: writ.v1.TicketEvent.ticket:type_name -> writ.v1.TicketFacts
+	10,  // 97: writ.v1.LockFacts.effect:type_name -> writ.v1.LockEffect
+	53,  // 98: writ.v1.LockFacts.until:type_name -> google.protobuf.Timestamp
+	11,  // 99: writ.v1.NoticeEvent.kind:type_name -> writ.v1.NoticeKind
+	52,  // 100: writ.v1.Rollout.live:type_name -> writ.v1.BundleRef
+	52,  // 101: writ.v1.Rollout.candidate:type_name -> writ.v1.BundleRef
+	13,  // 102: writ.v1.Rollout.mode:type_name -> writ.v1.RolloutMode
+	103, // [103:103] is the sub-list for method output_type
+	103, // [103:103] is the sub-list for method input_type
+	103, // [103:103] is the sub-list for extension type_name
+	103, // [103:103] is the sub-list for extension extendee
+	0,   // [0:103] is the sub-list for field type_name
 }
 
 func init() { file_writ_v1_record_proto_init() }
@@ -5711,8 +6100,9 @@ func file_writ_v1_record_proto_init() {
 		(*Record_Budget)(nil),
 		(*Record_Ticket)(nil),
 		(*Record_Session)(nil),
+		(*Record_Reveal)(nil),
 	}
-	file_writ_v1_record_proto_msgTypes[22].OneofWrappers = []any{
+	file_writ_v1_record_proto_msgTypes[23].OneofWrappers = []any{
 		(*EffectFacts_Charge)(nil),
 		(*EffectFacts_RedeemedTicket)(nil),
 		(*EffectFacts_ConsumedToken)(nil),
@@ -5720,14 +6110,15 @@ func file_writ_v1_record_proto_init() {
 		(*EffectFacts_PassedBreaker)(nil),
 		(*EffectFacts_ToldBreaker)(nil),
 		(*EffectFacts_Note)(nil),
+		(*EffectFacts_Vaulted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_writ_v1_record_proto_rawDesc), len(file_writ_v1_record_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   37,
+			NumEnums:      14,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -38,6 +38,9 @@ func Policy(req *decision.Request, snap *decision.Snapshot, d *decision.Decision
 		}
 	}
 	f.Reasons = bounded(f.Reasons)
+	for _, v := range ruling.Vaulted {
+		f.Effects = append(f.Effects, v)
+	}
 	f.Obligations, f.Routes, f.Redactions = ruling.Obligations, ruling.Routes, ruling.Redactions
 	return f
 }

@@ -28,6 +28,7 @@
 //	                   candidates: [{server, name, definition_digest}],
 //	                   resource: {type, id, properties}, the thing acted upon,
 //	                   destination: {host, vendor, region}, where the resource is none,
+//	                   return_documents: whether the answer is to hold what was redacted,
 //	                   extra: free facts, trace: {traceparent, tracestate},
 //	                   supported_obligations: "step-up", "notification", "custom",
 //	                   approval: {id, approved_at, approved_until}, the approval of an

@@ -73,8 +73,11 @@ type (
 		Edits  []edit `json:"edits"`
 	}
 	edit struct {
-		Pointer string `json:"pointer"`
-		Method  string `json:"method"`
+		Pointer     string `json:"pointer"`
+		Method      string `json:"method"`
+		Start       uint32 `json:"start,omitzero"`
+		End         uint32 `json:"end,omitzero"`
+		Replacement string `json:"replacement,omitzero"`
 	}
 	route struct {
 		custom
@@ -123,7 +126,7 @@ func translateObligation(o *writv1.Obligation) (obligation, error) {
 	case *writv1.Obligation_Redact:
 		r := redact{custom: custom{vendor, "redact"}, Target: short(p.Redact.GetTarget(), "TARGET_")}
 		for _, e := range p.Redact.GetEdits() {
-			r.Edits = append(r.Edits, edit{e.GetPointer(), short(e.GetMethod(), "METHOD_")})
+			r.Edits = append(r.Edits, edit{e.GetPointer(), short(e.GetMethod(), "METHOD_"), e.GetStart(), e.GetEnd(), e.GetReplacement()})
 		}
 		out.Properties = r
 	case *writv1.Obligation_Route:

@@ -43,6 +43,7 @@ type facts struct {
 	Purpose              string         `json:"purpose"`
 	SessionID            string         `json:"session_id"`
 	PlanDepth            uint32         `json:"plan_depth"`
+	ReturnDocuments      bool           `json:"return_documents"`
 	Tenant               string         `json:"tenant"`
 	TicketID             string         `json:"ticket_id"`
 	CallDecisionID       string         `json:"call_decision_id"`

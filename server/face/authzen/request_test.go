@@ -59,6 +59,7 @@ func goodCalls() []good {
 		{name: "a proof beside the token", body: swap(`"token":"`+agentToken+`"`, `"token":"`+agentToken+`","proof":"a.b.c"`),
 			want: question(func(q r) { q.PrincipalProof = "a.b.c" })},
 		with("plan depth", `"plan_depth":7`, func(q r) { q.PlanDepth = 7 }),
+		with("the documents", `"return_documents":true`, func(q r) { q.ReturnDocuments = true }),
 		with("session and ticket", `"session_id":"s-1","ticket_id":"CHG-1"`, func(q r) { q.SessionId, q.TicketId = "s-1", "CHG-1" }),
 		with("arguments byte for byte", `"arguments": {"b" : 1.00,"a":"\u00e9\/", "n":null, "big":1e3 } `, func(q r) {
 			q.Arguments = []byte(`{"b" : 1.00,"a":"\u00e9\/", "n":null, "big":1e3 }`)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -35,6 +36,10 @@ type details struct {
 	EvaluationID      string            `json:"evaluation_id,omitzero"`
 	Requestable       *requestable      `json:"access_request,omitzero"`
 	Replayed          bool              `json:"replayed,omitzero"`
+	// Arguments are the redacted ones, and Content the redacted content as a text,
+	// where the request asks for them.
+	Arguments jsontext.Value `json:"arguments,omitzero"`
+	Content   *string        `json:"content,omitzero"`
 }
 
 type reason struct {
@@ -116,6 +121,13 @@ func encode(resp *writv1.DecideResponse, ask *requestable) ([]byte, error) {
 			Type: r.GetType(), Principal: r.GetPrincipal(), Tool: r.GetTool(), Text: r.GetText(), PolicyIDs: r.GetPolicyIds(),
 			DefinitionDigest: r.GetDefinitionDigest(), ArgumentsDigest: r.GetArgumentsDigest(),
 		}
+	}
+	if len(resp.GetArguments()) > 0 {
+		c.Arguments = resp.Arguments
+	}
+	if resp.Content != nil {
+		content := string(resp.Content)
+		c.Content = &content
 	}
 	if ask != nil {
 		c.EvaluationID, c.Requestable = resp.GetDecisionId(), ask

@@ -47,14 +47,15 @@ func fullAnswer() *writv1.DecideResponse {
 			Type: "ticket", Principal: "agent-1", Tool: "fs/read", DefinitionDigest: digest, ArgumentsDigest: digest,
 			PolicyIds: []string{"p1"}, Text: "Approve it.",
 		},
-		Replayed: true,
+		Replayed: true, Arguments: []byte(`{"a":1}`), Content: []byte("x < y"),
 	}
 }
 
 func obligations() []*writv1.Obligation {
 	return []*writv1.Obligation{
 		{Id: "redact-1", Type: "redact", PolicyId: "p", Params: &writv1.Obligation_Redact{Redact: &writv1.Redact{
-			Target: writv1.Target_TARGET_CONTENT, Edits: []*writv1.Edit{{Pointer: "/a/0", Method: writv1.Method_METHOD_REMOVE}},
+			Target: writv1.Target_TARGET_CONTENT, Edits: []*writv1.Edit{{Pointer: "/a/0", Method: writv1.Method_METHOD_REMOVE},
+				{Pointer: "/b", Method: writv1.Method_METHOD_HASH, Start: 2, End: 9, Replacement: "[hash:0123456789abcdefghijklmnopqrstuv]"}},
 		}}},
 		{Id: "route-1", Type: "route", Params: &writv1.Obligation_Route{Route: &writv1.Route{Vendor: "acme", Region: "eu", Host: "eu.acme.example", Reason: "because"}}},
 		{Id: "filter_tools-1", Type: "filter_tools", Params: &writv1.Obligation_FilterTools{FilterTools: &writv1.FilterTools{Keep: []uint32{0, 2}}}},
@@ -69,7 +70,7 @@ func obligations() []*writv1.Obligation {
 
 // goldenObligations are the obligations above, as the draft has them.
 var goldenObligations = []string{
-	`{"id":"redact-1","type":"custom","properties":{"vendor":"writ","action":"redact","target":"CONTENT","edits":[{"pointer":"/a/0","method":"REMOVE"}]},"policy_id":"p"}`,
+	`{"id":"redact-1","type":"custom","properties":{"vendor":"writ","action":"redact","target":"CONTENT","edits":[{"pointer":"/a/0","method":"REMOVE"},{"pointer":"/b","method":"HASH","start":2,"end":9,"replacement":"[hash:0123456789abcdefghijklmnopqrstuv]"}]},"policy_id":"p"}`,
 	`{"id":"route-1","type":"custom","properties":{"vendor":"writ","action":"route","destination":{"host":"eu.acme.example","vendor":"acme","region":"eu"},"reason":"because"}}`,
 	`{"id":"filter_tools-1","type":"custom","properties":{"vendor":"writ","action":"filter_tools","keep":[0,2]}}`,
 	`{"id":"limit_output-1","type":"custom","properties":{"vendor":"writ","action":"limit_output","max_bytes":4096}}`,
@@ -118,7 +119,7 @@ func TestFullAnswer(t *testing.T) {
 		`"retry_after_seconds":91,"bundle_digest":"` + digest + `","bundle_commit":"` + digest + `",` +
 		`"receipt":{"record_id":"` + sentID + `","leaf_hash":"` + digest + `","log_origin":"log.example","log_size":7,"spooled":true},` +
 		`"ticket_request":{"type":"ticket","principal":"agent-1","tool":"fs/read","definition_digest":"` + digest + `","arguments_digest":"` + digest + `","policy_ids":["p1"],"text":"Approve it."},` +
-		`"replayed":true}}`
+		`"replayed":true,"arguments":{"a":1},"content":"x < y"}}`
 	if got := w.Body.String(); got != want || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("status %d, %v\n got %s\nwant %s", w.Code, w.Header(), got, want)
 	}

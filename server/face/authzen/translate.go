@@ -43,7 +43,7 @@ func translate(body []byte, h http.Header) (*writv1.DecideRequest, error) {
 	}
 	c := &e.Context
 	req := &writv1.DecideRequest{
-		Purpose: c.Purpose, SessionId: c.SessionID, PlanDepth: c.PlanDepth, Tenant: c.Tenant, TicketId: c.TicketID, CallDecisionId: c.CallDecisionID,
+		Purpose: c.Purpose, SessionId: c.SessionID, PlanDepth: c.PlanDepth, ReturnDocuments: c.ReturnDocuments, Tenant: c.Tenant, TicketId: c.TicketID, CallDecisionId: c.CallDecisionID,
 		Arguments: c.Arguments, Context: c.Extra,
 		SupportedObligations: supported(c.SupportedObligations),
 	}

@@ -133,11 +133,7 @@ func dutiesOf(st policy.Written) []string {
 	}
 	switch st.Obligation {
 	case "redact":
-		var all []string
-		for _, field := range st.Fields {
-			all = append(all, redact(field, notes["method"] == "remove"))
-		}
-		return all
+		return redact(st.Redact)
 	case "route":
 		return []string{route(notes["region"], notes["vendor"])}
 	case "limit_output":
@@ -152,12 +148,16 @@ func dutiesOf(st policy.Written) []string {
 	return []string{fmt.Sprintf("%s %q", st.Obligation, notes)} // with its @id: never the same
 }
 
-func redact(field string, remove bool) string {
-	method := "mask"
-	if remove {
-		method = "remove"
+// redact is a duty for each field; what detectors find is one duty of all of them.
+func redact(r *decision.RedactRule) []string {
+	if !r.Whole() {
+		return []string{fmt.Sprintf("redact what %q, labels %q, find in %q by %s", r.Detectors, r.Labels, r.Fields, r.Method)}
 	}
-	return fmt.Sprintf("redact %q by %s", field, method)
+	var all []string
+	for _, field := range r.Fields {
+		all = append(all, fmt.Sprintf("redact %q by %s", field, r.Method))
+	}
+	return all
 }
 
 func route(region, vendor string) string {
@@ -174,9 +174,7 @@ func watermark(text string) string { return fmt.Sprintf("watermark %q", text) }
 func dutiesIn(r decision.Ruling) []string {
 	var all []string
 	for _, rule := range r.Redactions {
-		for _, field := range rule.Fields {
-			all = append(all, redact(field, rule.Remove))
-		}
+		all = append(all, redact(&rule)...)
 	}
 	for _, rule := range r.Routes {
 		all = append(all, route(rule.Region, rule.Vendor))

@@ -43,7 +43,7 @@ func obligationOf(req *decision.Request, in decision.Obligation) obligation {
 			o.Target = "content"
 		}
 		for i, e := range duty.Edits {
-			method := map[bool]string{false: "mask", true: "remove"}[e.Remove]
+			method := e.Method.String()
 			if i > 0 && o.Method != method {
 				method = "both"
 			}

@@ -18,9 +18,9 @@ var duties = []struct {
 	duty decision.Duty
 	want obligation
 }{
-	{decision.Redact{Content: true, Edits: []document.Edit{{Pointer: "/a"}, {Pointer: "/b", Remove: true}}},
+	{decision.Redact{Content: true, Edits: []document.Edit{{Pointer: "/a"}, {Pointer: "/b", Method: document.Removed}}},
 		obligation{Target: "content", Method: "both", Fields: []string{"/a", "/b"}}},
-	{decision.Redact{Edits: []document.Edit{{Pointer: "/a", Remove: true}}}, obligation{Target: "arguments", Method: "remove", Fields: []string{"/a"}}},
+	{decision.Redact{Edits: []document.Edit{{Pointer: "/a", Method: document.Removed}}}, obligation{Target: "arguments", Method: "remove", Fields: []string{"/a"}}},
 	{decision.Route{Vendor: "v", Region: "r", Host: "h"}, obligation{Vendor: "v", Region: "r", Host: "h"}},
 	{decision.FilterTools{Keep: []int{1}}, obligation{Keep: []string{"s/u"}}},
 	{decision.FilterTools{}, obligation{Keep: []string{}}},

@@ -85,6 +85,7 @@ var figures = []figure{
 		func(r *results) float64 { return r.over(load{hotThree, hotCallers}, load{hotOne, hotCallers}, rate) }},
 	{scanFigure, "MiB/s", nil, func(r *results) float64 { return r.scans[scanFigure] }},
 	{scanSmallFigure, "us", nil, func(r *results) float64 { return r.scans[scanSmallFigure] }},
+	{redactFigure, "us", nil, func(r *results) float64 { return r.redacted }},
 	{replayFigure, "1/s", nil, func(r *results) float64 { return r.replayed }},
 	tokenFigure("token_verify_us_eddsa"), tokenFigure("token_verify_us_es256"), tokenFigure("token_verify_us_es384"),
 	tokenFigure("token_verify_us_rs256"), tokenFigure("token_verify_us_ps256"), tokenFigure(warmFigure),

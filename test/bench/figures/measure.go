@@ -46,6 +46,9 @@ func measure(ctx context.Context, s settings, wanted []figure, out, complaints i
 	if b.trust, err = newTrust(time.Now()); err != nil {
 		return err
 	}
+	if err := b.redactions(wanted); err != nil {
+		return err
+	}
 	if err := b.tokens(wanted); err != nil {
 		return err
 	}

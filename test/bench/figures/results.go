@@ -41,6 +41,7 @@ type results struct {
 	replayed   float64            // records a second
 	tokens     map[string]float64 // microseconds, by figure
 	scans      map[string]float64 // by figure
+	redacted   float64            // microseconds
 	stops      stops
 	cutStops   stops // of a server that listens to nothing
 }
