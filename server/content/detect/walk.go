@@ -192,7 +192,7 @@ func (in *inspector) object(members map[string]any, about, parent kind) {
 		}
 		in.path = in.path[:length]
 	}
-	in.split(names, func(i int) any { return members[names[i]] }, true)
+	in.split(names, func(i int) any { return members[names[i]] }, len(names) > 1)
 	in.order = in.order[:base]
 }
 

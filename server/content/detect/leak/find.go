@@ -25,7 +25,8 @@ type Run struct {
 	rules *Rules
 	// done is, by rule, up to where keywords need no further look.
 	done map[int32]int
-	// Work counts the expressions that were run.
+	// Work counts the expressions that were run, by what they were run over: they take
+	// up to a tenth of a microsecond a byte.
 	Work int
 }
 
@@ -49,7 +50,7 @@ func (r *Run) Find(text string, word, start, end int, found func(Match) bool) {
 		if to == len(text) {
 			r.done[n] = to
 		}
-		r.Work++
+		r.Work += 1 + (to-from)/8
 		for _, at := range rule.regex().FindAllStringSubmatchIndex(text[from:to], -1) {
 			s, e := rule.secret(at)
 			m := Match{Rule: rule.id, Detector: rule.detector, Start: from + s, End: from + e}
