@@ -61,7 +61,7 @@ func (p *pdp) result(t testing.TB, of *writv1.DecideRequest, answer *writv1.Deci
 	in := proto.CloneOf(of)
 	in.RequestId, in.PrincipalToken = newID(t), p.token(t)
 	in.Phase, in.CallDecisionId = writv1.Phase_PHASE_RESULT, answer.DecisionId
-	in.Content = &writv1.Content{MediaType: "application/json", Data: []byte(`{"content":[]}`)}
+	in.Content = &writv1.Content{MediaType: "application/json", Data: []byte(`{"content":[],"structuredContent":{"content":""}}`)}
 	return in
 }
 

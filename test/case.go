@@ -243,6 +243,9 @@ func obligation(o *writv1.Obligation) string {
 		line := "redact " + strings.ToLower(strings.TrimPrefix(p.Redact.Target.String(), "TARGET_"))
 		for _, e := range p.Redact.Edits {
 			line += " " + strings.ToLower(strings.TrimPrefix(e.Method.String(), "METHOD_")) + " " + e.Pointer
+			if e.End > 0 {
+				line += fmt.Sprintf("[%d:%d]", e.Start, e.End)
+			}
 		}
 		return line
 	case *writv1.Obligation_Route:

@@ -155,8 +155,16 @@ func (w *world) decide(t *testing.T, stages decision.Pipeline, bundle *decision.
 	}
 	for _, effect := range d.Effects() {
 		switch e := effect.(type) {
-		case decision.Charge:
-			w.used[e.Key] += e.Amount
+		case decision.Counting:
+			beside := int64(0)
+			for _, key := range e.Beside() {
+				beside += w.used[key]
+			}
+			now, ok := e.Apply(w.used[e.Counter()], beside)
+			if !ok {
+				t.Fatalf("the guard of %+v fails", e)
+			}
+			w.used[e.Counter()] = now
 		case decision.Redeem:
 			w.tickets[e.Ticket].Uses++
 		case decision.Consume:

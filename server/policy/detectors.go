@@ -10,11 +10,12 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/writpdp/writ/server/content/detect"
+	"github.com/writpdp/writ/server/decision"
 )
 
 // detectors reads what a bundle looks for in requests; nil: it has no detectors.yaml,
-// and looks for nothing.
-func (f *files) detectors() (*detect.Set, error) {
+// and looks for nothing. The bundle has its labels.
+func (f *files) detectors(b *decision.Bundle) (*detect.Set, error) {
 	data, err := f.read(fileDetectors)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -36,7 +37,15 @@ func (f *files) detectors() (*detect.Set, error) {
 	if errors.As(err, &wrong) {
 		return nil, fmt.Errorf("%s: %w", yamlAt(fileDetectors, data, wrong.Path), err)
 	}
-	return set, err
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range set.Detectors() {
+		if _, unknown := b.LabelsOf(set.Labels(id)); len(unknown) > 0 {
+			return nil, fmt.Errorf("%s: the detector %q: there is no label %q: declare it in %s", fileDetectors, id, unknown[0], fileLabels)
+		}
+	}
+	return set, nil
 }
 
 // yamlAt is the place of what some keys lead to: file:line:column, or the file alone

@@ -105,7 +105,7 @@ func (f *files) draft() (*draft, error) {
 		return nil, err
 	}
 	d.bundle.SessionRequired = m.Sessions.Required
-	if d.bundle.Detect, err = f.detectors(); err != nil {
+	if d.bundle.Detect, err = f.detectors(d.bundle); err != nil {
 		return nil, err
 	}
 	base, err := f.read(fileSchema)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/policies/policiestest"
+	"github.com/writpdp/writ/server/content/detect"
 	"github.com/writpdp/writ/server/content/result"
 	"github.com/writpdp/writ/server/decision"
 	"github.com/writpdp/writ/server/policy"
@@ -98,7 +99,7 @@ func TestRedactedResultFits(t *testing.T) {
 permit (principal, action == Action::"filesystem/read_text_file", resource) when { context.phase == "RESULT" };`)
 		b := load(t, files)
 		name := decision.ToolName{Server: "filesystem", Name: "read_text_file"}
-		q := decision.Query{Tool: b.Tools[name], Request: &decision.Request{Phase: decision.Result, Purpose: "support", Tool: decision.ToolRef{ToolName: name, Digest: b.Tools[name].Digest},
+		q := decision.Query{Inspection: &detect.Inspection{}, Tool: b.Tools[name], Request: &decision.Request{Phase: decision.Result, Purpose: "support", Tool: decision.ToolRef{ToolName: name, Digest: b.Tools[name].Digest},
 			Principal: decision.Principal{Subject: "spiffe://example.org/agent/support", Purposes: []string{"support"}}, Arguments: parsed(t, `{"path":"/srv/files/a"}`),
 			Content: decision.Content{Document: parsed(t, `{"content":[{"type":"text","text":"a"}],"structuredContent":{"content":"a"}}`), Size: 1}}}
 		if got := b.Policies.Judge(q).Refused.Code; got != c.want {

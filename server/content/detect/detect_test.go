@@ -146,6 +146,7 @@ var documents = []struct {
 	{`{"d": "4111\u200b1111\u200b1111\u200b1111"}`, []string{"payment-card at /d"}},
 	{`{"d": "４１１１ １１１１ １１１１ １１１１"}`, []string{"payment-card at /d"}},
 	{`{"d": "DЕ89 3704 0044 0532 0130 00"}`, []string{"iban at /d"}}, // a Cyrillic Е
+	{`{"content": [{"type": "image", "mimeType": "image/x", "data": "AAEC"}, {"type": "audio", "data": "no base64"}]}`, []string{"gap image at /content/0/data", "gap audio at /content/1/data"}},
 	{fmt.Sprintf(`{"content": [{"type": "image", "mimeType": "image/png", "data": %q}]}`, b64("\x89PNG\r\n\x1a\n"+strings.Repeat("\x00\x01", 40))), []string{"gap image at /content/0/data"}},
 	{fmt.Sprintf(`{"content": [{"type": "resource", "resource": {"uri": "file:///a", "blob": %q}}]}`, b64("mail ada@example.org")), []string{"email at /content/0/resource/blob in base64"}},
 	{fmt.Sprintf(`{"blob": %q}`, b64("\x1f\x8b"+strings.Repeat("\x08\x00\xff", 30))), []string{"gap gzip at /blob"}},

@@ -330,9 +330,10 @@ func (s *Set) vocabulary(terms map[string]int) error {
 // Digest identifies what the set finds: sets with the same one find the same.
 func (s *Set) Digest() [32]byte { return s.digest }
 
-// Labels are what a detector says of the data, in order; nil: there is none such.
+// Labels are what a detector says of the data, in order; nil: there is none such, or
+// it is off.
 func (s *Set) Labels(id string) []string {
-	if n := s.find(id); n >= 0 {
+	if n := s.find(id); n >= 0 && !s.detectors[n].off {
 		return slices.Clone(s.detectors[n].labels)
 	}
 	return nil

@@ -186,7 +186,11 @@ func (in *inspector) object(members map[string]any, about, parent kind) {
 		}
 		switch v := members[name].(type) {
 		case string:
+			gaps := len(in.out.Gaps)
 			in.string(v, in.said(said, about), said.spelt)
+			if name == "data" && len(in.out.Gaps) == gaps && v != "" {
+				in.media(members["type"])
+			}
 		default:
 			in.value(v, in.said(said, about), about)
 		}
@@ -194,6 +198,14 @@ func (in *inspector) object(members map[string]any, about, parent kind) {
 	}
 	in.split(names, func(i int) any { return members[names[i]] }, len(names) > 1)
 	in.order = in.order[:base]
+}
+
+// media says of the data of an MCP block that it is an image or audio, whatever its
+// bytes look like.
+func (in *inspector) media(kind any) {
+	if kind == "image" || kind == "audio" {
+		in.gap(kind.(string))
+	}
 }
 
 // said is what a member's name says of its value, and the names above: they hold

@@ -93,7 +93,7 @@ policy billing-reads: removed  cedar/billing.cedar:3:1
 `},
 		{"data", [][3]string{{"budgets.yaml", "cap: 20\n", "cap: 30\n"}, {"purposes.yaml", "vendors: [example-ai]", "vendors: []"},
 			{"vendors.yaml", "{ region: eu, host: mail.example.org }", "{ region: us, host: mail.example.org }\n    - { region: eu, host: eu.mail.example.org }"}, {"vendors.yaml", "receives: [pii, financial]\n", "receives: [pii]\n"},
-			{"vendors.yaml", "until: 2027-06-30", "until: 2026-06-30"}, {"egress.yaml", "ports: [443, 80]", "ports: [443]"}, {"egress.yaml", "addresses: [10.20.0.0/24]", "addresses: [10.20.0.0/16]"}, {"egress.yaml", "regions: [eu]", "regions: [us]"}, {"tools.yaml", "everything:\n", "everything:\n  echo: { urls: [/message] }\n"}, {"tools.yaml", "read_graph: { classes: [read-only], labels: [] }", "read_graph: { classes: [read-only], labels: [financial], resources: [Payment] }"},
+			{"vendors.yaml", "until: 2027-06-30", "until: 2026-06-30"}, {"egress.yaml", "ports: [443, 80]", "ports: [443]"}, {"egress.yaml", "addresses: [10.20.0.0/24]", "addresses: [10.20.0.0/16]"}, {"egress.yaml", "regions: [eu]", "regions: [us]"}, {"tools.yaml", "echo: { labels: [] }", "echo: { labels: [], urls: [/message] }"}, {"tools.yaml", "read_graph: { classes: [read-only], labels: [private-data] }", "read_graph: { classes: [read-only], labels: [private-data, financial], resources: [Payment] }"},
 			{"entities.json", `{ "uid": { "type": "Team", "id": "research" }, "attrs": {}, "parents": [] },`, `{ "uid": { "type": "Team", "id": "new" }, "attrs": {}, "parents": [] },`},
 			{"writ.yaml", "name: sample", "name: example"}, {"schema.cedarschema", "incident?: String", "incident?: Long"}, {"tools/memory.json", `"description": "Read the entire`, `"description": "Now read the entire`}},
 			`bundle egress.yaml: changed
@@ -120,7 +120,7 @@ tool memory/read_graph: changed
 			}
 			got := d.Text()
 			if test.name == "data" {
-				for _, want := range []string{"allow list ledger: changed\n  addresses: 10.20.0.0/24 → 10.20.0.0/16\n", "residency health-stays: changed\n  regions: eu → us\n", "  labels: + financial\n", "  resources: + Payment\n", `entity Team::"new": added`, `entity Team::"research": removed`, "schema.cedarschema: changed\n"} {
+				for _, want := range []string{"allow list ledger: changed\n  addresses: 10.20.0.0/24 → 10.20.0.0/16\n", "residency health-stays: changed\n  regions: eu → us\n", "  labels: private-data → private-data financial\n", "  resources: + Payment\n", `entity Team::"new": added`, `entity Team::"research": removed`, "schema.cedarschema: changed\n"} {
 					if !strings.Contains(got, want) {
 						t.Errorf("no %q in\n%s", want, got)
 					}

@@ -160,7 +160,9 @@ func (w *work) fields(p *decision.RedactRule, under *[]string) (decision.Reason,
 func (w *work) findings(p *decision.RedactRule, under []string) (decision.Reason, string) {
 	found := w.q.Inspection
 	switch {
-	case found == nil || found.Skipped:
+	case found != nil && found.Skipped:
+		return decision.Reason{}, "" // it is denied
+	case found == nil:
 		return refused("redact.not_inspected", fmt.Sprintf("The policy %q redacts what detectors find, and nothing was looked into.", p.Policy),
 			"Have the bundle declare detectors."), ""
 	case found.Unknown:
@@ -179,7 +181,9 @@ func (w *work) findings(p *decision.RedactRule, under []string) (decision.Reason
 			return decision.Reason{}, w.target.name() + ": where something is found in it"
 		}
 		e := document.Edit{Pointer: f.Pointer, Method: p.Method, Start: f.Start, End: f.End}
-		if f.Encoding != "" && (p.Method == document.LastFour || p.Method == document.Generalised) {
+		if f.Encoding == "name" {
+			e.Method = document.Removed // it is in the member's own name, which no other method changes
+		} else if f.Encoding != "" && (p.Method == document.LastFour || p.Method == document.Generalised) {
 			e.Method = document.Masked // a part of what is encoded is no part of the value
 		}
 		if len(p.Fields) == 0 {

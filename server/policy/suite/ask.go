@@ -214,7 +214,7 @@ func (a *Ask) documents(r *decision.Request) error {
 		}
 		r.Content.Document = d
 	}
-	r.Content.Size, r.Content.Digest = len(data), sha256.Sum256(data)
+	r.Content.Text, r.Content.Size, r.Content.Digest = a.Text, len(data), sha256.Sum256(data)
 	return nil
 }
 
