@@ -145,12 +145,13 @@ func TestReplayOfTheSameBundle(t *testing.T) {
 				t.Errorf("%d of %d are undetermined: %v", r.Total[replay.Undetermined], decisions, r.Because[replay.Undetermined])
 			}
 			// With what records tell of the bundle's own policies, all but the one
-			// request whose context did not fit the schema, which is withheld, and
-			// those that a rate and a breaker have denied at their moment.
+			// request whose context did not fit the schema, which is withheld, one in
+			// whose URL a detector found something, so the record does not say where it
+			// leads, and those that a rate and a breaker have denied at their moment.
 			r = replayed(t, s, bundle, bundle)
-			want := map[string]int64{"context /amountLimit": 1, "arguments": 1,
+			want := map[string]int64{"context /amountLimit": 1, "arguments": 1, "arguments: the URLs in them": 1,
 				"budget.rate: it was so at that moment": 1, "breaker.open: it was so at that moment": 1}
-			if got := r.Because[replay.Undetermined]; r.Total[replay.Unchanged] != decisions-3 || !maps.Equal(got, want) {
+			if got := r.Because[replay.Undetermined]; r.Total[replay.Unchanged] != decisions-4 || !maps.Equal(got, want) {
 				t.Errorf("of %d decisions %v because of %v", decisions, r.Total, r.Because)
 			}
 		})
@@ -203,7 +204,7 @@ func TestReplayOfAnotherBundle(t *testing.T) {
 		}, "stripe/create_refund", replay.WouldDeny, "budget.too_large"},
 		{"another allow list", change(t, "egress.yaml", "    tools: [stripe/create_payment_link]\n", "    tools: [everything/echo]\n"), "everything/echo", replay.WouldDeny, "egress.host"},
 		{"a scheme more", change(t, "egress.yaml", "schemes: [https, http]", "schemes: [https, http, memo]"), "everything/echo", replay.WouldAllow, "egress.scheme"},
-		{"other places for URLs", change(t, "tools.yaml", "everything:\n", "everything:\n  echo: { urls: [/message] }\n"), "everything/echo", replay.Undetermined, "arguments: the URLs in them"},
+		{"other places for URLs", change(t, "tools.yaml", "echo: { labels: [] }", "echo: { labels: [], urls: [/message] }"), "everything/echo", replay.Undetermined, "arguments: the URLs in them"},
 		{"a changed definition", func(files fstest.MapFS) {
 			change(t, "tools/stripe.json", `"create_refund"`, `"create_refund", "title": "changed"`)(files)
 		}, "stripe/create_refund", replay.WouldDeny, "tool.drift"},

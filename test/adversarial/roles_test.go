@@ -18,6 +18,9 @@ import (
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 )
 
+// noToken is a token of a redaction that nobody has made.
+const noToken = "[token:00000000000000000000000000000000]"
+
 // questions are one of each method that is in order, for a tenant.
 func (x *target) questions(t *testing.T, tenant string) map[string]proto.Message {
 	t.Helper()
@@ -49,6 +52,10 @@ func (x *target) questions(t *testing.T, tenant string) map[string]proto.Message
 		"TicketService.RevokeTicket":  &writv1.RevokeTicketRequest{RequestId: id(), Tenant: tenant, Reason: "x", TicketId: "none"},
 		"TicketService.GetTicket":     &writv1.GetTicketRequest{Tenant: tenant, TicketId: "none"},
 		"TicketService.ListTickets":   &writv1.ListTicketsRequest{Tenant: tenant},
+		"SessionService.Show":         &writv1.SessionServiceShowRequest{Tenant: tenant, SessionId: "none"},
+		"SessionService.Declassify":   &writv1.SessionServiceDeclassifyRequest{RequestId: id(), Tenant: tenant, SessionId: "none", Labels: []string{"pii"}, Reason: "x"},
+		"VaultService.Reveal":         &writv1.RevealRequest{Tenant: tenant, Token: noToken, Reason: "x"},
+		"VaultService.Forget":         &writv1.ForgetRequest{Tenant: tenant, Token: noToken, Reason: "x"},
 		"BudgetService.List":          &writv1.BudgetServiceListRequest{Tenant: tenant},
 		"BudgetService.Get":           &writv1.BudgetServiceGetRequest{Tenant: tenant, Budget: "refunds-daily"},
 		"BudgetService.Change": &writv1.BudgetServiceChangeRequest{RequestId: id(), Tenant: tenant, Budget: "refunds-daily", Reason: "x",

@@ -26,7 +26,8 @@ type catalogue struct {
 	Secrets   []secret `yaml:"secrets"`
 	Encodings []struct {
 		Name string `yaml:"name"`
-		// Expect is "caught", or "passes" with Because.
+		// Expect is "caught", "leads" where a URL is refused for its scheme, or
+		// "passes" with Because.
 		Expect  string `yaml:"expect"`
 		Because string `yaml:"because"`
 		// But are secrets of which it is otherwise.
@@ -179,10 +180,12 @@ func TestSecrets(t *testing.T) {
 			one := step{Tenant: "acme", Caller: "spiffe://example.org/gateway", Want: "deny policy/policy.forbid"}
 			switch expect := or(e.But[s.Name], e.Expect); expect {
 			case "caught":
+			case "leads":
+				one.Want = "deny egress/egress.scheme"
 			case "passes":
 				one.Want = "pass"
 			default:
-				t.Fatalf("%s: %q is neither caught nor passes", e.Name, expect)
+				t.Fatalf("%s: %q is none of caught, leads and passes", e.Name, expect)
 			}
 			one.Step = test.Step{Ask: suite.Ask{}}
 			one.Agent, one.Purpose, one.Phase, one.Carries, one.Tool = "spiffe://example.org/agent/support", "support", "CALL", []string{"support"}, "everything/echo"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -101,7 +102,12 @@ func (a *agents) said(text string) string {
 // attempt asks whether a step may be taken, where somebody is to be asked, and takes it.
 func (a *agents) attempt(s step, place int) (writ.Result, error) {
 	call := a.call(s, place)
-	next := func(_ context.Context, p writ.Permitted) (writ.Result, error) { return a.happen(s, call, p), nil }
+	next := func(_ context.Context, p writ.Permitted) (writ.Result, error) {
+		if s.Connect != "" {
+			p.Dial(net.Dialer{}) // as it would connect; what is there is a fake
+		}
+		return a.happen(s, call, p), nil
+	}
 	if a.guards == nil {
 		return next(a.t.Context(), writ.Permitted{Arguments: call.Arguments, Content: call.Content, Destination: call.Destination})
 	}
