@@ -99,7 +99,7 @@ func fillThree(ctx context.Context, commit commit, bundle *decision.Bundle, at t
 			Caller: decision.Caller{SPIFFEID: workload.Caller, Tenant: workload.Tenant},
 			Principal: decision.Principal{Subject: workload.Agent(first / 3), Issuer: workload.Issuer, Purposes: []string{"support"},
 				Token: sha256.Sum256(fmt.Append(nil, "token ", i)), Expires: at.Add(time.Hour)},
-			Phase: decision.Call, Session: fmt.Sprintf("session-%04d", first%1000), Purpose: "support",
+			Phase: decision.Call, Session: fmt.Sprintf("session-%07d", first), Purpose: "support",
 			Cost: decision.Cost{Calls: 1}, Supports: []string{"redact", "limit_output"}}
 		snap := &decision.Snapshot{At: at.Add(time.Duration(i) * time.Millisecond / 10).Truncate(time.Microsecond), Bundle: bundle}
 		args := fmt.Sprintf(`{"path":"/srv/files/customers-%05d.json","head":100}`, first%100_000)
@@ -109,7 +109,7 @@ func fillThree(ctx context.Context, commit commit, bundle *decision.Bundle, at t
 			req.Phase, req.CallID = decision.Result, fillID(2*first)
 			req.Content = decision.Content{Digest: sha256.Sum256([]byte(args)), Size: 5000}
 		case 2:
-			req.Tool.ToolName = notes
+			req.Tool.ToolName, req.Session = notes, req.Session+"-notes" // who has read files takes none
 			args = fmt.Sprintf(`{"entities":[{"name":"customer-%d","entityType":"customer","observations":["called","asked for an invoice"]}]}`, i)
 		}
 		req.Tool.Digest = bundle.Tools[req.Tool.ToolName].Digest
