@@ -1,11 +1,15 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/writpdp/writ/document"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
@@ -52,47 +56,106 @@ func (s *Server) Forget(ctx context.Context, caller decision.Caller, in *writv1.
 type opened struct {
 	audit.VaultRow
 	value string
+	// known says that there is one, and that it was opened where it is to be told.
+	known bool
 }
 
 // askVault answers a question about a token, once its record is durable. Whoever is not
 // admitted is told nothing of the vault, and leaves a record in the log of its own
-// tenant alone.
-func (s *Server) askVault(ctx context.Context, caller decision.Caller, q tokenQuestion) (opened, *writv1.Receipt, error) {
+// tenant alone; so is an agent, whatever policies say: what was taken out of its sight
+// is not for it to put back.
+func (s *Server) askVault(ctx context.Context, caller decision.Caller, q tokenQuestion) (row opened, receipt *writv1.Receipt, err error) {
 	facts := audit.RevealFacts{At: s.now().UTC().Truncate(time.Microsecond), Tenant: caller.Tenant, Caller: caller.SPIFFEID, Actor: caller.SPIFFEID,
 		Forgets: q.forgets, Token: q.token, Reason: q.reason, Ticket: q.ticket, Outcome: writv1.RevealOutcome_REVEAL_OUTCOME_REFUSED}
-	action := decision.ToReveal
-	if q.forgets {
-		action = decision.ToForget
+	asker := caller
+	asker.Tenant = cmp.Or(q.tenant, caller.Tenant)
+	row, ticket, refusal, err := s.look(ctx, caller, asker, &q, facts.At)
+	if err != nil {
+		return opened{}, nil, err
 	}
-	admitted, refusal := s.admit(caller, action, q.tenant)
 	if refusal != nil {
-		if q.tenant != caller.Tenant && decision.CheckTenant(q.tenant) == nil {
+		if q.tenant != "" && q.tenant != caller.Tenant && decision.CheckTenant(q.tenant) == nil {
 			facts.Of = q.tenant
 		}
-		_, err := s.recordReveal(ctx, facts)
-		if err != nil {
+		if _, err := s.recordReveal(ctx, facts); err != nil {
 			return opened{}, nil, err
 		}
 		return opened{}, nil, refusal
 	}
-	facts.Tenant = admitted.Tenant
-	row, err := s.open(ctx, admitted.Tenant, &q)
-	switch {
-	case errors.Is(err, audit.ErrNotFound):
-		facts.Outcome = writv1.RevealOutcome_REVEAL_OUTCOME_UNKNOWN
-	case err != nil:
-		return opened{}, nil, s.unrecorded(ctx, "reading the vault", err)
-	default:
-		facts.Outcome = writv1.RevealOutcome_REVEAL_OUTCOME_DONE
+	facts.Tenant = asker.Tenant
+	if facts.Outcome = writv1.RevealOutcome_REVEAL_OUTCOME_UNKNOWN; row.known {
+		facts.Outcome, facts.Class = writv1.RevealOutcome_REVEAL_OUTCOME_DONE, row.Class
+		if ticket != nil {
+			facts.Version = ticket.Version
+		}
 	}
-	receipt, err := s.recordReveal(ctx, facts)
-	if err != nil {
+	if receipt, err = s.recordReveal(ctx, facts); err != nil {
 		return opened{}, nil, err
 	}
-	if facts.Outcome != writv1.RevealOutcome_REVEAL_OUTCOME_DONE {
+	if !row.known {
 		return opened{}, nil, fail(errVault, "the vault has no such token of this tenant, or it cannot be opened here")
 	}
 	return row, receipt, nil
+}
+
+// look is what a token stands for, if the caller may ask, with the ticket that it is to
+// use up; refusal says that it may not. asker is the caller with the tenant that it
+// asks for.
+func (s *Server) look(ctx context.Context, caller, asker decision.Caller, q *tokenQuestion, at time.Time) (row opened, ticket *decision.Ticket, refusal, err error) {
+	bundle, asked := s.live(), decision.Reveal{Forgets: q.forgets}
+	no := fail(errForbidden, fmt.Sprintf("no access policy permits the caller the action %s for this tenant", asked.Action()))
+	if decision.CheckTenant(asker.Tenant) != nil || bundle.Agents[caller.SPIFFEID] {
+		return row, nil, no, nil
+	}
+	switch row, err = s.open(ctx, asker.Tenant, q); {
+	case errors.Is(err, audit.ErrNotFound):
+	case err != nil:
+		return row, nil, nil, s.unrecorded(ctx, "reading the vault", err)
+	default:
+		row.known = true
+	}
+	asked.Class = row.Class
+	says := bundle.Access.AdmitsReveal(caller, asker.Tenant, &asked)
+	if !says.Admitted && !says.NeedsTicket {
+		return row, nil, no, nil
+	}
+	arguments, err := tokenArguments(q.token)
+	if err != nil {
+		return row, nil, nil, internal(s.log, "hashing a question about a token", err)
+	}
+	name := decision.ToolName{Server: decision.VaultTools, Name: strings.ToLower(string(asked.Action()))}
+	if q.ticket != "" {
+		facts, err := s.ledger.Snapshot(ctx, decision.Want{Tenant: asker.Tenant, Ticket: q.ticket})
+		if err != nil {
+			return row, nil, nil, s.unrecorded(ctx, "reading a ticket", err)
+		}
+		covers, refused, err := s.covering(asker, q.ticket, name, arguments, bundle, facts, at)
+		if err != nil {
+			return row, nil, nil, err
+		}
+		if refused != nil {
+			return row, nil, failWith(errTicket, refused.Code, refused.Text), nil
+		}
+		ticket, asked.Ticket = covers, covers
+		says = bundle.Access.AdmitsReveal(caller, asker.Tenant, &asked)
+	}
+	switch {
+	case says.Admitted:
+		return row, ticket, nil, nil
+	case says.NeedsTicket:
+		return row, nil, fail(errNeedsTicket, fmt.Sprintf("the access policies permit this only with a ticket, given to %s for the tool %s and the arguments of the digest %x",
+			caller.SPIFFEID, name, arguments.Digest())), nil
+	}
+	return row, nil, no, nil
+}
+
+// tokenArguments are what a ticket for a question about a token can be bound to.
+func tokenArguments(token string) (*document.Document, error) {
+	text, err := json.Marshal(map[string]string{"token": token})
+	if err != nil {
+		return nil, err
+	}
+	return document.ParseObject(text)
 }
 
 // open is what a token stands for; of one that is to be forgotten it is not opened. What
@@ -125,7 +188,10 @@ func (s *Server) recordReveal(ctx context.Context, facts audit.RevealFacts) (*wr
 		return nil, internal(s.log, "encoding a question about a token", err)
 	}
 	receipt, err := s.ledger.Commit(ctx, entry)
-	if err != nil {
+	switch {
+	case errors.Is(err, audit.ErrStale):
+		return nil, failWith(errTicket, "ticket.used_up", "The ticket was used up or changed meanwhile.")
+	case err != nil:
 		return nil, s.unrecorded(ctx, "committing a question about a token", err)
 	}
 	return audit.ReceiptOf(&entry.Row, s.origin, receipt), nil

@@ -6,15 +6,21 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gofrs/uuid/v5"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/writpdp/writ/document"
+	"github.com/writpdp/writ/policies/policiestest"
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
 	"github.com/writpdp/writ/server"
 	"github.com/writpdp/writ/server/audit"
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy"
 	"github.com/writpdp/writ/server/pseudonym"
+	ticketing "github.com/writpdp/writ/server/ticket"
 )
 
 const tokenises = `@id("tokenise-content") @obligate("redact") @fields("/content") @method("tokenise")` + scope
@@ -22,11 +28,78 @@ const tokenises = `@id("tokenise-content") @obligate("redact") @fields("/content
 // desk is the one who may reveal and forget, for acme alone.
 type desk struct{ decision.Access }
 
-func (desk) Admits(caller decision.Caller, action decision.Action, tenant string) bool {
-	if action == decision.ToReveal || action == decision.ToForget {
-		return caller.SPIFFEID == "spiffe://example.org/desk" && tenant == "acme"
+func (desk) AdmitsReveal(caller decision.Caller, tenant string, _ *decision.Reveal) decision.Admission {
+	return decision.Admission{Admitted: caller.SPIFFEID == "spiffe://example.org/desk" && tenant == "acme"}
+}
+
+// An agent puts nothing back that was taken out of its sight, whatever policies say; who
+// may ask depends on what the token is of, and a ticket that a policy asks for is held
+// against the token and used up.
+func TestWhoMayReveal(t *testing.T) {
+	p := redacting(t, tokenises, 1)
+	token := p.tokenise(t, "hunter2-hunter2")
+	me := decision.Caller{SPIFFEID: "spiffe://example.org/desk", Tenant: "acme"}
+	policies := func(text string) {
+		t.Helper()
+		files := policiestest.Sample()
+		files["access/access.cedar"].Data = []byte(text)
+		b, err := policy.Load(files)
+		must(t, err)
+		p.bundle.Access = b.Access
 	}
-	return true
+	ask := func(caller decision.Caller, ticket string) (string, error) {
+		out, err := p.Reveal(t.Context(), caller, &writv1.RevealRequest{Token: token, Reason: "a complaint", TicketId: ticket})
+		return out.GetValue(), err
+	}
+	const anybody = `@id("anybody") permit (principal, action, resource);`
+	policies(anybody)
+	if got, err := ask(me, ""); got != "hunter2-hunter2" {
+		t.Errorf("got %s, %v", got, err)
+	}
+	p.bundle.Agents = map[string]bool{me.SPIFFEID: true}
+	if got, err := ask(me, ""); failureOf(err).Code != codes.PermissionDenied {
+		t.Errorf("a declared agent got %q, %v", got, err)
+	}
+	p.bundle.Agents = nil
+	policies(`@id("emails") permit (principal, action == Action::"Reveal", resource) when { context.class == "email" };`)
+	if got, err := ask(me, ""); failureOf(err).Code != codes.PermissionDenied {
+		t.Errorf("another class: %q, %v", got, err)
+	}
+	policies(`@id("fields") permit (principal, action == Action::"Reveal", resource) when { context.class == "@fields" };`)
+	if got, err := ask(me, ""); got != "hunter2-hunter2" {
+		t.Errorf("its class: %q, %v", got, err)
+	}
+	policies(anybody + `@id("ticket") @requires("ticket") forbid (principal, action == Action::"Reveal", resource) unless { context has ticket };`)
+	if _, err := ask(me, ""); failureOf(err).Reason != "CHANGE_NEEDS_TICKET" {
+		t.Errorf("without a ticket: %v", err)
+	}
+	if _, err := ask(me, "no-such-ticket"); failureOf(err).Reason != "TICKET_REFUSED" {
+		t.Errorf("with a ticket that there is none of: %v", err)
+	}
+	grant := func(id, tool, token string) {
+		t.Helper()
+		arguments, err := document.ParseObject(fmt.Appendf(nil, `{"token":%q}`, token))
+		must(t, err)
+		_, err = ticketing.Create(t.Context(), p.store, decision.Ticket{ID: id, Principal: me.SPIFFEID, Tool: decision.ToolName{Server: decision.VaultTools, Name: tool},
+			ArgumentsDigest: fmt.Sprintf("%x", arguments.Digest()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), MaxUses: 1, Approvers: []string{"cfo"}},
+			ticketing.By{Caller: decision.Caller{Tenant: "acme"}, Actor: "desk", Reason: "A test.", Source: "test", Key: newID(t), At: time.Now().Add(-2 * time.Hour), ID: uuid.Must(uuid.NewV7())})
+		must(t, err)
+	}
+	grant("other", "reveal", strings.Replace(token, token[7:10], "000", 1))
+	grant("tool", "forget", token)
+	grant("good", "reveal", token)
+	for _, id := range []string{"other", "tool"} {
+		if _, err := ask(me, id); failureOf(err).Reason != "TICKET_REFUSED" {
+			t.Errorf("the ticket %q: %v", id, err)
+		}
+	}
+	if got, err := ask(me, "good"); got != "hunter2-hunter2" {
+		t.Errorf("with its ticket: %q, %v", got, err)
+	}
+	if _, err := ask(me, "good"); failureOf(err).Reason != "TICKET_REFUSED" {
+		t.Errorf("with its ticket once more: %v", err)
+	}
+	p.verify(t)
 }
 
 func (p *pdp) tokenise(t *testing.T, value string) string {

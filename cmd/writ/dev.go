@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -158,7 +160,7 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	if err != nil {
 		return nil, errors.Join(err, d.store.close())
 	}
-	pseudonyms, err := devPseudonyms()
+	pseudonyms, err := devPseudonyms(filepath.Join(c.Data, fileRedactionKey))
 	if err != nil {
 		return nil, errors.Join(err, d.store.close())
 	}
@@ -178,14 +180,24 @@ func newDev(ctx context.Context, c devCmd, baseURL string, log *slog.Logger) (*d
 	return d, nil
 }
 
-// devPseudonyms hashes with a key that lives as long as the process: joins are for as
-// long.
-func devPseudonyms() (*pseudonym.Key, error) {
-	key := make([]byte, pseudonym.MinKey)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+// fileRedactionKey is where `writ dev` keeps the key that a server has in
+// redaction.key_file.
+const fileRedactionKey = "redaction.key"
+
+// devPseudonyms hashes with the key of a file, made where there is none, so that what
+// tokens stand for can be told after a restart too.
+func devPseudonyms(file string) (*pseudonym.Key, error) {
+	_, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		key := make([]byte, pseudonym.MinKey)
+		if _, err := rand.Read(key); err != nil {
+			return nil, fmt.Errorf("making a key: %w", err)
+		}
+		if err := writePrivate(file, []byte(base64.StdEncoding.EncodeToString(key)+"\n")); err != nil {
+			return nil, err
+		}
 	}
-	return pseudonym.New(key)
+	return pseudonym.Read(file)
 }
 
 // listenLoopback refuses any address that others can reach: development mode

@@ -22,6 +22,7 @@ type policyAccessCmd struct {
 	For     string   `placeholder:"TENANT" help:"The tenant that its requests name. Without: its own."`
 	Session string   `default:"any" help:"The session that Declassify is asked for."`
 	Label   []string `default:"untrusted-content" help:"The labels that Declassify is asked for."`
+	Class   string   `default:"email" help:"What the token is of that Reveal and Forget are asked for."`
 
 	Change string `default:"raise" enum:"raise,lower,freeze,thaw,restore,withdraw" help:"The change of a budget that ChangeBudget is asked for: ${enum}."`
 	Budget string `placeholder:"ID" help:"Which budget it changes."`
@@ -87,6 +88,9 @@ func (c policyAccessCmd) Run(to streams) error {
 		switch action {
 		case decision.ToDeclassify:
 			says := policies.AdmitsDeclassification(caller, c.For, &decision.Declassification{Session: c.Session, Labels: slices.Sorted(slices.Values(c.Label))})
+			a.Admitted, a.NeedsTicket, a.Policies = says.Admitted, says.NeedsTicket, says.Policies
+		case decision.ToReveal, decision.ToForget:
+			says := policies.AdmitsReveal(caller, c.For, &decision.Reveal{Forgets: action == decision.ToForget, Class: c.Class})
 			a.Admitted, a.NeedsTicket, a.Policies = says.Admitted, says.NeedsTicket, says.Policies
 		case decision.ToChangeBudget:
 			says := policies.AdmitsChange(caller, c.For, c.asked())

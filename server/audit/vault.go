@@ -42,12 +42,16 @@ type RevealFacts struct {
 	Forgets               bool
 	Outcome               writv1.RevealOutcome
 	Token, Reason, Ticket string
+	// Class is what the token is of, of what was done.
+	Class string
+	// Version is the version of the ticket that it uses up; 0: it uses up none.
+	Version int64
 }
 
 // Revealed is the entry of a question about a token. id is the record's UUIDv7.
 func Revealed(id [16]byte, f RevealFacts) (Entry, error) {
 	event := &writv1.RevealEvent{Actor: f.Actor, Action: writv1.RevealAction_REVEAL_ACTION_REVEAL, Outcome: f.Outcome,
-		Token: f.Token, Reason: f.Reason, TicketId: f.Ticket, Of: f.Of}
+		Token: f.Token, Reason: f.Reason, TicketId: f.Ticket, Of: f.Of, Class: f.Class, RedeemedVersion: f.Version}
 	if f.Forgets {
 		event.Action = writv1.RevealAction_REVEAL_ACTION_FORGET
 	}
@@ -75,7 +79,7 @@ func RevealedOf(body []byte) (RevealFacts, error) {
 		return RevealFacts{}, fmt.Errorf("reading a question about a token: %w", ErrNotFound)
 	}
 	return RevealFacts{At: r.At, Tenant: r.Tenant, Of: e.Of, Caller: r.Caller, Actor: e.Actor, Outcome: e.Outcome, Token: e.Token, Reason: e.Reason,
-		Ticket: e.TicketId, Forgets: e.Action == writv1.RevealAction_REVEAL_ACTION_FORGET}, nil
+		Ticket: e.TicketId, Class: e.Class, Version: e.RedeemedVersion, Forgets: e.Action == writv1.RevealAction_REVEAL_ACTION_FORGET}, nil
 }
 
 func (r *record) readReveal(id string, e *writv1.RevealEvent) error {
@@ -83,7 +87,7 @@ func (r *record) readReveal(id string, e *writv1.RevealEvent) error {
 	if err := by(e.GetActor(), e.GetReason(), e.GetTicketId()); err != nil {
 		return err
 	}
-	if err := line("of", e.Of, 0, 128); err != nil {
+	if err := errors.Join(line("of", e.Of, 0, 128), line("class", e.Class, 0, 1024)); err != nil {
 		return err
 	}
 	_, ok := document.TokenOf(e.Token)
@@ -96,10 +100,19 @@ func (r *record) readReveal(id string, e *writv1.RevealEvent) error {
 		return errors.New("outcome is unknown")
 	case e.Of != "" && e.Outcome == writv1.RevealOutcome_REVEAL_OUTCOME_DONE:
 		return errors.New("another tenant's token was told")
+	case e.Outcome != writv1.RevealOutcome_REVEAL_OUTCOME_DONE && (e.Class != "" || e.RedeemedVersion != 0):
+		return errors.New("what was not done has a class or uses up a ticket")
+	case e.RedeemedVersion < 0 || e.RedeemedVersion > 0 && (e.TicketId == "" || r.Caller == ""):
+		return errors.New("it uses up a ticket that is not named, or that nobody looked up")
+	case e.RedeemedVersion == 0 && e.TicketId != "" && r.Caller != "" && e.Outcome == writv1.RevealOutcome_REVEAL_OUTCOME_DONE:
+		return errors.New("a ticket is named for it and not used up")
 	}
 	r.Key, r.Principal, r.Ticket = id, e.Actor, e.TicketId
 	if e.Action == writv1.RevealAction_REVEAL_ACTION_FORGET && e.Outcome == writv1.RevealOutcome_REVEAL_OUTCOME_DONE {
 		r.effects = []decision.Effect{decision.Forget{Token: e.Token}}
+	}
+	if e.RedeemedVersion > 0 {
+		r.effects = append(r.effects, decision.Redeem{Ticket: e.TicketId, Version: e.RedeemedVersion})
 	}
 	return nil
 }

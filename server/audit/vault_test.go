@@ -74,20 +74,20 @@ func TestVaultIsAsItsRecords(t *testing.T) {
 func TestRevealed(t *testing.T) {
 	token := document.Replacement(document.Tokenised, [20]byte{1})
 	facts := RevealFacts{At: noon.Truncate(1000), Tenant: "acme", Caller: "spiffe://example.org/desk", Actor: "spiffe://example.org/desk",
-		Outcome: writv1.RevealOutcome_REVEAL_OUTCOME_DONE, Token: token, Reason: "A complaint.", Ticket: "CHG-1"}
+		Outcome: writv1.RevealOutcome_REVEAL_OUTCOME_DONE, Token: token, Reason: "A complaint.", Ticket: "CHG-1", Class: "email", Version: 2}
 	entry, err := Revealed([16]byte{1}, facts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	row, err := RowOf(entry.Body)
-	if err != nil || row.Kind != Reveal || row.Tenant != "acme" || row.Principal != facts.Actor || row.Ticket != "CHG-1" || len(entry.Effects) != 0 {
+	if err != nil || row.Kind != Reveal || row.Tenant != "acme" || row.Principal != facts.Actor || row.Ticket != "CHG-1" || len(entry.Effects) != 1 {
 		t.Errorf("got %+v, %v", row, err)
 	}
 	if got, err := RevealedOf(entry.Body); err != nil || got != facts {
 		t.Errorf("got %+v, %v, want %+v", got, err, facts)
 	}
 	facts.Forgets = true
-	if entry, err = Revealed([16]byte{2}, facts); err != nil || len(entry.Effects) != 1 {
+	if entry, err = Revealed([16]byte{2}, facts); err != nil || len(entry.Effects) != 2 {
 		t.Errorf("got %+v, %v", entry.Effects, err)
 	}
 	for name, change := range map[string]func(*writv1.Record){
@@ -99,7 +99,12 @@ func TestRevealed(t *testing.T) {
 		"no action":          func(r *writv1.Record) { r.GetReveal().Action = 0 },
 		"an unknown outcome": func(r *writv1.Record) { r.GetReveal().Outcome = 9 },
 		"another's, told":    func(r *writv1.Record) { r.GetReveal().Of = "bolt" },
-		"of the system":      func(r *writv1.Record) { r.Tenant = decision.System },
+		"a ticket, not used": func(r *writv1.Record) { r.GetReveal().RedeemedVersion = 0 },
+		"no ticket, used up": func(r *writv1.Record) { r.GetReveal().TicketId = "" },
+		"refused, with a class": func(r *writv1.Record) {
+			r.GetReveal().Outcome, r.GetReveal().RedeemedVersion = writv1.RevealOutcome_REVEAL_OUTCOME_REFUSED, 0
+		},
+		"of the system": func(r *writv1.Record) { r.Tenant = decision.System },
 	} {
 		var r writv1.Record
 		if err := proto.Unmarshal(entry.Body, &r); err != nil {

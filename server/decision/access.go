@@ -16,7 +16,31 @@ type Access interface {
 	AdmitsChange(caller Caller, tenant string, change *BudgetChange) Admission
 	// AdmitsDeclassification is Admits for ToDeclassify, likewise.
 	AdmitsDeclassification(caller Caller, tenant string, d *Declassification) Admission
+	// AdmitsReveal is Admits for ToReveal and ToForget, likewise.
+	AdmitsReveal(caller Caller, tenant string, r *Reveal) Admission
 }
+
+// Reveal is that somebody asks what a token of a redaction stands for, or has it
+// forgotten.
+type Reveal struct {
+	Forgets bool
+	// Class is what the token is of; empty: there is no such token.
+	Class string
+	// Ticket is the ticket that is named and covers it; nil: none.
+	Ticket *Ticket
+}
+
+// Action is what access policies call it.
+func (r *Reveal) Action() Action {
+	if r.Forgets {
+		return ToForget
+	}
+	return ToReveal
+}
+
+// VaultTools is the server of the tools that tickets for it are for: vault/reveal and
+// vault/forget.
+const VaultTools = "vault"
 
 // Declassification is that labels are taken from a session of a tenant.
 type Declassification struct {

@@ -1315,9 +1315,13 @@ type RevealEvent struct {
 	TicketId string `protobuf:"bytes,6,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
 	// The tenant whose token it was said to be, where that is not the record's: a refusal
 	// is in the log of the caller's own.
-	Of            string `protobuf:"bytes,7,opt,name=of,proto3" json:"of,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Of string `protobuf:"bytes,7,opt,name=of,proto3" json:"of,omitempty"`
+	// What the token is of, as in RevealResponse; empty in refusals.
+	Class string `protobuf:"bytes,8,opt,name=class,proto3" json:"class,omitempty"`
+	// The version of the ticket that was used up; 0: none was.
+	RedeemedVersion int64 `protobuf:"varint,9,opt,name=redeemed_version,json=redeemedVersion,proto3" json:"redeemed_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RevealEvent) Reset() {
@@ -1397,6 +1401,20 @@ func (x *RevealEvent) GetOf() string {
 		return x.Of
 	}
 	return ""
+}
+
+func (x *RevealEvent) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *RevealEvent) GetRedeemedVersion() int64 {
+	if x != nil {
+		return x.RedeemedVersion
+	}
+	return 0
 }
 
 // DecisionEvent is one answered question: the facts of the request, without its
@@ -5398,7 +5416,7 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"admittedBy\x12=\n" +
 	"\rbundle_digest\x18\t \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\fbundleDigest\x12.\n" +
 	"\x04note\x18\n" +
-	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\xc4\x02\n" +
+	" \x01(\v2\x12.writ.v1.NoteFactsB\x06\xbaH\x03\xc8\x01\x01R\x04note\"\x98\x03\n" +
 	"\vRevealEvent\x12 \n" +
 	"\x05actor\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x10R\x05actor\x129\n" +
@@ -5410,7 +5428,9 @@ const file_writ_v1_record_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\bR\x06reason\x12%\n" +
 	"\tticket_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\bticketId\x12\x18\n" +
-	"\x02of\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02of\"\xab\f\n" +
+	"\x02of\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x02of\x12\x1e\n" +
+	"\x05class\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05class\x122\n" +
+	"\x10redeemed_version\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0fredeemedVersion\"\xab\f\n" +
 	"\rDecisionEvent\x125\n" +
 	"\tprincipal\x18\x01 \x01(\v2\x17.writ.v1.PrincipalFactsR\tprincipal\x12.\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.writ.v1.PhaseB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05phase\x12'\n" +

@@ -33,7 +33,8 @@ type RevealRequest struct {
 	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
 	// Why, in a sentence; it is in the log for good.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The ticket that approves it; it is recorded, not looked up. Empty: none.
+	// The ticket that approves it, given to the caller's SPIFFE ID for the tool
+	// vault/reveal, or vault/forget, and the argument `token`; it is used up. Empty: none.
 	TicketId      string `protobuf:"bytes,4,opt,name=ticket_id,json=ticketId,proto3" json:"ticket_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -148,20 +148,29 @@ func (p *Policies) Explain(caller decision.Caller, action decision.Action, tenan
 // only a ticket lacks, with the ids of the policies as for Explain. What cannot be
 // evaluated is no.
 func (p *Policies) AdmitsChange(caller decision.Caller, tenant string, c *decision.BudgetChange) decision.Admission {
-	q, context := question{caller, decision.ToChangeBudget, tenant}, contextOf(c)
+	return p.admission(question{caller, decision.ToChangeBudget, tenant}, contextOf(c), c.Ticket)
+}
+
+// admission is what policies say of what depends on a context; ticket is that of the
+// context.
+func (p *Policies) admission(q question, context cedar.Record, ticket *decision.Ticket) decision.Admission {
 	v := p.judge(p.set, q, context)
 	return decision.Admission{Admitted: v.admitted, Policies: v.policies,
-		NeedsTicket: !v.admitted && c.Ticket == nil && p.judge(p.lifted, q, context).admitted}
+		NeedsTicket: !v.admitted && ticket == nil && p.judge(p.lifted, q, context).admitted}
 }
 
 // AdmitsDeclassification is AdmitsChange for taking labels from a session.
 func (p *Policies) AdmitsDeclassification(caller decision.Caller, tenant string, d *decision.Declassification) decision.Admission {
 	m := cedar.RecordMap{"session": cedar.String(d.Session), "labels": texts(d.Labels)}
 	ticketIn(m, d.Ticket)
-	q, context := question{caller, decision.ToDeclassify, tenant}, cedar.NewRecord(m)
-	v := p.judge(p.set, q, context)
-	return decision.Admission{Admitted: v.admitted, Policies: v.policies,
-		NeedsTicket: !v.admitted && d.Ticket == nil && p.judge(p.lifted, q, context).admitted}
+	return p.admission(question{caller, decision.ToDeclassify, tenant}, cedar.NewRecord(m), d.Ticket)
+}
+
+// AdmitsReveal is AdmitsChange for a token of a redaction.
+func (p *Policies) AdmitsReveal(caller decision.Caller, tenant string, r *decision.Reveal) decision.Admission {
+	m := cedar.RecordMap{"class": cedar.String(r.Class)}
+	ticketIn(m, r.Ticket)
+	return p.admission(question{caller, r.Action(), tenant}, cedar.NewRecord(m), r.Ticket)
 }
 
 func texts(all []string) cedar.Set {
