@@ -73,6 +73,9 @@ func Replacement(m Method, of [20]byte) string {
 	return "[" + kind + ":" + base32hex.EncodeToString(of[:]) + "]"
 }
 
+// IsReplacement reports whether a text is what Replacement makes.
+func IsReplacement(text string) bool { return replacement.MatchString(text) }
+
 // TokenOf is the way back from a token's Replacement; ok is false where it is none.
 func TokenOf(text string) (of [20]byte, ok bool) {
 	if !replacement.MatchString(text) || !strings.HasPrefix(text, "[token:") {

@@ -229,6 +229,8 @@ type Query struct {
 	// Inspection is what was found in what the request carries; nil: nothing was
 	// looked into.
 	Inspection *detect.Inspection
+	// Detect is what looked; nil: nothing did.
+	Detect *detect.Set
 	// Taint are the labels that the request's session holds, in order, and Chain the
 	// values of the bundle's chain rules by their places; nil: policies look at none.
 	Taint []string

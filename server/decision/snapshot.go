@@ -136,7 +136,7 @@ func (b *Bundle) Counting(req *Request) []*BudgetRule {
 // them have found what they did.
 func (s *Snapshot) Query(req *Request, d *Decision) Query {
 	labels, values := s.taint(req)
-	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), URLs: d.URLs(), Keys: s.Keys, Redacted: s.Redacted,
+	return Query{Request: req, At: s.At, Ticket: d.Ticket(), Matched: s.Matched, Inspection: d.Inspection(), Detect: s.Bundle.Detect, URLs: d.URLs(), Keys: s.Keys, Redacted: s.Redacted,
 		Taint: labels, Chain: values, Untold: s.Untold, Tool: s.Bundle.Tools[req.Tool.ToolName], Vendor: s.Bundle.Vendor(req.Destination)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"github.com/writpdp/writ/document"
 	"github.com/writpdp/writ/server/content/detect/leak"
 )
 
@@ -265,7 +266,7 @@ func (r *reader) random(start, end int) {
 		return
 	}
 	run := r.s[start:end]
-	if isUUID(run) || placeholder(run) {
+	if isUUID(run) || placeholder(run) || r.redacted(start, end) {
 		return
 	}
 	var has uint8
@@ -279,6 +280,17 @@ func (r *reader) random(start, end int) {
 	if has&(digit|alpha) == digit|alpha && leak.Entropy(run) >= least {
 		r.add(highEntropy, start, end, 60, "entropy")
 	}
+}
+
+// redacted reports whether a run is what a redaction has put in a value's place.
+func (r *reader) redacted(start, end int) bool {
+	before := r.s[:start]
+	for _, mark := range [...]string{"[token:", "[hash:"} {
+		if strings.HasSuffix(before, mark) && end < len(r.s) && document.IsReplacement(r.s[start-len(mark):end+1]) {
+			return true
+		}
+	}
+	return false
 }
 
 func isUUID(s string) bool {

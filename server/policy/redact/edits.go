@@ -71,6 +71,9 @@ func Edits(q decision.Query, policies []*decision.RedactRule) Outcome {
 	if len(w.edits) == 0 {
 		return out
 	}
+	if !w.settle(&out) {
+		return out
+	}
 	w.check(&out)
 	out.Vaulted = w.vaulted
 	if out.Refused.Code != "" || out.Withheld != "" {
@@ -295,6 +298,62 @@ func (w *work) at(e document.Edit) (string, error) {
 		return document.TextAt(w.target.text, e)
 	}
 	return document.TextAt(w.target.doc.Value(), e)
+}
+
+// settle looks into what the edits leave. What stands side by side can be found only
+// once a part of it is gone, as the second of two numbers that were read as one: the
+// whole value that it is in is masked then, and where something is left even so, the
+// request is refused.
+func (w *work) settle(out *Outcome) bool {
+	finding := slices.DeleteFunc(slices.Clone(out.Rules), func(r decision.RedactRule) bool { return r.Whole() || len(r.Fields) > 0 })
+	if w.q.Detect == nil || w.q.Redacted != nil || len(finding) == 0 {
+		return true
+	}
+	for range 2 {
+		left, ok := w.again()
+		if !ok {
+			return true // what cannot be applied is refused by check
+		}
+		more := len(w.edits)
+		for i := range left.Findings {
+			f := &left.Findings[i]
+			if slices.ContainsFunc(finding, func(r decision.RedactRule) bool { return names(&r, f) }) {
+				w.edits = append(w.edits, document.Edit{Pointer: f.Pointer})
+			}
+		}
+		if more = len(w.edits) - more; more == 0 {
+			return true
+		}
+		out.Rules[len(out.Rules)-1].Edits += more
+	}
+	out.Refused = refused("redact.remains", fmt.Sprintf("What the policy %q redacts would still be found in what is left.", out.Obligation.Policy),
+		"Send less in one text, or with something between the values.")
+	out.Rules = bare(out.Rules)
+	return false
+}
+
+// again is what is found in what the edits leave.
+func (w *work) again() (detect.Inspection, bool) {
+	if len(w.edits) > document.MaxEdits || w.blank() {
+		return detect.Inspection{}, false
+	}
+	if w.target.doc == nil {
+		left, err := document.ApplyText(w.target.text, w.edits)
+		return w.q.Detect.InspectText(left), err == nil
+	}
+	left, err := w.target.doc.Apply(w.edits)
+	if err != nil {
+		return detect.Inspection{}, false
+	}
+	return w.q.Detect.Inspect(left), true
+}
+
+// bare are rules that have no edits.
+func bare(rules []decision.RedactRule) []decision.RedactRule {
+	for i := range rules {
+		rules[i].Edits = 0
+	}
+	return rules
 }
 
 // check makes the edits, and refuses those that cannot be made or break what the
