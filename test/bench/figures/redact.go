@@ -63,7 +63,7 @@ func redaction() (time.Duration, error) {
 		start := strings.Index(text, value)
 		return detect.Finding{Detector: detector, Pointer: pointer, Start: start, End: start + len(value)}
 	}
-	q := decision.Query{Keys: key.Of("acme"),
+	q := decision.Query{Keys: key.Of("acme"), Detect: detect.Default(),
 		Request: &decision.Request{Phase: decision.Result, Content: decision.Content{Document: doc, Size: len(data)}},
 		Inspection: &detect.Inspection{Findings: []detect.Finding{at("payment-card", "/content/0/text", card), at("email", "/content/0/text", mail),
 			{Detector: "email", Pointer: "/owner"}}}}
