@@ -66,11 +66,15 @@ var replacement = regexp.MustCompile(`^\[(hash|token):[0-9a-v]{32}\]$`)
 // Replacement is what stands in the place of a value that is hashed or tokenised,
 // of 20 bytes: "[hash:" or "[token:", 32 characters of base32hex, "]".
 func Replacement(m Method, of [20]byte) string {
-	kind := "hash"
+	return m.mark() + base32hex.EncodeToString(of[:]) + "]"
+}
+
+// mark is what a Replacement begins with.
+func (m Method) mark() string {
 	if m == Tokenised {
-		kind = "token"
+		return "[token:"
 	}
-	return "[" + kind + ":" + base32hex.EncodeToString(of[:]) + "]"
+	return "[hash:"
 }
 
 // IsReplacement reports whether a text is what Replacement makes.
@@ -78,10 +82,11 @@ func IsReplacement(text string) bool { return replacement.MatchString(text) }
 
 // TokenOf is the way back from a token's Replacement; ok is false where it is none.
 func TokenOf(text string) (of [20]byte, ok bool) {
-	if !replacement.MatchString(text) || !strings.HasPrefix(text, "[token:") {
+	mark := Tokenised.mark()
+	if !replacement.MatchString(text) || !strings.HasPrefix(text, mark) {
 		return of, false
 	}
-	data, err := base32hex.DecodeString(text[len("[token:") : len(text)-1])
+	data, err := base32hex.DecodeString(text[len(mark) : len(text)-1])
 	if err != nil || len(data) != len(of) {
 		return of, false
 	}
@@ -90,11 +95,10 @@ func TokenOf(text string) (of [20]byte, ok bool) {
 
 // check refuses an edit that cannot be of any document.
 func (e *Edit) check() error {
-	kind := map[Method]string{Hashed: "[hash:", Tokenised: "[token:"}[e.Method]
 	switch {
 	case int(e.Method) >= len(methods):
 		return fmt.Errorf("an edit by an unknown method")
-	case e.Method.Keyed() && (!replacement.MatchString(e.Replacement) || !strings.HasPrefix(e.Replacement, kind)):
+	case e.Method.Keyed() && (!replacement.MatchString(e.Replacement) || !strings.HasPrefix(e.Replacement, e.Method.mark())):
 		return fmt.Errorf("the replacement of an edit at %q is not of its form", shown(e.Pointer))
 	case !e.Method.Keyed() && e.Replacement != "":
 		return fmt.Errorf("an edit at %q has a replacement that its method does not take", shown(e.Pointer))
@@ -120,9 +124,33 @@ func TextOf(value any) (string, error) {
 	return string(data), err
 }
 
-// TextAt is the text that an edit covers, in the tree of a document: that of a whole
-// value, or a part of a string. The error is one that Apply would have.
-func TextAt(value any, e Edit) (string, error) {
+// Reader reads what edits cover in the tree of one document. A string that holds a
+// document is read once, however many edits are below it. It is for one goroutine.
+type Reader struct {
+	value any
+	inner map[string]any // by the string that holds it
+}
+
+// NewReader is one that has read nothing yet.
+func NewReader(value any) *Reader { return &Reader{value: value, inner: map[string]any{}} }
+
+// held is the document that a string holds; false: none.
+func (r *Reader) held(s string) (any, bool) {
+	if value, ok := r.inner[s]; ok {
+		return value, true
+	}
+	inner, err := Parse([]byte(s))
+	if err != nil {
+		return nil, false
+	}
+	r.inner[s] = inner.value
+	return inner.value, true
+}
+
+// TextAt is the text that an edit covers: that of a whole value, or a part of a string.
+// The error is one that Apply would have.
+func (r *Reader) TextAt(e Edit) (string, error) {
+	value := r.value
 	tokens, err := split(e.Pointer)
 	if err != nil {
 		return "", err
@@ -130,11 +158,9 @@ func TextAt(value any, e Edit) (string, error) {
 	nothing := &errNothing{pointer: e.Pointer}
 	for _, token := range tokens {
 		if s, ok := value.(string); ok {
-			inner, err := Parse([]byte(s))
-			if err != nil {
+			if value, ok = r.held(s); !ok {
 				return "", nothing
 			}
-			value = inner.value
 		}
 		switch v := value.(type) {
 		case map[string]any:

@@ -160,8 +160,7 @@ func (s *Server) approve(ctx context.Context, c *budgetChange) (*respond.Approva
 		if err != nil {
 			return nil, internal(s.log, "hashing a change", err)
 		}
-		return nil, fail(errNeedsTicket, fmt.Sprintf("the access policies permit this only with a ticket, given to %s for the tool %s/%s and the arguments of the digest %x",
-			c.caller.SPIFFEID, decision.BudgetTools, change.Kind, doc.Digest()))
+		return nil, needsTicket(c.caller.SPIFFEID, decision.ToolName{Server: decision.BudgetTools, Name: string(change.Kind)}, doc)
 	default:
 		return nil, fail(errForbidden, fmt.Sprintf("no access policy permits the caller the action %s for this tenant", decision.ToChangeBudget))
 	}
@@ -177,9 +176,9 @@ func (s *Server) approve(ctx context.Context, c *budgetChange) (*respond.Approva
 // ticketFor is the ticket that a change names, by the stage that judges those of
 // calls. refused says why it does not cover the change.
 func (s *Server) ticketFor(ctx context.Context, c *budgetChange, change *decision.BudgetChange) (t *decision.Ticket, refused *decision.Reason, err error) {
-	facts, err := s.ledger.Snapshot(ctx, decision.Want{Tenant: c.tenant, Ticket: c.in.TicketId})
+	facts, err := s.ticket(ctx, c.tenant, c.in.TicketId)
 	if err != nil {
-		return nil, nil, s.unrecorded(ctx, "reading a ticket", err)
+		return nil, nil, err
 	}
 	arguments, err := argumentsOf(change)
 	if err != nil {
@@ -187,6 +186,22 @@ func (s *Server) ticketFor(ctx context.Context, c *budgetChange, change *decisio
 	}
 	tool := decision.ToolName{Server: decision.BudgetTools, Name: string(change.Kind)}
 	return s.covering(decision.Caller{SPIFFEID: c.caller.SPIFFEID, Tenant: c.tenant}, c.in.TicketId, tool, arguments, c.bundle, facts, c.at)
+}
+
+// ticket is what the store knows of a ticket that a change at run time names.
+func (s *Server) ticket(ctx context.Context, tenant, id string) (decision.Facts, error) {
+	facts, err := s.ledger.Snapshot(ctx, decision.Want{Tenant: tenant, Ticket: id})
+	if err != nil {
+		return facts, s.unrecorded(ctx, "reading a ticket", err)
+	}
+	return facts, nil
+}
+
+// needsTicket says what a change at run time needs, of who is permitted it with a ticket
+// alone.
+func needsTicket(caller string, tool decision.ToolName, arguments *document.Document) error {
+	return fail(errNeedsTicket, fmt.Sprintf("the access policies permit this only with a ticket, given to %s for the tool %s and the arguments of the digest %x",
+		caller, tool, arguments.Digest()))
 }
 
 // covering is the ticket that a change at run time names, if it covers what the caller

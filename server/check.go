@@ -33,12 +33,14 @@ func (s *Server) Decide(ctx context.Context, caller decision.Caller, in *writv1.
 		return nil, internal(s.log, "making an id", err)
 	}
 	remembered := true // until it turns out not to do
+	var d decision.Decision
 	for range attempts {
 		snap, err := s.snapshot(ctx, req, remembered)
 		if err != nil {
 			return nil, s.unrecorded(ctx, "reading a snapshot", err)
 		}
-		d := s.decide(req, snap)
+		snap.Inspected = d.Seen(snap.Bundle)
+		d = s.decide(req, snap)
 		if remembered = false; snap.Remembered && !d.Allowed() {
 			continue // nobody is denied on what may have changed
 		}
@@ -128,7 +130,7 @@ func (s *Server) known(ctx context.Context) *decision.Control {
 func (s *Server) decide(req *decision.Request, snap *decision.Snapshot) decision.Decision {
 	d := s.stages.Decide(req, snap)
 	if shadow := snap.Bundle.Beside(req.Caller.Tenant); shadow != nil {
-		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Keys: snap.Keys, Facts: snap.Facts})
+		d.Beside = s.beside(req, &decision.Snapshot{At: snap.At, Bundle: shadow, Control: snap.Control, Keys: snap.Keys, Inspected: d.Seen(shadow), Facts: snap.Facts})
 	}
 	return d
 }

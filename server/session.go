@@ -133,12 +133,12 @@ func (s *Server) mayDeclassify(ctx context.Context, d *declassification, caller 
 	if err != nil {
 		return facts, internal(s.log, "hashing a declassification", err)
 	}
+	tool := decision.ToolName{Server: decision.SessionTools, Name: "declassify"}
 	if d.in.TicketId != "" {
-		if facts, err = s.ledger.Snapshot(ctx, decision.Want{Tenant: d.caller.Tenant, Ticket: d.in.TicketId}); err != nil {
-			return facts, s.unrecorded(ctx, "reading a ticket", err)
+		if facts, err = s.ticket(ctx, d.caller.Tenant, d.in.TicketId); err != nil {
+			return facts, err
 		}
 		if !d.spent(facts.Ticket) { // a retry of what used it up gets its answer
-			tool := decision.ToolName{Server: decision.SessionTools, Name: "declassify"}
 			ticket, refused, err := s.covering(d.caller, d.in.TicketId, tool, arguments, d.bundle, facts, d.at)
 			if err != nil {
 				return facts, err
@@ -155,8 +155,7 @@ func (s *Server) mayDeclassify(ctx context.Context, d *declassification, caller 
 	case d.says.Admitted:
 		return facts, nil
 	case d.says.NeedsTicket:
-		return facts, fail(errNeedsTicket, fmt.Sprintf("the access policies permit this only with a ticket, given to %s for the tool %s/declassify and the arguments of the digest %x",
-			caller.SPIFFEID, decision.SessionTools, arguments.Digest()))
+		return facts, needsTicket(caller.SPIFFEID, tool, arguments)
 	}
 	return facts, no
 }

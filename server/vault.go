@@ -125,9 +125,9 @@ func (s *Server) look(ctx context.Context, caller, asker decision.Caller, q *tok
 	}
 	name := decision.ToolName{Server: decision.VaultTools, Name: strings.ToLower(string(asked.Action()))}
 	if q.ticket != "" {
-		facts, err := s.ledger.Snapshot(ctx, decision.Want{Tenant: asker.Tenant, Ticket: q.ticket})
+		facts, err := s.ticket(ctx, asker.Tenant, q.ticket)
 		if err != nil {
-			return row, nil, nil, s.unrecorded(ctx, "reading a ticket", err)
+			return row, nil, nil, err
 		}
 		covers, refused, err := s.covering(asker, q.ticket, name, arguments, bundle, facts, at)
 		if err != nil {
@@ -143,8 +143,7 @@ func (s *Server) look(ctx context.Context, caller, asker decision.Caller, q *tok
 	case says.Admitted:
 		return row, ticket, nil, nil
 	case says.NeedsTicket:
-		return row, nil, fail(errNeedsTicket, fmt.Sprintf("the access policies permit this only with a ticket, given to %s for the tool %s and the arguments of the digest %x",
-			caller.SPIFFEID, name, arguments.Digest())), nil
+		return row, nil, needsTicket(caller.SPIFFEID, name, arguments), nil
 	}
 	return row, nil, no, nil
 }

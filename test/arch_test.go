@@ -28,7 +28,7 @@ var lattice = map[string]string{
 	"server/decision":             "document server/content server/content/detect server/content/result server/egress",
 	"server/decision/stage":       "document server/content server/content/detect server/content/result server/decision server/egress",
 	"server/policy":               "address document server/content server/content/detect server/content/result server/decision server/egress server/policy/access server/policy/clause server/policy/partial server/policy/redact server/policy/session",
-	"server/policy/session":       "server/decision",
+	"server/policy/session":       "server/decision server/policy/clause",
 	"server/policy/access":        "server/decision",
 	"server/audit":                "address document proto/writ/v1 server/content/detect server/content/result server/decision server/egress server/secret",
 	"server/identity":             "document proto/writ/v1 server/decision server/identity/crowd server/secret",

@@ -1,9 +1,7 @@
 package test
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -189,23 +187,12 @@ func askJSON(t *testing.T, p *writtest.PDP, s *Step, in *writv1.DecideRequest) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.BaseURL+"/access/v1/evaluation", bytes.NewReader(body))
+	status, text, err := Evaluate(t.Context(), p.BaseURL, in.RequestId, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Request-ID", in.RequestId)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s\nfor %s", response.Status, text, body)
+	if status != http.StatusOK {
+		t.Fatalf("%d: %s\nfor %s", status, text, body)
 	}
 	return fromAuthZEN(t, text)
 }

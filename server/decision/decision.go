@@ -264,45 +264,45 @@ func (d *Decision) Budgets() []BudgetLine {
 	return all
 }
 
-// Ticket is the ticket that a stage found to cover the request; nil: none.
-func (d *Decision) Ticket() *Ticket {
+// first is a fact that some stage has found; nil: none has.
+func first[T any](d *Decision, fact func(*Finding) *T) *T {
 	for i := range d.Findings {
-		if t := d.Findings[i].Ticket; t != nil {
-			return t
+		if found := fact(&d.Findings[i]); found != nil {
+			return found
 		}
 	}
 	return nil
 }
 
+// Ticket is the ticket that a stage found to cover the request; nil: none.
+func (d *Decision) Ticket() *Ticket {
+	return first(d, func(f *Finding) *Ticket { return f.Ticket })
+}
+
 // Looked is what was seen of a RESULT's content as a tool result; nil: nothing.
 func (d *Decision) Looked() *result.Looked {
-	for i := range d.Findings {
-		if looked := d.Findings[i].Looked; looked != nil {
-			return looked
-		}
-	}
-	return nil
+	return first(d, func(f *Finding) *result.Looked { return f.Looked })
 }
 
 // Inspection is what was found in what the request carries; nil: nothing was looked
 // into.
 func (d *Decision) Inspection() *detect.Inspection {
-	for i := range d.Findings {
-		if found := d.Findings[i].Inspection; found != nil {
-			return found
-		}
+	return first(d, func(f *Finding) *detect.Inspection { return f.Inspection })
+}
+
+// Seen is what was found in what the request carries, for whoever decides on the same
+// request by a bundle that would look with the same detectors; nil: it has to look.
+func (d *Decision) Seen(b *Bundle) *detect.Inspection {
+	found := d.Inspection()
+	if found == nil || found.Skipped || b.Detect == nil || found.By != b.Detect.Digest() {
+		return nil
 	}
-	return nil
+	return found
 }
 
 // URLs are where the arguments lead; nil: they were not looked into.
 func (d *Decision) URLs() *egress.Facts {
-	for i := range d.Findings {
-		if found := d.Findings[i].URLs; found != nil {
-			return found
-		}
-	}
-	return nil
+	return first(d, func(f *Finding) *egress.Facts { return f.URLs })
 }
 
 // Routes are the routing constraints found so far.

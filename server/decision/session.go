@@ -190,10 +190,5 @@ func (s *Snapshot) taint(req *Request) (labels []string, values []int64) {
 
 // Session is what the decision saw of its session; nil: nothing.
 func (d *Decision) Session() *SessionState {
-	for i := range d.Findings {
-		if state := d.Findings[i].Session; state != nil {
-			return state
-		}
-	}
-	return nil
+	return first(d, func(f *Finding) *SessionState { return f.Session })
 }

@@ -21,8 +21,9 @@ type Snapshot struct {
 	// Matched is what a record of this very decision tells of policies, for those
 	// who judge a request of which parts are not known; nil: nothing.
 	Matched func(policy string) (matched, known bool)
-	// Inspected is what a record of this very decision tells of what was found; nil:
-	// there is no record, and what the request carries is looked into.
+	// Inspected is what a record of this very decision tells of what was found, or
+	// another decision on the same request (Decision.Seen); nil: neither does, and what
+	// the request carries is looked into.
 	Inspected *detect.Inspection
 	// Untold is what of the session is not known: of a replay of records that do not
 	// tell.

@@ -1,9 +1,7 @@
 package adversarial
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"testing"
 
@@ -11,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	writv1 "github.com/writpdp/writ/proto/writ/v1"
+	"github.com/writpdp/writ/test"
 )
 
 func (x *target) askGRPC(t *testing.T, _ *step, in *writv1.DecideRequest) outcome {
@@ -34,26 +33,15 @@ func reasonOf(err error) string {
 
 func (x *target) askJSON(t *testing.T, s *step, in *writv1.DecideRequest) outcome {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, x.BaseURL+"/access/v1/evaluation", bytes.NewReader(body(t, s, in)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Request-ID", in.RequestId)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	status, text, err := test.Evaluate(t.Context(), x.BaseURL, in.RequestId, body(t, s, in))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var a told
 	if err := json.Unmarshal(text, &a); err != nil {
-		t.Fatalf("%s: %.200s", response.Status, text)
+		t.Fatalf("%d: %.200s", status, text)
 	}
-	if response.StatusCode != http.StatusOK {
+	if status != http.StatusOK {
 		return outcome{reasons: []string{a.Error.Reason}}
 	}
 	out := outcome{effect: a.Context.Effect, id: a.Context.ID}

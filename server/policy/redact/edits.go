@@ -71,10 +71,9 @@ func Edits(q decision.Query, policies []*decision.RedactRule) Outcome {
 	if len(w.edits) == 0 {
 		return out
 	}
-	if !w.settle(&out) {
-		return out
+	if w.settle(&out); out.Refused.Code == "" {
+		w.check(&out)
 	}
-	w.check(&out)
 	out.Vaulted = w.vaulted
 	if out.Refused.Code != "" || out.Withheld != "" {
 		out.Rules = rulesOf(policies)
@@ -95,7 +94,10 @@ type work struct {
 	q      decision.Query
 	target target
 	finder *document.Finder // of a document, from when it is first asked
+	reader *document.Reader // likewise, of what is hashed and tokenised
 	edits  []document.Edit
+	// left is what the edits leave of a document that they were made in already.
+	left *document.Document
 	// anew says that not all edits are those of a record, which fitted then.
 	anew bool
 	// vaulted is what tokens stand for, each once.
@@ -294,25 +296,29 @@ func (w *work) add(p *decision.RedactRule, edits []document.Edit) decision.Reaso
 
 // at is the text that an edit covers.
 func (w *work) at(e document.Edit) (string, error) {
-	if w.target.doc == nil {
-		return document.TextAt(w.target.text, e)
+	if w.reader == nil {
+		var value any = w.target.text
+		if w.target.doc != nil {
+			value = w.target.doc.Value()
+		}
+		w.reader = document.NewReader(value)
 	}
-	return document.TextAt(w.target.doc.Value(), e)
+	return w.reader.TextAt(e)
 }
 
 // settle looks into what the edits leave. What stands side by side can be found only
 // once a part of it is gone, as the second of two numbers that were read as one: the
 // whole value that it is in is masked then, and where something is left even so, the
 // request is refused.
-func (w *work) settle(out *Outcome) bool {
+func (w *work) settle(out *Outcome) {
 	finding := slices.DeleteFunc(slices.Clone(out.Rules), func(r decision.RedactRule) bool { return r.Whole() || len(r.Fields) > 0 })
 	if w.q.Detect == nil || w.q.Redacted != nil || len(finding) == 0 {
-		return true
+		return
 	}
 	for range 2 {
 		left, ok := w.again()
 		if !ok {
-			return true // what cannot be applied is refused by check
+			return // what cannot be applied is refused by check
 		}
 		more := len(w.edits)
 		for i := range left.Findings {
@@ -322,18 +328,17 @@ func (w *work) settle(out *Outcome) bool {
 			}
 		}
 		if more = len(w.edits) - more; more == 0 {
-			return true
+			return
 		}
 		out.Rules[len(out.Rules)-1].Edits += more
 	}
 	out.Refused = refused("redact.remains", fmt.Sprintf("What the policy %q redacts would still be found in what is left.", out.Obligation.Policy),
 		"Send less in one text, or with something between the values.")
-	out.Rules = bare(out.Rules)
-	return false
 }
 
 // again is what is found in what the edits leave.
 func (w *work) again() (detect.Inspection, bool) {
+	w.left = nil
 	if len(w.edits) > document.MaxEdits || w.blank() {
 		return detect.Inspection{}, false
 	}
@@ -341,19 +346,11 @@ func (w *work) again() (detect.Inspection, bool) {
 		left, err := document.ApplyText(w.target.text, w.edits)
 		return w.q.Detect.InspectText(left), err == nil
 	}
-	left, err := w.target.doc.Apply(w.edits)
-	if err != nil {
+	var err error
+	if w.left, err = w.target.doc.Apply(w.edits); err != nil {
 		return detect.Inspection{}, false
 	}
-	return w.q.Detect.Inspect(left), true
-}
-
-// bare are rules that have no edits.
-func bare(rules []decision.RedactRule) []decision.RedactRule {
-	for i := range rules {
-		rules[i].Edits = 0
-	}
-	return rules
+	return w.q.Detect.Inspect(w.left), true
 }
 
 // check makes the edits, and refuses those that cannot be made or break what the
@@ -378,10 +375,13 @@ func (w *work) check(out *Outcome) {
 	if len(w.target.doc.Withheld()) > 0 {
 		w.checkWithheld(out, tool)
 	} else {
-		redacted, err := w.target.doc.Apply(w.edits)
-		if err != nil {
-			out.Refused = impossible(o.Policy)
-			return
+		redacted := w.left
+		if redacted == nil {
+			var err error
+			if redacted, err = w.target.doc.Apply(w.edits); err != nil {
+				out.Refused = impossible(o.Policy)
+				return
+			}
 		}
 		if tool != nil && len(tool.Misfits(w.target.doc, w.target.content)) == 0 {
 			out.Refused = breaks(o.Policy, w.target.name(), tool.Misfits(redacted, w.target.content))

@@ -8,6 +8,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"github.com/writpdp/writ/server/decision"
+	"github.com/writpdp/writ/server/policy/clause"
 )
 
 // The attributes of context that are about a session.
@@ -67,38 +68,17 @@ func Looks(p *ast.Policy, chains []decision.ChainRule) (l decision.Looked) {
 		}
 		return 1 << i
 	}
-	// attribute takes up of.name and reports whether what is below is still to be
-	// looked at.
-	attribute := func(of ast.IsNode, name cedar.String) bool {
-		if v, ok := of.(ast.NodeTypeVariable); ok && v.Name == "context" {
-			l.Labels = l.Labels || name == Taint
-			if name == Chain {
-				l.Chains |= whole
-			}
-			return false
+	clause.Context(p, func(name, member cedar.String) {
+		switch {
+		case name == "":
+			l = decision.Looked{Labels: true, Chains: whole}
+		case name == Taint:
+			l.Labels = true
+		case name == Chain && member == "":
+			l.Chains |= whole
+		case name == Chain:
+			l.Chains |= place(member)
 		}
-		if a, ok := of.(ast.NodeTypeAccess); ok && a.Value == Chain {
-			if v, ok := a.Arg.(ast.NodeTypeVariable); ok && v.Name == "context" {
-				l.Chains |= place(name)
-				return false
-			}
-		}
-		return true
-	}
-	for _, c := range p.Conditions {
-		ast.Inspect(ast.NewNode(c.Body), func(node ast.IsNode) bool {
-			switch node := node.(type) {
-			case ast.NodeTypeAccess:
-				return attribute(node.Arg, node.Value)
-			case ast.NodeTypeHas:
-				return attribute(node.Arg, node.Value)
-			case ast.NodeTypeVariable:
-				if node.Name == "context" {
-					l = decision.Looked{Labels: true, Chains: whole}
-				}
-			}
-			return true
-		})
-	}
+	})
 	return l
 }
